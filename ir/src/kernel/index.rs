@@ -34,6 +34,49 @@ pub enum IndexNode {
     Max(Index, Index),
 }
 
+impl IndexNode {
+    /// The operands, left and right, of a node that has them; [`IndexNode::with_operands`] undoes it.
+    pub fn operands(self) -> Option<[Index; 2]> {
+        use IndexNode::*;
+        match self {
+            Const(_) | Extent(_) | Iter(_) | Var(_) => None,
+            Add(a, b) | Mul(a, b) | FloorDiv(a, b) | Mod(a, b) | Min(a, b) | Max(a, b) => Some([a, b]),
+        }
+    }
+    /// The same operation on other operands; a node without operands is itself.
+    pub fn with_operands(self, [a, b]: [Index; 2]) -> IndexNode {
+        use IndexNode::*;
+        match self {
+            Const(_) | Extent(_) | Iter(_) | Var(_) => self,
+            Add(..) => Add(a, b),
+            Mul(..) => Mul(a, b),
+            FloorDiv(..) => FloorDiv(a, b),
+            Mod(..) => Mod(a, b),
+            Min(..) => Min(a, b),
+            Max(..) => Max(a, b),
+        }
+    }
+}
+
+/// How large an expression is when it is written out as a tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// Nodes of the tree.
+    pub size: u32,
+    /// Nodes on its longest path.
+    pub depth: u32,
+}
+
+impl Written {
+    /// The largest tree that a verified kernel may hold; everything that walks expressions relies on it.
+    pub const MAX: Written = Written { size: 4096, depth: 128 };
+    /// A node over these operands; `None` if it is too large.
+    pub(super) fn over(a: Written, b: Written) -> Option<Written> {
+        let w = Written { size: 1 + a.size + b.size, depth: 1 + a.depth.max(b.depth) };
+        (w.size <= Self::MAX.size && w.depth <= Self::MAX.depth).then_some(w)
+    }
+}
+
 /// The index expressions of one kernel.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<IndexNode>", into = "Vec<IndexNode>")]
@@ -74,6 +117,24 @@ impl IndexTable {
     pub fn nodes(&self) -> &[IndexNode] {
         &self.nodes
     }
+    /// The node of an expression that may come from another table.
+    pub fn get(&self, i: Index) -> Option<IndexNode> {
+        self.nodes.get(i.0 as usize).copied()
+    }
+    /// For each node, how large it is when written out; `None` for one that exceeds [`Written::MAX`] or whose operands
+    /// do not come before it.
+    pub fn written(&self) -> Vec<Option<Written>> {
+        let mut all: Vec<Option<Written>> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let of = |i: Index| all.get(i.0 as usize).copied().flatten();
+            let written = match node.operands() {
+                None => Some(Written { size: 1, depth: 1 }),
+                Some([a, b]) => of(a).zip(of(b)).and_then(|(a, b)| Written::over(a, b)),
+            };
+            all.push(written);
+        }
+        all
+    }
     /// The number, if the expression is one.
     pub fn as_const(&self, i: Index) -> Option<i64> {
         match self.node(i) {
@@ -93,17 +154,17 @@ impl IndexTable {
     pub fn constant(&mut self, n: i64) -> Index {
         self.intern(IndexNode::Const(n))
     }
-    /// Sum. Constants go right and are gathered.
+    /// Sum. Constants go right and are gathered; one that would overflow is left as it is.
     pub fn add(&mut self, a: Index, b: Index) -> Index {
         use IndexNode::*;
         match (self.node(a), self.node(b)) {
-            (Const(x), Const(y)) => self.constant(x + y),
+            (Const(x), Const(y)) if x.checked_add(y).is_some() => self.constant(x + y),
             (Const(0), _) => b,
             (_, Const(0)) => a,
+            (Const(_), Const(_)) => self.intern(Add(a, b)),
             (Const(_), _) => self.add(b, a),
-            (Add(x, c), Const(y)) if self.as_const(c).is_some() => {
-                let sum = self.as_const(c).unwrap_or(0) + y;
-                let sum = self.constant(sum);
+            (Add(x, c), Const(y)) if self.as_const(c).and_then(|c| c.checked_add(y)).is_some() => {
+                let sum = self.add(c, b);
                 self.add(x, sum)
             }
             (_, Add(y, c)) if self.as_const(c).is_some() => {
@@ -113,17 +174,17 @@ impl IndexTable {
             _ => self.intern(Add(a, b)),
         }
     }
-    /// Product. Constants go right and are gathered.
+    /// Product. Constants go right and are gathered; one that would overflow is left as it is.
     pub fn mul(&mut self, a: Index, b: Index) -> Index {
         use IndexNode::*;
         match (self.node(a), self.node(b)) {
-            (Const(x), Const(y)) => self.constant(x * y),
+            (Const(x), Const(y)) if x.checked_mul(y).is_some() => self.constant(x * y),
             (Const(0), _) | (_, Const(1)) => a,
             (_, Const(0)) | (Const(1), _) => b,
+            (Const(_), Const(_)) => self.intern(Mul(a, b)),
             (Const(_), _) => self.mul(b, a),
-            (Mul(x, c), Const(y)) if self.as_const(c).is_some() => {
-                let product = self.as_const(c).unwrap_or(1) * y;
-                let product = self.constant(product);
+            (Mul(x, c), Const(y)) if self.as_const(c).and_then(|c| c.checked_mul(y)).is_some() => {
+                let product = self.mul(c, b);
                 self.mul(x, product)
             }
             _ => self.intern(Mul(a, b)),

@@ -22,19 +22,21 @@
 //! - **Masked loads** do not touch memory where the mask is false and yield the fallback there; masked stores do
 //!   nothing there.
 //! - **[`Stmt::Check`]** records the first index out of range of a site in the call's status; execution goes on with
-//!   the clamped index, and the executable returns the error.
+//!   the clamped index, and the executable returns the error. First is by nest, then task, then order in the task.
 //! - **Floats**: IEEE 754 without contraction or flush-to-zero. `Max` and `Min` yield NaN if either side is NaN, and
-//!   order -0 below +0. Integers wrap. `Div` and `Rem` of integers by zero give 0 and the dividend; `MIN / -1` gives
+//!   order -0 below +0; [`Combine::ArgMax`] and [`Combine::ArgMin`] hold zeros of either sign equal. Integers wrap. `Div` and `Rem` of integers by zero give 0 and the dividend; `MIN / -1` gives
 //!   `MIN`, `MIN % -1` gives 0; both truncate. Conversions are those of [`crate::Scalar::convert`].
 //!   `Exp`, `Log`, `Tanh`, `Logistic`, `Sin`, `Cos` are within 2 ulp, `Erf` and `Pow` within 4.
 
 pub mod builder;
+pub mod canonical;
 pub mod index;
 pub mod interp;
 pub mod text;
 pub mod verify;
 
 pub use builder::KernelBuilder;
+pub use canonical::KernelKey;
 pub use index::{Index, IndexNode};
 
 use crate::{DType, Scalar};
