@@ -1,0 +1,52 @@
+//! What can be wrong with an op.
+
+use std::fmt;
+
+/// A broken rule of an op, found by its type rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// Name of the op.
+    pub op: &'static str,
+    /// Operand types, as text.
+    pub operands: String,
+    /// The rule broken, in words that name axes and extents.
+    pub rule: String,
+    /// What would be legal.
+    pub legal: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({}): {}", self.op, self.operands, self.rule)?;
+        if !self.legal.is_empty() {
+            write!(f, "; {}", self.legal)?;
+        }
+        Ok(())
+    }
+}
+impl std::error::Error for Violation {}
+
+/// A failure while an op is evaluated.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EvalError {
+    /// An index in error mode is out of range.
+    #[error("index {index} is out of range for axis {axis} of extent {extent}")]
+    IndexOutOfRange {
+        /// The index.
+        index: i64,
+        /// The axis indexed.
+        axis: usize,
+        /// Its extent.
+        extent: usize,
+    },
+    /// A dimension does not evaluate to an extent.
+    #[error("dimension {0} has no value that can be an extent")]
+    BadDim(String),
+    /// Anything else, with its reason.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Why a primitive has no derivative.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotDifferentiable(pub &'static str);

@@ -1,0 +1,211 @@
+//! Attributes of ops: plain data with a text form.
+
+use super::Primitive;
+use crate::{Axes, DType, Dim, Literal, Scalar, Shape, Symbol};
+use std::fmt;
+
+/// One attribute value, as the text form knows it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Attr {
+    /// An integer.
+    Int(i64),
+    /// A list of axis numbers, `[0, 2]`.
+    Axes(Axes),
+    /// A list of dimensions, `[B, 10]`.
+    Dims(Vec<Dim>),
+    /// One dimension.
+    Dim(Dim),
+    /// A scalar with its dtype, `1.0:f32`.
+    Scalar(Scalar),
+    /// A dtype.
+    DType(DType),
+    /// A word out of a fixed set.
+    Word(String),
+    /// Dense data.
+    Literal(Literal),
+}
+
+impl fmt::Debug for Attr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Attr::Int(x) => write!(f, "{x}"),
+            Attr::Axes(x) => write!(f, "{x:?}"),
+            Attr::Dims(x) => write!(f, "{x:?}"),
+            Attr::Dim(x) => write!(f, "{x}"),
+            Attr::Scalar(x) => write!(f, "{x:?}"),
+            Attr::DType(x) => write!(f, "{x}"),
+            Attr::Word(x) => f.write_str(x),
+            Attr::Literal(x) => write!(f, "{x:?}"),
+        }
+    }
+}
+
+/// The attributes that a reader of text found, to be taken by name.
+#[derive(Debug, Default)]
+pub struct AttrReader(pub Vec<(String, Attr)>);
+
+impl AttrReader {
+    /// Takes an attribute.
+    pub fn take<T: Attribute>(&mut self, name: &str) -> Result<T, String> {
+        let at = self.0.iter().position(|(n, _)| n == name).ok_or_else(|| format!("attribute `{name}` is missing"))?;
+        let (_, attr) = self.0.remove(at);
+        T::from_attr(&attr).ok_or_else(|| format!("attribute `{name}` cannot be {attr:?}"))
+    }
+}
+
+/// A Rust type that can be a field of an op.
+pub trait Attribute: Clone {
+    /// The text-level value.
+    fn to_attr(&self) -> Attr;
+    /// Back again; a number is also a dimension, and an axis list a dimension list.
+    fn from_attr(attr: &Attr) -> Option<Self>;
+    /// With symbols replaced.
+    fn substitute(&self, _f: &dyn Fn(&Symbol) -> Option<Dim>) -> Self {
+        self.clone()
+    }
+}
+
+impl Attribute for usize {
+    fn to_attr(&self) -> Attr {
+        Attr::Int(*self as i64)
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Int(n) => usize::try_from(*n).ok(),
+            Attr::Dim(d) => d.as_usize(),
+            _ => None,
+        }
+    }
+}
+impl Attribute for Axes {
+    fn to_attr(&self) -> Attr {
+        Attr::Axes(self.clone())
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Axes(x) => Some(x.clone()),
+            Attr::Dims(x) => x.iter().map(Dim::as_usize).collect(),
+            _ => None,
+        }
+    }
+}
+impl Attribute for Shape {
+    fn to_attr(&self) -> Attr {
+        Attr::Dims(self.to_vec())
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Dims(x) => Some(Shape::from(x.as_slice())),
+            Attr::Axes(x) => Some(Shape::from(x.as_slice())),
+            _ => None,
+        }
+    }
+    fn substitute(&self, f: &dyn Fn(&Symbol) -> Option<Dim>) -> Self {
+        self.iter().map(|d| d.substitute(f)).collect()
+    }
+}
+impl Attribute for Dim {
+    fn to_attr(&self) -> Attr {
+        Attr::Dim(self.clone())
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Dim(d) => Some(d.clone()),
+            Attr::Int(n) => Some(Dim::from(*n)),
+            _ => None,
+        }
+    }
+    fn substitute(&self, f: &dyn Fn(&Symbol) -> Option<Dim>) -> Self {
+        self.substitute(f)
+    }
+}
+impl Attribute for Scalar {
+    fn to_attr(&self) -> Attr {
+        Attr::Scalar(*self)
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Scalar(s) => Some(*s),
+            _ => None,
+        }
+    }
+}
+impl Attribute for DType {
+    fn to_attr(&self) -> Attr {
+        Attr::DType(*self)
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::DType(d) => Some(*d),
+            _ => None,
+        }
+    }
+}
+impl Attribute for Literal {
+    fn to_attr(&self) -> Attr {
+        Attr::Literal(self.clone())
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Literal(l) => Some(l.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Makes an enum of words an attribute.
+macro_rules! word_attribute {
+    ($t:ty { $($v:ident = $word:literal),* $(,)? }) => {
+        impl crate::ops::attribute::Attribute for $t {
+            fn to_attr(&self) -> crate::ops::Attr {
+                crate::ops::Attr::Word(match self { $(Self::$v => $word),* }.into())
+            }
+            fn from_attr(attr: &crate::ops::Attr) -> Option<Self> {
+                match attr {
+                    $(crate::ops::Attr::Word(w) if w == $word => Some(Self::$v),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+pub(crate) use word_attribute;
+
+/// Name and attributes of an op, in declared order; `op_struct!` writes the `impl`.
+pub trait Attributes {
+    /// The name in text.
+    fn name(&self) -> &'static str;
+    /// Attributes by name, in the order in which they print.
+    fn attributes(&self) -> Vec<(&'static str, Attr)>;
+    /// The same op with symbols in its attributes replaced.
+    fn with_symbols(&self, f: &dyn Fn(&Symbol) -> Option<Dim>) -> Primitive;
+}
+
+/// Declares an op's struct with its name in text and its attributes.
+macro_rules! op_struct {
+    ($(#[$doc:meta])* $name:ident = $text:literal { $($(#[$fdoc:meta])* $field:ident: $t:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $t),* }
+
+        impl $name {
+            /// The name in text.
+            pub const NAME: &'static str = $text;
+            /// Reads the op from its attributes.
+            pub fn read(_attributes: &mut crate::ops::AttrReader) -> Result<Self, String> {
+                Ok($name { $($field: _attributes.take(stringify!($field))?),* })
+            }
+        }
+
+        impl crate::ops::Attributes for $name {
+            fn name(&self) -> &'static str { $text }
+            fn attributes(&self) -> Vec<(&'static str, crate::ops::Attr)> {
+                vec![$((stringify!($field), crate::ops::attribute::Attribute::to_attr(&self.$field))),*]
+            }
+            fn with_symbols(&self, _f: &dyn Fn(&crate::Symbol) -> Option<crate::Dim>) -> crate::ops::Primitive {
+                $name { $($field: crate::ops::attribute::Attribute::substitute(&self.$field, _f)),* }.into()
+            }
+        }
+    };
+}
+pub(crate) use op_struct;

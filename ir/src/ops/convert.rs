@@ -1,0 +1,31 @@
+//! Conversion between dtypes.
+
+use super::attribute::op_struct;
+use super::pending::{pending, pending_samples};
+use super::rules::{arity, one};
+use super::{Lowering, OpDef, Types};
+use crate::graph::RegionType;
+use crate::kernel::{KernelBuilder, Var};
+use crate::{DType, Type, Violation};
+
+op_struct! {
+    /// Converts each element, as [`Scalar::convert`](crate::Scalar::convert) does.
+    Convert = "convert" {
+        /// The dtype of the result.
+        dtype: DType,
+    }
+}
+impl OpDef for Convert {
+    fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
+        arity(self, operands, 1)?;
+        one(self.dtype, &operands[0].shape)
+    }
+    fn lowering(&self) -> Lowering {
+        Lowering::Pointwise
+    }
+    fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var {
+        k.convert(operands[0], self.dtype)
+    }
+    pending!();
+}
+pending_samples!(Convert);

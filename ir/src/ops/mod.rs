@@ -1,0 +1,326 @@
+//! The op table: every primitive, and the rules each one brings.
+//!
+//! One file per family holds, op by op, everything there is to know about it; passes and backends look at the
+//! [`Lowering`] kind and the [`Traits`], never at names. To add an op: a struct with its attributes and an `impl
+//! OpDef` in its family's file, and a line in the table below.
+
+pub mod attribute;
+pub mod binary;
+pub mod contract;
+pub mod convert;
+pub mod create;
+pub mod emit;
+pub mod index;
+mod pending;
+pub mod reduce;
+pub mod region;
+mod rules;
+pub mod unary;
+pub mod view;
+
+pub use attribute::{Attr, AttrReader, Attributes};
+pub use emit::{Emit, EmitExt, GraphEmitter};
+
+use crate::graph::{RegionType, Value};
+use crate::kernel::{Combine, KernelBuilder, Var};
+use crate::{Dim, EvalError, Literal, NotDifferentiable, Scalar, Type, Violation};
+use smallvec::SmallVec;
+
+/// Result types of an op.
+pub type Types = SmallVec<[Type; 1]>;
+/// A value for each operand that has one.
+pub type PerOperand = SmallVec<[Option<Value>; 2]>;
+
+/// Facts that passes may rely on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traits {
+    /// Equal operands give equal results and nothing else happens.
+    pub pure: bool,
+    /// The two operands may be swapped without changing the bits of the result.
+    pub commutative: bool,
+    /// May report an error at run time: may be dropped when unused, is never speculated or duplicated.
+    pub fallible: bool,
+}
+
+/// How an op becomes code. The kinds are closed; ops are not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lowering {
+    /// Each result element from the operands' elements at the same index, through [`OpDef::scalar`].
+    Pointwise,
+    /// Each result element from its index alone, through [`OpDef::generate`].
+    Generate,
+    /// Each result element is an operand's element elsewhere, or a fill value, through [`OpDef::view`].
+    View,
+    /// A reduction with a monoid over the axes of [`OpDef::reduced_axes`], which fall away.
+    Reduce(Combine),
+    /// A generalised matrix product.
+    Contract,
+    /// Element reads at computed indices.
+    Gather,
+    /// Element updates at computed indices.
+    Scatter,
+    /// Host data known at compile time.
+    Constant,
+    /// The op's region, inlined.
+    Fused,
+    /// Only by a function of its own (the interpreter or a library call).
+    Opaque,
+}
+
+/// What the evaluation of an op may ask for.
+pub struct EvalContext<'a> {
+    /// The value of a dimension under the call's symbols.
+    pub dim: &'a dyn Fn(&Dim) -> Result<i64, EvalError>,
+    /// Extents of each result.
+    pub results: &'a [SmallVec<[usize; 4]>],
+    /// Runs a nested region of the op.
+    pub region: &'a mut dyn FnMut(usize, &[Literal]) -> Result<Vec<Literal>, EvalError>,
+}
+
+/// What a gradient rule sees. `cotangents` has one entry per result, `None` where no gradient flows in.
+pub struct VjpContext<'a> {
+    /// Operands of the op.
+    pub operands: &'a [Value],
+    /// Results of the op.
+    pub results: &'a [Value],
+    /// Gradients of the loss by the results.
+    pub cotangents: &'a [Option<Value>],
+    /// Which operands' gradients are wanted.
+    pub wanted: &'a [bool],
+}
+
+impl VjpContext<'_> {
+    /// The cotangent of an op with one result.
+    pub fn cotangent(&self) -> Value {
+        self.cotangents[0].expect("the driver calls a rule only where a gradient flows in")
+    }
+}
+
+/// A canonicalisation rule may look at how operands are defined.
+pub trait Rewriter: Emit {
+    /// The primitive and operands that define a value, if an op does.
+    fn definition(&self, v: Value) -> Option<(&Primitive, &[Value])>;
+    /// The scalar that fills the value, if every element is known to be the same.
+    fn splat(&self, v: Value) -> Option<Scalar>;
+}
+
+/// Where a result element of a view comes from.
+pub struct ViewPiece {
+    /// Which operand.
+    pub operand: usize,
+    /// Index into it, one expression per axis.
+    pub index: SmallVec<[Dim; 4]>,
+    /// The piece applies where every one of these expressions is not negative,
+    pub non_negative: SmallVec<[Dim; 2]>,
+    /// and every one of these (value, divisor) has remainder 0.
+    pub divisible: SmallVec<[(Dim, Dim); 1]>,
+}
+
+/// A view: the first piece that applies gives the element, else the fill value.
+pub struct View {
+    /// The pieces.
+    pub pieces: SmallVec<[ViewPiece; 1]>,
+    /// The element where no piece applies; `None` if one always does.
+    pub fill: Option<Scalar>,
+}
+
+/// An axis-indexed read or update, as [`index::Gather`] and [`index::ScatterAdd`] describe it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Indexing {
+    /// The indexed axis of the operand.
+    pub axis: usize,
+    /// Leading axes shared by operand and indices.
+    pub batch: usize,
+    /// What an index out of range means.
+    pub mode: index::IndexMode,
+}
+
+/// The axes of a generalised matrix product.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ContractAxes {
+    /// Batch axes of the left and the right operand, in pairs.
+    pub batch: [crate::Axes; 2],
+    /// Summed axes, in pairs.
+    pub contract: [crate::Axes; 2],
+}
+
+/// A sample call: attributes with operands.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The op.
+    pub primitive: Primitive,
+    /// Operands.
+    pub operands: Vec<Literal>,
+}
+
+/// A call that must be refused.
+#[derive(Clone, Debug)]
+pub struct BadSample {
+    /// The op.
+    pub primitive: Primitive,
+    /// Operand types.
+    pub operands: Vec<Type>,
+    /// A part of the message.
+    pub message: &'static str,
+}
+
+/// Documentation of an op, under fixed headings.
+#[derive(Clone, Copy, Debug)]
+pub struct OpDoc {
+    /// What it computes.
+    pub semantics: &'static str,
+    /// Constraints; numbered from 1 in the generated page.
+    pub constraints: &'static [&'static str],
+    /// Its derivative in words, or why there is none.
+    pub gradient: &'static str,
+    /// A line of IR text with values.
+    pub example: &'static str,
+}
+
+/// The rules of a primitive. Each `impl` stands in its family's file.
+pub trait OpDef: Attributes {
+    /// Documentation.
+    fn doc(&self) -> OpDoc;
+    /// Facts for passes.
+    fn traits(&self) -> Traits {
+        Traits { pure: true, ..Traits::default() }
+    }
+    /// The type rule.
+    fn infer(&self, operands: &[&Type], regions: &[RegionType]) -> Result<Types, Violation>;
+    /// The reference evaluation, plain before fast. Operand types are those that `infer` accepted, with symbols
+    /// filled in.
+    fn eval(&self, operands: &[&Literal], cx: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError>;
+    /// The reverse-mode rule: the gradient by each wanted operand, `None` where it is zero.
+    fn vjp(&self, b: &mut dyn Emit, cx: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable>;
+    /// The forward-mode rule: the tangent of the result, `None` where it is zero.
+    fn jvp(
+        &self,
+        b: &mut dyn Emit,
+        operands: &[Value],
+        results: &[Value],
+        tangents: &[Option<Value>],
+    ) -> Result<Option<Value>, NotDifferentiable>;
+    /// The batching rule: operands carry an extra axis of extent `size` where `axes` says so; yields the result with
+    /// the extra axis in front.
+    fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value;
+    /// How it becomes code.
+    fn lowering(&self) -> Lowering;
+    /// For [`Lowering::Pointwise`]: the scalar code. 16-bit floats never get here: they are legalised to f32 before.
+    fn scalar(&self, _k: &mut KernelBuilder, _operands: &[Var]) -> Var {
+        unreachable!("{} is not pointwise", self.name())
+    }
+    /// For [`Lowering::Generate`]: the scalar code; `value` yields the kernel value (i64) of an index expression.
+    fn generate(
+        &self,
+        _k: &mut KernelBuilder,
+        _index: &[Dim],
+        _value: &mut dyn FnMut(&mut KernelBuilder, &Dim) -> Var,
+    ) -> Var {
+        unreachable!("{} does not generate", self.name())
+    }
+    /// For [`Lowering::View`]: where the element of the result at `index` comes from. `ranges` bounds the variables in
+    /// `index` and simplifies quotients and remainders.
+    fn view(&self, _operands: &[&Type], _result: &Type, _index: &[Dim], _ranges: &crate::Ranges) -> View {
+        unreachable!("{} is not a view", self.name())
+    }
+    /// For [`Lowering::Reduce`]: the axes that fall away, sorted.
+    fn reduced_axes(&self) -> &[usize] {
+        &[]
+    }
+    /// For [`Lowering::Contract`]: which axes are what.
+    fn contract_axes(&self) -> Option<ContractAxes> {
+        None
+    }
+    /// For [`Lowering::Gather`] and [`Lowering::Scatter`]: what is indexed.
+    fn indexing(&self) -> Option<Indexing> {
+        None
+    }
+    /// For [`Lowering::Constant`]: the data.
+    fn literal(&self) -> Option<&Literal> {
+        None
+    }
+    /// The scalar that fills the result, if the attributes alone say so.
+    fn splat(&self) -> Option<Scalar> {
+        None
+    }
+    /// A value to use in place of the op's result, by a local rule: directional, never worse, of the same type.
+    fn canonicalize(&self, _b: &mut dyn Rewriter, _operands: &[Value], _result: &Type) -> Option<Value> {
+        None
+    }
+}
+
+/// Calls for the generic tests.
+pub trait OpSamples {
+    /// Legal calls: ordinary, empty, rank 0, and with odd values.
+    fn samples() -> Vec<Sample>;
+    /// Illegal calls with their messages.
+    fn bad_samples() -> Vec<BadSample>;
+}
+
+macro_rules! op_table {
+    ($($name:ident => $family:ident),* $(,)?) => {
+        /// Every primitive with its attributes.
+        #[derive(Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        pub enum Primitive { $(
+            #[doc = concat!("See [`", stringify!($family), "::", stringify!($name), "`].")]
+            $name($family::$name)
+        ),* }
+
+        impl std::ops::Deref for Primitive {
+            type Target = dyn OpDef;
+            fn deref(&self) -> &(dyn OpDef + 'static) {
+                match self { $(Primitive::$name(op) => op),* }
+            }
+        }
+
+        impl Primitive {
+            /// Names of all primitives, in the order of the table.
+            pub const NAMES: &[&str] = &[$($family::$name::NAME),*];
+
+            /// Reads a primitive from its name and attributes.
+            pub fn from_text(name: &str, attributes: &mut AttrReader) -> Result<Primitive, String> {
+                match name {
+                    $($family::$name::NAME => Ok(Primitive::$name($family::$name::read(attributes)?)),)*
+                    _ => Err(format!("unknown op `{name}`")),
+                }
+            }
+
+            /// The legal samples of every primitive.
+            pub fn all_samples() -> Vec<Sample> {
+                [$($family::$name::samples()),*].concat()
+            }
+
+            /// The illegal samples of every primitive.
+            pub fn all_bad_samples() -> Vec<BadSample> {
+                [$($family::$name::bad_samples()),*].concat()
+            }
+        }
+
+        $(impl From<$family::$name> for Primitive {
+            fn from(op: $family::$name) -> Primitive { Primitive::$name(op) }
+        })*
+    };
+}
+
+op_table! {
+    Neg => unary, Abs => unary, Sign => unary, Floor => unary, Ceil => unary, Round => unary, Sqrt => unary,
+    Exp => unary, Log => unary, Tanh => unary, Logistic => unary, Sin => unary, Cos => unary, Erf => unary, Not => unary,
+    Add => binary, Sub => binary, Mul => binary, Div => binary, Rem => binary, Pow => binary, Max => binary,
+    Min => binary, And => binary, Or => binary, Xor => binary, Compare => binary, Select => binary,
+    Convert => convert,
+    Constant => create, Full => create, Iota => create, DimValue => create,
+    BroadcastInDim => view, Reshape => view, Transpose => view, Slice => view, Pad => view, Concatenate => view,
+    Reverse => view,
+    ReduceSum => reduce, ReduceProd => reduce, ReduceMax => reduce, ReduceMin => reduce, ReduceAny => reduce,
+    ReduceAll => reduce, ArgMax => reduce, ArgMin => reduce,
+    DotGeneral => contract,
+    Gather => index, ScatterAdd => index,
+    Fused => region,
+}
+
+impl std::fmt::Debug for Primitive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.name())?;
+        f.debug_map().entries(self.attributes()).finish()
+    }
+}

@@ -1,0 +1,82 @@
+//! Checks that type rules share.
+
+use super::{OpDef, Types};
+use crate::{DType, Shape, Type, Violation};
+use smallvec::SmallVec;
+
+/// Builds a [`Violation`].
+pub(crate) fn violation(
+    op: &dyn OpDef,
+    operands: &[&Type],
+    rule: impl Into<String>,
+    legal: impl Into<String>,
+) -> Violation {
+    let operands = operands.iter().map(|t| t.to_string()).collect::<Vec<_>>().join(", ");
+    Violation { op: op.name(), operands, rule: rule.into(), legal: legal.into() }
+}
+
+/// Checks the number of operands.
+pub(crate) fn arity(op: &dyn OpDef, operands: &[&Type], n: usize) -> Result<(), Violation> {
+    if operands.len() == n {
+        return Ok(());
+    }
+    Err(violation(op, operands, format!("takes {n} operands, not {}", operands.len()), ""))
+}
+
+/// Checks that an operand's dtype is one of a class.
+pub(crate) fn dtype_is(
+    op: &dyn OpDef,
+    operands: &[&Type],
+    which: usize,
+    legal: impl Fn(DType) -> bool,
+) -> Result<(), Violation> {
+    let dtype = operands[which].dtype;
+    if legal(dtype) {
+        return Ok(());
+    }
+    let names: Vec<_> = DType::ALL.into_iter().filter(|&d| legal(d)).map(DType::name).collect();
+    let legal = format!("legal are {}", names.join(", "));
+    Err(violation(op, operands, format!("operand {which} has dtype {dtype}"), legal))
+}
+
+/// Checks that two operands have one type.
+pub(crate) fn same_type(op: &dyn OpDef, operands: &[&Type], a: usize, b: usize) -> Result<(), Violation> {
+    let (x, y) = (operands[a], operands[b]);
+    if x.dtype != y.dtype {
+        let rule = format!("operands {a} and {b} have dtypes {} and {}", x.dtype, y.dtype);
+        return Err(violation(op, operands, rule, "both must be the same; convert one of them"));
+    }
+    same_shape(op, operands, a, b)
+}
+
+/// Checks that two operands have one shape.
+pub(crate) fn same_shape(op: &dyn OpDef, operands: &[&Type], a: usize, b: usize) -> Result<(), Violation> {
+    let (x, y) = (operands[a], operands[b]);
+    if x.shape != y.shape {
+        let rule = format!("operands {a} and {b} have shapes {} and {}", x.shape, y.shape);
+        return Err(violation(op, operands, rule, "both must be the same; broadcast one of them"));
+    }
+    Ok(())
+}
+
+/// Checks that axes are in range and distinct.
+pub(crate) fn valid_axes(op: &dyn OpDef, operands: &[&Type], axes: &[usize], rank: usize) -> Result<(), Violation> {
+    for (i, &a) in axes.iter().enumerate() {
+        if a >= rank {
+            let legal = match rank {
+                0 => "a scalar has no axes".into(),
+                _ => format!("axes go from 0 to {}", rank - 1),
+            };
+            return Err(violation(op, operands, format!("axis {a} does not exist"), legal));
+        }
+        if axes[..i].contains(&a) {
+            return Err(violation(op, operands, format!("axis {a} is named twice"), "name each axis once"));
+        }
+    }
+    Ok(())
+}
+
+/// One result type.
+pub(crate) fn one(dtype: DType, shape: impl Into<Shape>) -> Result<Types, Violation> {
+    Ok(SmallVec::from_iter([Type::new(dtype, shape)]))
+}
