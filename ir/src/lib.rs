@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod literal;
 pub mod ops;
 pub mod origin;
+pub mod program;
 pub mod ranges;
 pub mod types;
 

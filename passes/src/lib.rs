@@ -1,1 +1,4 @@
-//! passes
+//! Graph to graph, and graph to program.
+#![forbid(unsafe_code)]
+
+pub mod autodiff;

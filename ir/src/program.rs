@@ -1,0 +1,152 @@
+//! A program: what a graph becomes for a target. A flat list of steps over buffers, with a memory plan.
+//!
+//! Sizes are [`Dim`]s over the graph's symbols; they get their values when the program is bound to the shapes of a
+//! call. Buffers are planned at byte offsets of one arena, but for inputs, outputs and constants.
+
+use crate::graph::SymbolDecl;
+use crate::kernel::Kernel;
+use crate::{DType, Dim, Graph, Literal, Origin, Type};
+
+/// A buffer of a program, by number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BufferId(pub u32);
+
+impl BufferId {
+    /// The number as an index into the program's table.
+    pub fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What holds a buffer's bytes.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Storage {
+    /// The program's input of that number; never written.
+    Input(usize),
+    /// A fresh output of that number.
+    Output(usize),
+    /// The output of that number, written over the donated input of the other number.
+    InPlace {
+        /// Output.
+        output: usize,
+        /// Input whose memory it takes.
+        input: usize,
+    },
+    /// Host data.
+    Constant(Literal),
+    /// The arena, in the slot of that number; buffers whose lives do not overlap share slots.
+    Slot(usize),
+}
+
+/// One buffer.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Buffer {
+    /// What it holds, dense.
+    pub ty: Type,
+    /// Where.
+    pub storage: Storage,
+}
+
+/// One launch of a kernel.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Launch {
+    /// Which kernel.
+    pub kernel: usize,
+    /// Its buffer arguments.
+    pub buffers: Vec<BufferId>,
+    /// Its extent arguments.
+    pub extents: Vec<Dim>,
+    /// What its index-check sites stand for.
+    pub sites: Vec<Site>,
+}
+
+/// What an index check guards, for the error message.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Site {
+    /// Name of the op.
+    pub op: &'static str,
+    /// The axis indexed.
+    pub axis: usize,
+    /// Its extent.
+    pub extent: Dim,
+    /// Where the op was recorded.
+    pub origins: Vec<Origin>,
+}
+
+/// A matrix product `out[b, i, j] = sum over l of lhs[b, i, l] * rhs[b, l, j]`; strides count elements.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Product {
+    /// Element type of operands and result.
+    pub dtype: DType,
+    /// Extents: batch, rows, columns, summed.
+    pub extents: [Dim; 4],
+    /// Left operand, strides of batch, row and summed axis.
+    pub lhs: (BufferId, [Dim; 3]),
+    /// Right operand, strides of batch, summed axis and column.
+    pub rhs: (BufferId, [Dim; 3]),
+    /// Result, strides of batch, row and column.
+    pub out: (BufferId, [Dim; 3]),
+}
+
+/// What a step does.
+#[derive(Clone, PartialEq, Debug)]
+pub enum StepKind {
+    /// Runs a kernel.
+    Launch(Launch),
+    /// Multiplies matrices through the target's library.
+    Product(Product),
+    /// Runs a one-op graph in the interpreter, because the op has no kernel; counted and logged with the reason.
+    Interpret {
+        /// The graph, whose inputs and outputs are the buffers.
+        graph: Box<Graph>,
+        /// Inputs.
+        inputs: Vec<BufferId>,
+        /// Outputs.
+        outputs: Vec<BufferId>,
+        /// Why it has no kernel.
+        reason: String,
+    },
+}
+
+/// One step.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Step {
+    /// What it does.
+    pub kind: StepKind,
+    /// Lines and scopes it derives from.
+    pub origins: Vec<Origin>,
+    /// Name for people: the fused group or the op.
+    pub name: String,
+}
+
+/// A slot of the arena.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Slot {
+    /// Sizes in bytes of the buffers that share it; the slot is as large as the largest.
+    pub sizes: Vec<Dim>,
+}
+
+/// A program. See the [module](self).
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Program {
+    /// Name of the graph.
+    pub name: String,
+    /// The symbols that occur in sizes.
+    pub symbols: Vec<SymbolDecl>,
+    /// Types of the inputs; binding them to a call's shapes gives the symbols their values.
+    pub inputs: Vec<Type>,
+    /// Types of the outputs.
+    pub outputs: Vec<Type>,
+    /// The buffer that each output is read from.
+    pub output_buffers: Vec<BufferId>,
+    /// Buffers.
+    pub buffers: Vec<Buffer>,
+    /// Distinct kernels.
+    pub kernels: Vec<Kernel>,
+    /// Steps in order.
+    pub steps: Vec<Step>,
+    /// Arena slots.
+    pub slots: Vec<Slot>,
+    /// The number of leading steps after which no step can report an error; donated inputs are written only later.
+    pub fallible_prefix: usize,
+}

@@ -1,0 +1,146 @@
+//! The interpreter: runs any graph op by op from the reference evaluations. It is the oracle, and what runs when
+//! compilation is off or an op has no kernel.
+
+use crate::error::ExecError;
+use ir::ops::EvalContext;
+use ir::{Dim, EvalError, Graph, Literal, Region, Symbol, Type, Value};
+use smallvec::SmallVec;
+use std::collections::HashMap;
+
+/// Values of a graph's symbols in one call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bindings(HashMap<Symbol, i64>);
+
+impl Bindings {
+    /// Matches the extents of a call's inputs against the declared types: a dimension that is a bare symbol binds it,
+    /// every other dimension must then agree.
+    pub fn of(graph_inputs: &[Type], given: &[(ir::DType, &[usize])]) -> Result<Bindings, ExecError> {
+        let mismatch = |i: usize| {
+            let (dtype, dims) = given[i];
+            ExecError::Argument(format!("input {i} has type {dtype}{dims:?}, the graph takes {}", graph_inputs[i]))
+        };
+        if graph_inputs.len() != given.len() {
+            let message = format!("{} inputs given, the graph takes {}", given.len(), graph_inputs.len());
+            return Err(ExecError::Argument(message));
+        }
+        let mut bound = Bindings::default();
+        for (i, (ty, (dtype, dims))) in graph_inputs.iter().zip(given).enumerate() {
+            if ty.dtype != *dtype || ty.rank() != dims.len() {
+                return Err(mismatch(i));
+            }
+            for (d, &n) in ty.shape.iter().zip(*dims) {
+                if let [symbol] = d.symbols().as_slice()
+                    && *d == Dim::symbol(symbol.name())
+                {
+                    bound.0.entry(symbol.clone()).or_insert(n as i64);
+                }
+            }
+        }
+        for (i, (ty, (_, dims))) in graph_inputs.iter().zip(given).enumerate() {
+            if ty.shape.iter().zip(*dims).any(|(d, &n)| bound.dim(d).ok() != Some(n as i64)) {
+                return Err(mismatch(i));
+            }
+        }
+        Ok(bound)
+    }
+
+    /// The value of a symbol.
+    pub fn get(&self, symbol: &Symbol) -> Option<i64> {
+        self.0.get(symbol).copied()
+    }
+
+    /// The value of a dimension.
+    pub fn dim(&self, d: &Dim) -> Result<i64, EvalError> {
+        d.eval(&|s| self.get(s)).ok_or_else(|| EvalError::BadDim(d.to_string()))
+    }
+
+    /// The extents of a shape.
+    pub fn extents(&self, ty: &Type) -> Result<SmallVec<[usize; 4]>, EvalError> {
+        let extent = |d| usize::try_from(self.dim(d)?).map_err(|_| EvalError::BadDim(d.to_string()));
+        ty.shape.iter().map(extent).collect()
+    }
+}
+
+/// Runs a graph on host data.
+pub fn interpret(graph: &Graph, inputs: &[Literal]) -> Result<Vec<Literal>, ExecError> {
+    let given: Vec<_> = inputs.iter().map(|l| (l.dtype(), l.dims())).collect();
+    let bindings = Bindings::of(&graph.input_types(), &given)?;
+    for s in &graph.symbols {
+        if let Some(v) = bindings.get(&s.symbol)
+            && !(s.min..=s.max).contains(&v)
+        {
+            let message = format!("{} is {v}, outside its bounds {}..={}", s.symbol, s.min, s.max);
+            return Err(ExecError::Argument(message));
+        }
+    }
+    Interpreter { graph, bindings: &bindings, observer: &mut |_, _| {} }.region(graph.root(), inputs)
+}
+
+/// Runs a graph and shows every value of the root region to `observer`, in order.
+pub fn interpret_observed(
+    graph: &Graph,
+    inputs: &[Literal],
+    observer: &mut dyn FnMut(Value, &Literal),
+) -> Result<Vec<Literal>, ExecError> {
+    let given: Vec<_> = inputs.iter().map(|l| (l.dtype(), l.dims())).collect();
+    let bindings = Bindings::of(&graph.input_types(), &given)?;
+    Interpreter { graph, bindings: &bindings, observer }.region(graph.root(), inputs)
+}
+
+struct Interpreter<'a> {
+    graph: &'a Graph,
+    bindings: &'a Bindings,
+    observer: &'a mut dyn FnMut(Value, &Literal),
+}
+
+impl Interpreter<'_> {
+    fn region(&mut self, region: Region, arguments: &[Literal]) -> Result<Vec<Literal>, ExecError> {
+        let graph = self.graph;
+        let data = graph.region(region);
+        let mut last_use: HashMap<Value, usize> = HashMap::new();
+        for (i, &op) in data.ops.iter().enumerate() {
+            last_use.extend(graph.op(op).operands.iter().map(|&v| (v, i)));
+        }
+        last_use.extend(data.yields.iter().map(|&v| (v, usize::MAX)));
+        let mut values: HashMap<Value, Literal> = data.params.iter().copied().zip(arguments.iter().cloned()).collect();
+        for (i, &op) in data.ops.iter().enumerate() {
+            let data = graph.op(op);
+            let operands: SmallVec<[Literal; 4]> = data.operands.iter().map(|v| values[v].clone()).collect();
+            let results = self.op(op, &operands)?;
+            for (&v, literal) in data.results.iter().zip(results) {
+                if region == graph.root() {
+                    (self.observer)(v, &literal);
+                }
+                values.insert(v, literal);
+            }
+            for v in &data.operands {
+                if last_use[v] == i {
+                    values.remove(v);
+                }
+            }
+        }
+        Ok(data.yields.iter().map(|v| values[v].clone()).collect())
+    }
+
+    fn op(&mut self, op: ir::Op, operands: &[Literal]) -> Result<SmallVec<[Literal; 1]>, ExecError> {
+        let graph = self.graph;
+        let data = graph.op(op);
+        let fail = |error: EvalError| ExecError::op(graph, op, error);
+        let results: SmallVec<[SmallVec<[usize; 4]>; 1]> =
+            data.results.iter().map(|&v| self.bindings.extents(graph.ty(v))).collect::<Result<_, _>>().map_err(fail)?;
+        let bindings = self.bindings;
+        // An error inside a nested region already names its op; it passes through as it is.
+        let mut nested: Option<ExecError> = None;
+        let outcome = {
+            let mut region = |i: usize, arguments: &[Literal]| {
+                self.region(data.regions[i], arguments).map_err(|e| {
+                    nested = Some(e);
+                    EvalError::Other(String::new())
+                })
+            };
+            let mut cx = EvalContext { dim: &|d| bindings.dim(d), results: &results, region: &mut region };
+            data.primitive.eval(&operands.iter().collect::<SmallVec<[&Literal; 4]>>(), &mut cx)
+        };
+        outcome.map_err(|e| nested.take().unwrap_or_else(|| fail(e)))
+    }
+}
