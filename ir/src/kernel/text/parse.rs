@@ -52,11 +52,11 @@ pub fn parse(text: &str) -> Result<Kernel, ParseError> {
     p.kernel().map_err(|e| ParseError::new(text, e.at, e.message))
 }
 
-struct Failure {
-    at: usize,
-    message: String,
+pub(super) struct Failure {
+    pub at: usize,
+    pub message: String,
 }
-type Parse<T> = Result<T, Failure>;
+pub(super) type Parse<T> = Result<T, Failure>;
 
 #[derive(Clone, Copy)]
 enum Entity {
@@ -66,9 +66,9 @@ enum Entity {
     Var(Var),
 }
 
-struct Parser<'a> {
-    text: &'a str,
-    at: usize,
+pub(super) struct Parser<'a> {
+    pub text: &'a str,
+    pub at: usize,
     names: HashMap<&'a str, Entity>,
     extents: HashMap<&'a str, Extent>,
     /// The type of each value, once its definition was read, and where it is first mentioned.
@@ -533,148 +533,5 @@ impl Parser<'_> {
             self.written.push(written);
         }
         Ok(index)
-    }
-}
-
-/// Characters and words.
-impl<'a> Parser<'a> {
-    fn rest(&self) -> &'a str {
-        &self.text[self.at..]
-    }
-    /// Skips space and comments, and says where the next word starts.
-    fn start(&mut self) -> usize {
-        loop {
-            let rest = self.rest();
-            let trimmed = rest.trim_start();
-            self.at += rest.len() - trimmed.len();
-            if !trimmed.starts_with("//") {
-                return self.at;
-            }
-            self.at += trimmed.find('\n').unwrap_or(trimmed.len());
-        }
-    }
-    fn fail<T>(&self, message: String) -> Parse<T> {
-        Err(Failure { at: self.at, message })
-    }
-    fn expected<T>(&mut self, what: &str) -> Parse<T> {
-        let found = self.found();
-        self.fail(format!("expected {what}, found {found}"))
-    }
-    fn found(&mut self) -> String {
-        self.start();
-        let rest = self.rest();
-        let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '%';
-        let len = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-        match (len, rest.chars().next()) {
-            (_, None) => "the end".into(),
-            (0, Some(c)) => format!("`{c}`"),
-            _ => format!("`{}`", &rest[..len]),
-        }
-    }
-    fn peek_is(&mut self, s: &str) -> bool {
-        self.start();
-        self.rest().starts_with(s)
-    }
-    fn eat(&mut self, s: &str) -> bool {
-        let found = self.peek_is(s);
-        if found {
-            self.at += s.len();
-        }
-        found
-    }
-    fn expect(&mut self, s: &str) -> Parse<()> {
-        if self.eat(s) {
-            return Ok(());
-        }
-        self.expected(&format!("`{s}`"))
-    }
-    fn peek_word(&mut self) -> &'a str {
-        self.start();
-        let rest = self.rest();
-        &rest[..rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len())]
-    }
-    fn word(&mut self, what: &str) -> Parse<&'a str> {
-        let word = self.peek_word();
-        if word.is_empty() {
-            return self.expected(what);
-        }
-        self.at += word.len();
-        Ok(word)
-    }
-    fn eat_word(&mut self, word: &str) -> bool {
-        let found = self.peek_word() == word;
-        if found {
-            self.at += word.len();
-        }
-        found
-    }
-    fn keyword(&mut self, word: &str) -> Parse<()> {
-        if self.eat_word(word) {
-            return Ok(());
-        }
-        self.expected(&format!("`{word}`"))
-    }
-    fn percent_name(&mut self) -> Parse<&'a str> {
-        self.expect("%")?;
-        let rest = self.rest();
-        let len = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
-        if len == 0 {
-            return self.fail("expected a name after `%`".into());
-        }
-        self.at += len;
-        Ok(&rest[..len])
-    }
-    fn digits(&mut self) -> &'a str {
-        let rest = self.rest();
-        let len = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        self.at += len;
-        &rest[..len]
-    }
-    fn u32(&mut self) -> Parse<u32> {
-        let at = self.start();
-        let digits = self.digits();
-        let found = if digits.is_empty() { self.found() } else { format!("`{digits}`") };
-        digits.parse().map_err(|_| Failure { at, message: format!("expected a number, found {found}") })
-    }
-    fn kernel_name(&mut self) -> Parse<String> {
-        if !self.eat("\"") {
-            let rest = self.rest();
-            let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.')).unwrap_or(rest.len());
-            self.at += len;
-            return if len == 0 { self.fail("expected a name after `@`".into()) } else { Ok(rest[..len].into()) };
-        }
-        let mut name = String::new();
-        loop {
-            let at = self.at;
-            let bad = |message: &str| Failure { at, message: message.into() };
-            let mut chars = self.rest().chars();
-            match chars.next() {
-                None | Some('\n') => return Err(bad("the name does not end")),
-                Some('"') => {
-                    self.at += 1;
-                    return Ok(name);
-                }
-                Some('\\') => match chars.next() {
-                    Some(c @ ('"' | '\\')) => {
-                        name.push(c);
-                        self.at += 2;
-                    }
-                    Some('u') => {
-                        let digits = self.rest()[2..].strip_prefix('{').and_then(|r| r.split_once('}')).map(|(d, _)| d);
-                        let code = digits.and_then(|d| u32::from_str_radix(d, 16).ok()).and_then(char::from_u32);
-                        let (Some(digits), Some(c)) = (digits, code) else {
-                            return Err(bad("expected a character code after `\\u`"));
-                        };
-                        name.push(c);
-                        self.at += digits.len() + 4;
-                    }
-                    _ => return Err(bad("expected `\\\"`, `\\\\` or `\\u{…}`")),
-                },
-                Some(c) => {
-                    name.push(c);
-                    self.at += c.len_utf8();
-                }
-            }
-        }
     }
 }

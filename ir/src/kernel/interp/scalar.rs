@@ -1,0 +1,193 @@
+//! The scalar operations of the kernel IR, one value at a time, as its documentation defines them.
+//!
+//! Transcendental functions are computed in f64 with the standard library and rounded once to f32; in f64 they are as
+//! good as the standard library's.
+
+use crate::Scalar;
+use crate::kernel::{BinaryOp, CompareOp, UnaryOp};
+
+/// The result of a unary operation; `None` if it is not defined on that type.
+pub fn unary(op: UnaryOp, x: Scalar) -> Option<Scalar> {
+    use UnaryOp::*;
+    macro_rules! int {
+        ($v:ident, $x:ident, $negative:expr) => {
+            Some(Scalar::$v(match op {
+                Neg => $x.wrapping_neg(),
+                Abs if $negative => $x.wrapping_neg(),
+                Abs => $x,
+                Sign if $negative => -1i64 as _,
+                Sign => ($x != 0) as _,
+                Not => !$x,
+                _ => return None,
+            }))
+        };
+    }
+    macro_rules! float {
+        ($v:ident, $x:ident, $t:ty) => {
+            Some(Scalar::$v(match op {
+                Neg => -$x,
+                Abs => $x.abs(),
+                Sign if $x.is_nan() || $x == 0.0 => $x,
+                Sign => $x.signum(),
+                Floor => $x.floor(),
+                Ceil => $x.ceil(),
+                Round => $x.round_ties_even(),
+                Sqrt => $x.sqrt(),
+                IsNan => $x.is_nan() as u8 as $t,
+                Exp | Log | Tanh | Logistic | Sin | Cos | Erf => transcendental(op, $x as f64)? as $t,
+                Not => return None,
+            }))
+        };
+    }
+    match x {
+        Scalar::F64(x) => float!(F64, x, f64),
+        Scalar::F32(x) => float!(F32, x, f32),
+        Scalar::I64(x) => int!(I64, x, x < 0),
+        Scalar::I32(x) => int!(I32, x, x < 0),
+        Scalar::U8(x) => int!(U8, x, false),
+        Scalar::Bool(x) => (op == Not).then_some(Scalar::Bool(!x)),
+        Scalar::F16(_) | Scalar::BF16(_) => None,
+    }
+}
+
+fn transcendental(op: UnaryOp, x: f64) -> Option<f64> {
+    Some(match op {
+        UnaryOp::Exp => x.exp(),
+        UnaryOp::Log => x.ln(),
+        UnaryOp::Tanh => x.tanh(),
+        UnaryOp::Logistic if x < 0.0 => x.exp() / (1.0 + x.exp()),
+        UnaryOp::Logistic => 1.0 / (1.0 + (-x).exp()),
+        UnaryOp::Sin => x.sin(),
+        UnaryOp::Cos => x.cos(),
+        UnaryOp::Erf => erf(x),
+        _ => return None,
+    })
+}
+
+/// The error function, within a few units in the last place of f64: the series of positive terms, Abramowitz and
+/// Stegun 7.1.6, below 3; the continued fraction of its complement, 7.1.14, above.
+pub fn erf(x: f64) -> f64 {
+    let a = x.abs();
+    if a < 3.0 {
+        // erf x = 2/√π e^(-x²) Σ 2ⁿ x^(2n+1) / (1·3·…·(2n+1))
+        let (mut term, mut sum, mut odd) = (x, x, 1.0);
+        while term.abs() > sum.abs() * 1e-17 {
+            odd += 2.0;
+            term *= 2.0 * x * x / odd;
+            sum += term;
+        }
+        std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
+    } else if a < 6.0 {
+        // √π e^(x²) erfc x = 1/(x + (1/2)/(x + 1/(x + (3/2)/(x + …)))), from the inside out
+        let tail = (1..=60).rev().fold(a, |inner, n| a + n as f64 / 2.0 / inner);
+        let erfc = (-a * a).exp() / (tail * std::f64::consts::PI.sqrt());
+        (1.0 - erfc).copysign(x)
+    } else if a.is_nan() {
+        x
+    } else {
+        1f64.copysign(x)
+    }
+}
+
+/// The result of a binary operation on two scalars of one type; `None` if it is not defined on their types.
+pub fn binary(op: BinaryOp, a: Scalar, b: Scalar) -> Option<Scalar> {
+    use BinaryOp::*;
+    macro_rules! int {
+        ($v:ident, $a:ident, $b:ident) => {
+            Some(Scalar::$v(match op {
+                Add => $a.wrapping_add($b),
+                Sub => $a.wrapping_sub($b),
+                Mul => $a.wrapping_mul($b),
+                Div if $b == 0 => 0,
+                Div => $a.wrapping_div($b),
+                Rem if $b == 0 => $a,
+                Rem => $a.wrapping_rem($b),
+                Max => $a.max($b),
+                Min => $a.min($b),
+                And => $a & $b,
+                Or => $a | $b,
+                Xor => $a ^ $b,
+                Pow => return Some(Scalar::I64(int_pow($a as i64, $b as i64)).convert(Scalar::$v($a).dtype())),
+            }))
+        };
+    }
+    macro_rules! float {
+        ($v:ident, $a:ident, $b:ident, $t:ty) => {
+            Some(Scalar::$v(match op {
+                Add => $a + $b,
+                Sub => $a - $b,
+                Mul => $a * $b,
+                Div => $a / $b,
+                Rem => $a % $b,
+                Max | Min if $a.is_nan() => $a,
+                Max | Min if $b.is_nan() => $b,
+                // Equal values differ at most in the sign of zero.
+                Max if $a > $b || ($a == $b && $b.is_sign_negative()) => $a,
+                Min if $a < $b || ($a == $b && $a.is_sign_negative()) => $a,
+                Max | Min => $b,
+                Pow => ($a as f64).powf($b as f64) as $t,
+                And | Or | Xor => return None,
+            }))
+        };
+    }
+    match (a, b) {
+        (Scalar::F64(a), Scalar::F64(b)) => float!(F64, a, b, f64),
+        (Scalar::F32(a), Scalar::F32(b)) => float!(F32, a, b, f32),
+        (Scalar::I64(a), Scalar::I64(b)) => int!(I64, a, b),
+        (Scalar::I32(a), Scalar::I32(b)) => int!(I32, a, b),
+        (Scalar::U8(a), Scalar::U8(b)) => int!(U8, a, b),
+        (Scalar::Bool(a), Scalar::Bool(b)) => Some(Scalar::Bool(match op {
+            Max | Or => a | b,
+            Min | And => a & b,
+            Xor => a ^ b,
+            _ => return None,
+        })),
+        _ => None,
+    }
+}
+
+/// Power modulo 2^64, which is also the power modulo any smaller width.
+fn int_pow(base: i64, exponent: i64) -> i64 {
+    if exponent < 0 {
+        return match base {
+            1 => 1,
+            -1 if exponent % 2 == 0 => 1,
+            -1 => -1,
+            _ => 0,
+        };
+    }
+    let (mut result, mut square, mut left) = (1i64, base, exponent);
+    while left > 0 {
+        if left % 2 == 1 {
+            result = result.wrapping_mul(square);
+        }
+        square = square.wrapping_mul(square);
+        left /= 2;
+    }
+    result
+}
+
+/// The outcome of a comparison of two scalars of one type; `None` if it is not defined on their types.
+pub fn compare(op: CompareOp, a: Scalar, b: Scalar) -> Option<bool> {
+    macro_rules! by {
+        ($a:expr, $b:expr) => {
+            Some(match op {
+                CompareOp::Eq => $a == $b,
+                CompareOp::Ne => $a != $b,
+                CompareOp::Lt => $a < $b,
+                CompareOp::Le => $a <= $b,
+                CompareOp::Gt => $a > $b,
+                CompareOp::Ge => $a >= $b,
+            })
+        };
+    }
+    match (a, b) {
+        (Scalar::F64(a), Scalar::F64(b)) => by!(a, b),
+        (Scalar::F32(a), Scalar::F32(b)) => by!(a, b),
+        (Scalar::I64(a), Scalar::I64(b)) => by!(a, b),
+        (Scalar::I32(a), Scalar::I32(b)) => by!(a, b),
+        (Scalar::U8(a), Scalar::U8(b)) => by!(a, b),
+        (Scalar::Bool(a), Scalar::Bool(b)) => by!(a as u8, b as u8),
+        _ => None,
+    }
+}
