@@ -1,12 +1,16 @@
 //! Reads and updates at computed indices.
 
 use super::attribute::{op_struct, word_attribute};
-use super::pending::{pending, pending_samples};
+use super::elements::pick_or;
+use super::numeric::{Number, with_number};
+use super::pending::{pending_rest, pending_samples};
 use super::rules::{arity, dtype_is, one, valid_axes, violation};
-use super::{Indexing, Lowering, OpDef, Traits, Types};
+use super::{EvalContext, Indexing, Lowering, OpDef, Traits, Types};
 use crate::graph::RegionType;
-use crate::{DType, Shape, Type, Violation};
+use crate::{DType, EvalError, Literal, Scalar, Shape, Type, Violation};
+use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
 
 /// What an index out of range means. Negative indices are out of range.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -62,7 +66,13 @@ impl OpDef for Gather {
     fn indexing(&self) -> Option<Indexing> {
         Some(Indexing { axis: self.axis, batch: self.batch, mode: self.mode })
     }
-    pending!();
+    fn eval(&self, operands: &[&Literal], cx: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
+        let (x, i) = (operands[0], operands[1]);
+        let mut at = Vec::with_capacity(cx.results[0].iter().product());
+        walk(self.axis, self.batch, self.mode, x, i, |_, source| at.push(source))?;
+        Ok(smallvec![pick_or(x, &cx.results[0], Scalar::of(x.dtype(), 0.0), at.into_iter())])
+    }
+    pending_rest!();
 }
 
 op_struct! {
@@ -97,6 +107,82 @@ impl OpDef for ScatterAdd {
     fn indexing(&self) -> Option<Indexing> {
         Some(Indexing { axis: self.axis, batch: self.batch, mode: self.mode })
     }
-    pending!();
+    fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
+        let (x, i, updates) = (operands[0], operands[1], operands[2]);
+        Ok(smallvec![with_number!(x.dtype(), T => {
+            // Each update is an addition in the element type; 16-bit floats add in f32 and round once at the end.
+            let mut sums: Vec<<T as Update>::Sum> = x.as_slice::<T>().iter().map(|&v| v.start()).collect();
+            let updates = updates.as_slice::<T>();
+            walk(self.axis, self.batch, self.mode, x, i, |from, to| {
+                if let Some(to) = to {
+                    sums[to] = <T as Update>::add(sums[to], updates[from]);
+                }
+            })?;
+            Literal::from_vec(x.dims(), sums.into_iter().map(<T as Update>::end).collect())
+        })])
+    }
+    pending_rest!();
 }
 pending_samples!(Gather, ScatterAdd);
+
+/// Visits the result positions of a gather in row-major order, with the position in the operand that each reads,
+/// `None` for a dropped one.
+fn walk(
+    axis: usize,
+    batch: usize,
+    mode: IndexMode,
+    x: &Literal,
+    indices: &Literal,
+    mut visit: impl FnMut(usize, Option<usize>),
+) -> Result<(), EvalError> {
+    let product = |dims: &[usize]| dims.iter().product::<usize>();
+    let (batches, before) = (product(&x.dims()[..batch]), product(&x.dims()[batch..axis]));
+    let (extent, after) = (x.dims()[axis], product(&x.dims()[axis + 1..]));
+    let each = product(&indices.dims()[batch..]);
+    let mut at = 0;
+    for row in 0..batches * before {
+        for i in 0..each {
+            for inner in 0..after {
+                let index = indices.get(row / before * each + i).as_i64();
+                let inside = (0..extent as i64).contains(&index);
+                let index = match mode {
+                    _ if inside => Some(index as usize),
+                    IndexMode::Error => return Err(EvalError::IndexOutOfRange { index, axis, extent }),
+                    IndexMode::Clamp if extent == 0 => {
+                        return Err(EvalError::Other("no index to clamp to in an empty axis".into()));
+                    }
+                    IndexMode::Clamp => Some(index.clamp(0, extent as i64 - 1) as usize),
+                    IndexMode::Fill => None,
+                };
+                visit(at, index.map(|index| (row * extent + index) * after + inner));
+                at += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How updates add up: in the element type, one after the other.
+trait Update: Number {
+    type Sum: Copy;
+    fn start(self) -> Self::Sum;
+    fn add(sum: Self::Sum, v: Self) -> Self::Sum;
+    fn end(sum: Self::Sum) -> Self;
+}
+macro_rules! updates {
+    ($($t:ty, $sum:ty, $start:expr, $add:expr, $end:expr;)*) => { $(impl Update for $t {
+        type Sum = $sum;
+        fn start(self) -> $sum { $start(self) }
+        fn add(sum: $sum, v: $t) -> $sum { $add(sum, $start(v)) }
+        fn end(sum: $sum) -> $t { $end(sum) }
+    })* };
+}
+updates! {
+    f64, f64, |x| x, |a, b| a + b, |x| x;
+    f32, f32, |x| x, |a, b| a + b, |x| x;
+    f16, f32, f16::to_f32, |a, b| a + b, f16::from_f32;
+    bf16, f32, bf16::to_f32, |a, b| a + b, bf16::from_f32;
+    i64, i64, |x| x, i64::wrapping_add, |x| x;
+    i32, i32, |x| x, i32::wrapping_add, |x| x;
+    u8, u8, |x| x, u8::wrapping_add, |x| x;
+}

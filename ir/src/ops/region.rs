@@ -1,12 +1,13 @@
 //! Ops with regions.
 
 use super::attribute::{op_struct, word_attribute};
-use super::pending::{pending, pending_samples};
+use super::pending::{pending_rest, pending_samples};
 use super::rules::violation;
-use super::{Lowering, OpDef, Types};
+use super::{EvalContext, Lowering, OpDef, Types};
 use crate::graph::RegionType;
-use crate::{Type, Violation};
+use crate::{EvalError, Literal, Type, Violation};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 /// What shape of kernel a fused group becomes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -41,6 +42,10 @@ impl OpDef for Fused {
     fn lowering(&self) -> Lowering {
         Lowering::Fused
     }
-    pending!();
+    fn eval(&self, operands: &[&Literal], cx: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
+        let operands: Vec<Literal> = operands.iter().map(|&x| x.clone()).collect();
+        Ok((cx.region)(0, &operands)?.into())
+    }
+    pending_rest!();
 }
 pending_samples!(Fused);

@@ -1,15 +1,18 @@
 //! Reductions over sets of axes.
 
-use super::attribute::op_struct;
-use super::pending::{pending, pending_samples};
-use super::rules::{arity, dtype_is, one, valid_axes, violation};
-use super::{Lowering, OpDef, Types};
+mod eval;
+
 use crate::graph::RegionType;
 use crate::kernel::Combine;
-use crate::{Axes, DType, Type, Violation};
+use crate::ops::attribute::op_struct;
+use crate::ops::pending::{pending_rest, pending_samples};
+use crate::ops::rules::{arity, dtype_is, one, valid_axes, violation};
+use crate::ops::{EvalContext, Lowering, OpDef, Types};
+use crate::{Axes, DType, EvalError, Literal, Type, Violation};
+use smallvec::{SmallVec, smallvec};
 
 macro_rules! reductions {
-    ($($(#[$doc:meta])* $name:ident = $text:literal $combine:ident ($legal:expr);)*) => { $(
+    ($($(#[$doc:meta])* $name:ident = $text:literal $combine:ident $eval:ident ($legal:expr);)*) => { $(
         op_struct! { $(#[$doc])* $name = $text {
             /// The axes that fall away, strictly increasing.
             axes: Axes,
@@ -26,7 +29,10 @@ macro_rules! reductions {
             }
             fn lowering(&self) -> Lowering { Lowering::Reduce(Combine::$combine) }
             fn reduced_axes(&self) -> &[usize] { &self.axes }
-            pending!();
+            fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
+                Ok(smallvec![eval::$eval(operands[0], &self.axes)])
+            }
+            pending_rest!();
         }
         pending_samples!($name);
     )* };
@@ -44,21 +50,21 @@ fn boolean(d: DType) -> bool {
 
 reductions! {
     /// Sum; 16-bit floats accumulate in f32 and round once.
-    ReduceSum = "reduce_sum" Sum (number);
+    ReduceSum = "reduce_sum" Sum sum (number);
     /// Product; 16-bit floats accumulate in f32 and round once.
-    ReduceProd = "reduce_prod" Product (number);
+    ReduceProd = "reduce_prod" Product product (number);
     /// Largest; NaN wins.
-    ReduceMax = "reduce_max" Max (any);
+    ReduceMax = "reduce_max" Max max (any);
     /// Smallest; NaN wins.
-    ReduceMin = "reduce_min" Min (any);
+    ReduceMin = "reduce_min" Min min (any);
     /// Logical or.
-    ReduceAny = "reduce_any" Any (boolean);
+    ReduceAny = "reduce_any" Any any (boolean);
     /// Logical and.
-    ReduceAll = "reduce_all" All (boolean);
+    ReduceAll = "reduce_all" All all (boolean);
 }
 
 macro_rules! arg_reductions {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => { $(
+    ($($(#[$doc:meta])* $name:ident = $text:literal $eval:ident;)*) => { $(
         op_struct! { $(#[$doc])* $name = $text {
             /// The axis that falls away, as a list of one.
             axes: Axes,
@@ -77,14 +83,17 @@ macro_rules! arg_reductions {
             }
             fn lowering(&self) -> Lowering { Lowering::Reduce(Combine::$name) }
             fn reduced_axes(&self) -> &[usize] { &self.axes }
-            pending!();
+            fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
+                Ok(smallvec![eval::$eval(operands[0], &self.axes)])
+            }
+            pending_rest!();
         }
         pending_samples!($name);
     )* };
 }
 arg_reductions! {
     /// Position (i64) of the first largest element; NaN counts as largest.
-    ArgMax = "argmax";
+    ArgMax = "argmax" arg_max;
     /// Position (i64) of the first smallest element; NaN counts as smallest.
-    ArgMin = "argmin";
+    ArgMin = "argmin" arg_min;
 }

@@ -1,0 +1,126 @@
+//! Element arithmetic of the reference reductions and products.
+
+use crate::TypedData;
+use half::{bf16, f16};
+
+/// Numbers that can be summed. f32 accumulates in f64 and rounds once; f16 and bf16 do as f32 does and round that
+/// result once more, as their legalised form does; integers wrap.
+pub(crate) trait Number: TypedData {
+    /// What sums and products of it accumulate in.
+    type Acc: Copy;
+    /// The accumulator's 0 and 1.
+    const UNITS: [Self::Acc; 2];
+    /// Into the accumulator.
+    fn widen(self) -> Self::Acc;
+    /// Out of it.
+    fn narrow(acc: Self::Acc) -> Self;
+    /// Sum.
+    fn add(a: Self::Acc, b: Self::Acc) -> Self::Acc;
+    /// Product.
+    fn mul(a: Self::Acc, b: Self::Acc) -> Self::Acc;
+}
+
+macro_rules! numbers {
+    (float $($t:ty, $widen:expr, $narrow:expr;)*) => { $(impl Number for $t {
+        type Acc = f64;
+        const UNITS: [f64; 2] = [0.0, 1.0];
+        fn widen(self) -> f64 { $widen(self) }
+        fn narrow(acc: f64) -> $t { $narrow(acc) }
+        fn add(a: f64, b: f64) -> f64 { a + b }
+        fn mul(a: f64, b: f64) -> f64 { a * b }
+    })* };
+    (int $($t:ty),*) => { $(impl Number for $t {
+        type Acc = $t;
+        const UNITS: [$t; 2] = [0, 1];
+        fn widen(self) -> $t { self }
+        fn narrow(acc: $t) -> $t { acc }
+        fn add(a: $t, b: $t) -> $t { a.wrapping_add(b) }
+        fn mul(a: $t, b: $t) -> $t { a.wrapping_mul(b) }
+    })* };
+}
+numbers! { float
+    f64, |x| x, |a| a;
+    f32, f64::from, |a| a as f32;
+    f16, f16::to_f64, |a| f16::from_f32(a as f32);
+    bf16, bf16::to_f64, |a| bf16::from_f32(a as f32);
+}
+numbers! { int i64, i32, u8 }
+
+/// Elements with an order, in which -0 comes before +0 and NaN has no place.
+pub(crate) trait Ordered: TypedData {
+    /// True for NaN.
+    fn is_nan(self) -> bool;
+    /// Strictly before.
+    fn before(self, other: Self) -> bool;
+    /// Strictly before, with zeros of either sign equal.
+    fn less(self, other: Self) -> bool;
+}
+
+macro_rules! ordered {
+    (float $($t:ty, $wide:expr;)*) => { $(impl Ordered for $t {
+        fn is_nan(self) -> bool { $wide(self).is_nan() }
+        fn before(self, other: $t) -> bool {
+            let (a, b): (f64, f64) = ($wide(self), $wide(other));
+            a < b || (a == b && a.is_sign_negative() && b.is_sign_positive())
+        }
+        fn less(self, other: $t) -> bool { $wide(self) < $wide(other) }
+    })* };
+    (exact $($t:ty),*) => { $(impl Ordered for $t {
+        fn is_nan(self) -> bool { false }
+        fn before(self, other: $t) -> bool { self < other }
+        fn less(self, other: $t) -> bool { self < other }
+    })* };
+}
+ordered! { float
+    f64, |x| x;
+    f32, f64::from;
+    f16, f16::to_f64;
+    bf16, bf16::to_f64;
+}
+ordered! { exact i64, i32, u8, bool }
+
+/// Binds `$t` to the Rust type of a numeric dtype.
+macro_rules! with_number {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            crate::DType::F64 => {
+                type $t = f64;
+                $body
+            }
+            crate::DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            crate::DType::F16 => {
+                type $t = half::f16;
+                $body
+            }
+            crate::DType::BF16 => {
+                type $t = half::bf16;
+                $body
+            }
+            crate::DType::I64 => {
+                type $t = i64;
+                $body
+            }
+            crate::DType::I32 => {
+                type $t = i32;
+                $body
+            }
+            crate::DType::U8 => {
+                type $t = u8;
+                $body
+            }
+            crate::DType::Bool => unreachable!("type rules refuse bool here"),
+        }
+    };
+}
+pub(crate) use with_number;
+
+/// Binds `$t` to the Rust type of any dtype.
+macro_rules! with_any {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        if $dtype == crate::DType::Bool { type $t = bool; $body } else { crate::ops::numeric::with_number!($dtype, $t => $body) }
+    };
+}
+pub(crate) use with_any;
