@@ -1,1 +1,2 @@
 //! tracewright
+#![forbid(unsafe_code)]

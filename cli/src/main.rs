@@ -1,1 +1,3 @@
+//! The `tracewright` program.
+#![forbid(unsafe_code)]
 fn main() {}

@@ -1,1 +1,2 @@
 //! Derive macros.
+#![forbid(unsafe_code)]
