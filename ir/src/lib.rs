@@ -1,5 +1,4 @@
 //! The IRs of tracewright: the tensor IR ([`graph`], [`ops`]) and the kernel IR ([`kernel`]), with their types, text
-#![forbid(unsafe_code)]
 //! forms and verifiers. This crate depends on nothing else of ours.
 #![forbid(unsafe_code)]
 
