@@ -1,1 +1,3 @@
-//! codegen
+//! Kernel IR to machine code.
+
+pub mod cpu;

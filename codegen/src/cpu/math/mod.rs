@@ -1,0 +1,22 @@
+//! Transcendental functions as straight-line vector code on four f32 lanes.
+
+mod exp;
+mod lanes;
+mod log;
+
+use cranelift_codegen::ir::Value;
+use cranelift_frontend::FunctionBuilder;
+use ir::kernel::UnaryOp;
+use lanes::Lanes;
+
+/// Emits `op` on an F32X4 value; `None` for operations that are not functions of this module.
+pub fn emit_f32x4(b: &mut FunctionBuilder, has_fma: bool, op: UnaryOp, x: Value) -> Option<Value> {
+    let l = &mut Lanes::new(b, has_fma);
+    Some(match op {
+        UnaryOp::Exp => exp::exp(l, x),
+        UnaryOp::Log => log::log(l, x),
+        UnaryOp::Tanh => exp::tanh(l, x),
+        UnaryOp::Logistic => exp::logistic(l, x),
+        _ => return None,
+    })
+}

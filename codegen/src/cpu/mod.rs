@@ -1,0 +1,3 @@
+//! Kernels to machine code with Cranelift.
+
+pub mod math;
