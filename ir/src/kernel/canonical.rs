@@ -1,11 +1,9 @@
 //! One numbering for equal kernels, so that they compare equal and print alike.
 
 use super::index::IndexTable;
+use super::nesting::MAX_NESTING;
 use super::*;
 use std::collections::HashMap;
-
-/// Loops nest at most this deep in a verified kernel; everything that walks blocks stops there.
-pub const MAX_NESTING: usize = 64;
 
 /// What a kernel does, without its name: equal for kernels that differ only in names and numbering.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -32,6 +32,7 @@ pub mod builder;
 pub mod canonical;
 pub mod index;
 pub mod interp;
+pub mod nesting;
 pub mod text;
 pub mod verify;
 
@@ -142,7 +143,8 @@ pub struct Nest {
 }
 
 /// Statements in order.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize)]
+#[serde(transparent)]
 pub struct Block(pub Vec<Stmt>);
 
 /// One statement.

@@ -29,8 +29,8 @@
 //! Not checked, because it depends on extents and data: that accesses are in range, that iterations of a lanes loop and
 //! tasks do not depend on one another, that index arithmetic does not overflow. The interpreter checks those as it runs.
 
-use super::canonical::MAX_NESTING;
 use super::index::Written;
+use super::nesting::MAX_NESTING;
 use super::text::Writer;
 use super::*;
 use std::collections::HashMap;

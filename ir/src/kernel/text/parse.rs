@@ -1,8 +1,8 @@
 //! Text to kernel: recursive descent, with bounded nesting, straight into the tables.
 
 use super::print::negated_in_its_number;
-use crate::kernel::canonical::MAX_NESTING;
 use crate::kernel::index::Written;
+use crate::kernel::nesting::MAX_NESTING;
 use crate::kernel::*;
 use crate::{DType, Scalar};
 use std::collections::HashMap;

@@ -1,8 +1,10 @@
 //! Kernel to text. Total: what a broken kernel refers to and does not have prints as `undefined`, which does not parse.
 
 use crate::Scalar;
-use crate::kernel::canonical::{MAX_NESTING, Names};
+use crate::kernel::canonical::Names;
 use crate::kernel::index::Written;
+use crate::kernel::nesting::MAX_NESTING;
+use crate::kernel::verify::MAX_ARGUMENTS;
 use crate::kernel::*;
 use std::fmt::{self, Write};
 
@@ -15,7 +17,10 @@ impl fmt::Display for Kernel {
         for (i, p) in self.params.iter().enumerate() {
             write!(f, "{}%p{i}: {} {}", if i > 0 { ", " } else { "" }, p.access.name(), p.dtype)?;
         }
-        for i in 0..self.extents {
+        if self.extents > MAX_ARGUMENTS {
+            write!(f, "; undefined: {} extents", self.extents)?;
+        }
+        for i in 0..self.extents.min(MAX_ARGUMENTS) {
             write!(f, "{}N{i}", if i > 0 { ", " } else { "; " })?;
         }
         f.write_str(")")?;
