@@ -198,8 +198,8 @@ impl Scalar {
         }
     }
 
-    /// Converts as the `convert` op does: floats round to nearest even, float to int truncates and saturates with
-    /// NaN to 0, int to narrower int wraps, anything to bool is `!= 0`.
+    /// Converts as the `convert` op does: floats round to nearest even, to 16-bit floats through f32; float to int
+    /// truncates and saturates with NaN to 0, int to narrower int wraps, anything to bool is `!= 0`.
     pub fn convert(self, to: DType) -> Scalar {
         let float_source = self.dtype().is_float();
         match to {
@@ -212,16 +212,15 @@ impl Scalar {
                 Scalar::I64(x) => x as f32,
                 s => s.as_f64() as f32,
             }),
-            // Integers go through f32 first, as all 16-bit arithmetic does.
+            // f64 and integers go through f32 first, as all 16-bit arithmetic does; `f16::from_f64` rounds once or twice
+            // depending on the machine.
             DType::F16 => Scalar::F16(match self {
                 Scalar::F16(x) => x,
-                Scalar::F64(x) => f16::from_f64(x),
                 Scalar::I64(x) => f16::from_f32(x as f32),
                 s => f16::from_f32(s.as_f64() as f32),
             }),
             DType::BF16 => Scalar::BF16(match self {
                 Scalar::BF16(x) => x,
-                Scalar::F64(x) => bf16::from_f64(x),
                 Scalar::I64(x) => bf16::from_f32(x as f32),
                 s => bf16::from_f32(s.as_f64() as f32),
             }),

@@ -1,15 +1,16 @@
 //! Pointwise ops of two and three operands.
 
 use super::attribute::{op_struct, word_attribute};
-use super::pending::{pending, pending_samples};
+use super::elementwise::{self, Bits, Evaluated, Extremum, Number, with_type, zip};
+use super::pending::{pending_rest, pending_samples};
 use super::rules::{arity, dtype_is, one, same_shape, same_type, violation};
-use super::{Lowering, OpDef, Types};
+use super::{EvalContext, Lowering, OpDef, Types};
 use crate::graph::RegionType;
 use crate::kernel::{BinaryOp, CompareOp, KernelBuilder, Var};
-use crate::{DType, Type, Violation};
+use crate::{DType, Literal, Type, Violation};
 
 macro_rules! binary {
-    ($($(#[$doc:meta])* $name:ident = $text:literal ($legal:expr);)*) => { $(
+    ($($(#[$doc:meta])* $name:ident = $text:literal ($legal:ident) $class:ident $f:ident;)*) => { $(
         op_struct! { $(#[$doc])* $name = $text {} }
         impl OpDef for $name {
             fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
@@ -22,7 +23,10 @@ macro_rules! binary {
             fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var {
                 k.binary(BinaryOp::$name, operands[0], operands[1])
             }
-            pending!();
+            fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Evaluated {
+                with_type!($legal operands[0].dtype(), T => zip(operands[0], operands[1], <T as $class>::$f))
+            }
+            pending_rest!();
         }
         pending_samples!($name);
     )* };
@@ -40,27 +44,27 @@ fn integral(d: DType) -> bool {
 
 binary! {
     /// Sum.
-    Add = "add" (number);
+    Add = "add" (number) Number add;
     /// Difference.
-    Sub = "sub" (number);
+    Sub = "sub" (number) Number sub;
     /// Product.
-    Mul = "mul" (number);
+    Mul = "mul" (number) Number mul;
     /// Quotient.
-    Div = "div" (number);
+    Div = "div" (number) Number div;
     /// Remainder.
-    Rem = "rem" (number);
+    Rem = "rem" (number) Number rem;
     /// Power.
-    Pow = "pow" (number);
+    Pow = "pow" (number) Number pow;
     /// Larger.
-    Max = "max" (any);
+    Max = "max" (any) Extremum max;
     /// Smaller.
-    Min = "min" (any);
+    Min = "min" (any) Extremum min;
     /// Bitwise and logical and.
-    And = "and" (integral);
+    And = "and" (integral) Bits and;
     /// Bitwise and logical or.
-    Or = "or" (integral);
+    Or = "or" (integral) Bits or;
     /// Exclusive or.
-    Xor = "xor" (integral);
+    Xor = "xor" (integral) Bits xor;
 }
 
 /// Which comparison.
@@ -86,7 +90,10 @@ impl OpDef for Compare {
     fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var {
         k.compare(self.direction, operands[0], operands[1])
     }
-    pending!();
+    fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Evaluated {
+        elementwise::compare(self.direction, operands[0], operands[1])
+    }
+    pending_rest!();
 }
 
 op_struct! {
@@ -114,6 +121,9 @@ impl OpDef for Select {
     fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var {
         k.select(operands[0], operands[1], operands[2])
     }
-    pending!();
+    fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Evaluated {
+        elementwise::select(operands[0], operands[1], operands[2])
+    }
+    pending_rest!();
 }
 pending_samples!(Compare, Select);

@@ -1,12 +1,13 @@
 //! Conversion between dtypes.
 
 use super::attribute::op_struct;
-use super::pending::{pending, pending_samples};
+use super::elementwise::{self, Evaluated};
+use super::pending::{pending_rest, pending_samples};
 use super::rules::{arity, one};
-use super::{Lowering, OpDef, Types};
+use super::{EvalContext, Lowering, OpDef, Types};
 use crate::graph::RegionType;
 use crate::kernel::{KernelBuilder, Var};
-use crate::{DType, Type, Violation};
+use crate::{DType, Literal, Type, Violation};
 
 op_struct! {
     /// Converts each element, as [`Scalar::convert`](crate::Scalar::convert) does.
@@ -26,6 +27,9 @@ impl OpDef for Convert {
     fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var {
         k.convert(operands[0], self.dtype)
     }
-    pending!();
+    fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Evaluated {
+        elementwise::convert(operands[0], self.dtype)
+    }
+    pending_rest!();
 }
 pending_samples!(Convert);

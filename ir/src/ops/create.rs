@@ -1,12 +1,15 @@
 //! Ops without operands.
 
 use super::attribute::op_struct;
-use super::pending::{pending, pending_samples};
+use super::elementwise::Evaluated;
+use super::pending::{pending_rest, pending_samples};
 use super::rules::{arity, one, valid_axes, violation};
-use super::{Lowering, OpDef, Types};
+use super::{EvalContext, Lowering, OpDef, Types};
 use crate::graph::RegionType;
 use crate::kernel::{KernelBuilder, Var};
+use crate::literal::strides_of;
 use crate::{DType, Dim, Literal, Scalar, Shape, Type, Violation};
+use smallvec::smallvec;
 
 op_struct! {
     /// Dense data.
@@ -30,7 +33,10 @@ impl OpDef for Constant {
         // Longer literals are not scanned at each look.
         if self.value.numel() <= 64 { self.value.splat() } else { None }
     }
-    pending!();
+    fn eval(&self, _: &[&Literal], _: &mut EvalContext<'_>) -> Evaluated {
+        Ok(smallvec![self.value.clone()])
+    }
+    pending_rest!();
 }
 
 op_struct! {
@@ -56,7 +62,10 @@ impl OpDef for Full {
     fn splat(&self) -> Option<Scalar> {
         Some(self.value)
     }
-    pending!();
+    fn eval(&self, _: &[&Literal], cx: &mut EvalContext<'_>) -> Evaluated {
+        Ok(smallvec![Literal::filled(&cx.results[0], self.value)])
+    }
+    pending_rest!();
 }
 
 op_struct! {
@@ -91,7 +100,13 @@ impl OpDef for Iota {
         let i = value(k, &index[self.axis]);
         k.convert(i, self.dtype)
     }
-    pending!();
+    fn eval(&self, _: &[&Literal], cx: &mut EvalContext<'_>) -> Evaluated {
+        let dims = &cx.results[0];
+        let (stride, extent) = (strides_of(dims)[self.axis], dims[self.axis]);
+        let index = |i: usize| Scalar::I64((i / stride % extent) as i64).convert(self.dtype);
+        Ok(smallvec![Literal::from_fn(dims, self.dtype, index)])
+    }
+    pending_rest!();
 }
 
 op_struct! {
@@ -120,6 +135,9 @@ impl OpDef for DimValue {
     fn splat(&self) -> Option<Scalar> {
         self.dim.known().map(Scalar::I64)
     }
-    pending!();
+    fn eval(&self, _: &[&Literal], cx: &mut EvalContext<'_>) -> Evaluated {
+        Ok(smallvec![Literal::scalar(Scalar::I64((cx.dim)(&self.dim)?))])
+    }
+    pending_rest!();
 }
 pending_samples!(Constant, Full, Iota, DimValue);

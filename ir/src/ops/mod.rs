@@ -10,6 +10,7 @@ pub mod contract;
 pub mod convert;
 pub mod create;
 mod elements;
+mod elementwise;
 pub mod emit;
 pub mod index;
 mod numeric;

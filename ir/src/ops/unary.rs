@@ -1,15 +1,16 @@
 //! Pointwise ops of one operand.
 
 use super::attribute::op_struct;
-use super::pending::{pending, pending_samples};
+use super::elementwise::{Bits, Evaluated, Number, Real, map, with_type};
+use super::pending::{pending_rest, pending_samples};
 use super::rules::{arity, dtype_is, one};
-use super::{Lowering, OpDef, Types};
+use super::{EvalContext, Lowering, OpDef, Types};
 use crate::graph::RegionType;
 use crate::kernel::{KernelBuilder, UnaryOp, Var};
-use crate::{DType, Type, Violation};
+use crate::{DType, Literal, Type, Violation};
 
 macro_rules! unary {
-    ($($(#[$doc:meta])* $name:ident = $text:literal ($legal:expr);)*) => { $(
+    ($($(#[$doc:meta])* $name:ident = $text:literal ($legal:ident) $class:ident $f:ident;)*) => { $(
         op_struct! { $(#[$doc])* $name = $text {} }
         impl OpDef for $name {
             fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
@@ -19,7 +20,10 @@ macro_rules! unary {
             }
             fn lowering(&self) -> Lowering { Lowering::Pointwise }
             fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var { k.unary(UnaryOp::$name, operands[0]) }
-            pending!();
+            fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Evaluated {
+                with_type!($legal operands[0].dtype(), T => map(operands[0], <T as $class>::$f))
+            }
+            pending_rest!();
         }
         pending_samples!($name);
     )* };
@@ -37,33 +41,33 @@ fn integral(d: DType) -> bool {
 
 unary! {
     /// Negation.
-    Neg = "neg" (number);
+    Neg = "neg" (number) Number neg;
     /// Absolute value.
-    Abs = "abs" (number);
+    Abs = "abs" (number) Number abs;
     /// Sign.
-    Sign = "sign" (number);
+    Sign = "sign" (number) Number sign;
     /// Largest integer not above.
-    Floor = "floor" (float);
+    Floor = "floor" (float) Real floor;
     /// Smallest integer not below.
-    Ceil = "ceil" (float);
+    Ceil = "ceil" (float) Real ceil;
     /// Nearest integer, half to even.
-    Round = "round" (float);
+    Round = "round" (float) Real round;
     /// Square root.
-    Sqrt = "sqrt" (float);
+    Sqrt = "sqrt" (float) Real sqrt;
     /// Exponential.
-    Exp = "exp" (float);
+    Exp = "exp" (float) Real exp;
     /// Natural logarithm.
-    Log = "log" (float);
+    Log = "log" (float) Real log;
     /// Hyperbolic tangent.
-    Tanh = "tanh" (float);
+    Tanh = "tanh" (float) Real tanh;
     /// Logistic function.
-    Logistic = "logistic" (float);
+    Logistic = "logistic" (float) Real logistic;
     /// Sine.
-    Sin = "sin" (float);
+    Sin = "sin" (float) Real sin;
     /// Cosine.
-    Cos = "cos" (float);
+    Cos = "cos" (float) Real cos;
     /// Error function.
-    Erf = "erf" (float);
+    Erf = "erf" (float) Real erf;
     /// Complement.
-    Not = "not" (integral);
+    Not = "not" (integral) Bits not;
 }
