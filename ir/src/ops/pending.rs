@@ -1,44 +1,4 @@
 //! Temporary: facets that are being written.
-macro_rules! pending {
-    () => {
-        fn doc(&self) -> crate::ops::OpDoc {
-            unimplemented!()
-        }
-        fn eval(
-            &self,
-            _o: &[&crate::Literal],
-            _c: &mut crate::ops::EvalContext<'_>,
-        ) -> Result<smallvec::SmallVec<[crate::Literal; 1]>, crate::EvalError> {
-            unimplemented!()
-        }
-        fn vjp(
-            &self,
-            _b: &mut dyn crate::ops::Emit,
-            _c: &crate::ops::VjpContext<'_>,
-        ) -> Result<crate::ops::PerOperand, crate::NotDifferentiable> {
-            unimplemented!()
-        }
-        fn jvp(
-            &self,
-            _b: &mut dyn crate::ops::Emit,
-            _o: &[crate::graph::Value],
-            _r: &[crate::graph::Value],
-            _t: &[Option<crate::graph::Value>],
-        ) -> Result<Option<crate::graph::Value>, crate::NotDifferentiable> {
-            unimplemented!()
-        }
-        fn batch(
-            &self,
-            _b: &mut dyn crate::ops::Emit,
-            _o: &[crate::graph::Value],
-            _a: &[Option<usize>],
-            _s: &crate::Dim,
-        ) -> crate::graph::Value {
-            unimplemented!()
-        }
-    };
-}
-pub(crate) use pending;
 macro_rules! pending_samples {
     ($($t:ident),*) => { $(impl crate::ops::OpSamples for $t {
         fn samples() -> Vec<crate::ops::Sample> { Vec::new() }
