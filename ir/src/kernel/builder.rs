@@ -86,15 +86,16 @@ impl KernelBuilder {
     pub fn index_of(&mut self, var: Var) -> Index {
         self.indices.intern(IndexNode::Var(var))
     }
-    fn iter(&mut self) -> (Iter, Index) {
+    fn iter(&mut self, extent: Index) -> (Iter, Index) {
         let iter = Iter(self.iters);
         self.iters += 1;
+        self.indices.bound(iter, extent);
         (iter, self.indices.intern(IndexNode::Iter(iter)))
     }
     /// Opens a nest and yields its task number.
     pub fn begin_nest(&mut self, grid: Index, work: Index) -> Index {
         assert!(self.nest.is_none(), "a nest is open");
-        let (iter, index) = self.iter();
+        let (iter, index) = self.iter(grid);
         self.nest = Some((iter, grid, work));
         index
     }
@@ -107,7 +108,7 @@ impl KernelBuilder {
     }
     /// Opens a loop and yields its variable.
     pub fn begin_loop(&mut self, extent: Index, kind: LoopKind) -> Index {
-        let (iter, index) = self.iter();
+        let (iter, index) = self.iter(extent);
         let outer = std::mem::take(&mut self.block);
         self.open.push(OpenLoop { outer, iter, extent, kind, accumulators: Vec::new() });
         index

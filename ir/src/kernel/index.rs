@@ -1,5 +1,6 @@
-//! Index expressions: hash-consed, simplified while they are built.
+//! Index expressions: hash-consed, simplified while they are built. See [`super::simplify`] for how.
 
+use super::simplify::{DEPTH, Sum};
 use super::{Extent, Iter, Var};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -83,12 +84,13 @@ impl Written {
 pub struct IndexTable {
     nodes: Vec<IndexNode>,
     known: HashMap<IndexNode, Index>,
+    bounds: HashMap<Iter, Index>,
 }
 
 impl From<Vec<IndexNode>> for IndexTable {
     fn from(nodes: Vec<IndexNode>) -> Self {
         let known = nodes.iter().enumerate().map(|(i, &n)| (n, Index(i as u32))).collect();
-        IndexTable { nodes, known }
+        IndexTable { nodes, known, bounds: HashMap::new() }
     }
 }
 impl From<IndexTable> for Vec<IndexNode> {
@@ -135,6 +137,10 @@ impl IndexTable {
         }
         all
     }
+    /// The number that an iteration variable stays below, where it was promised.
+    pub(super) fn bound_of(&self, iter: Iter) -> Option<Index> {
+        self.bounds.get(&iter).copied()
+    }
     /// The number, if the expression is one.
     pub fn as_const(&self, i: Index) -> Option<i64> {
         match self.node(i) {
@@ -154,77 +160,73 @@ impl IndexTable {
     pub fn constant(&mut self, n: i64) -> Index {
         self.intern(IndexNode::Const(n))
     }
-    /// Sum. Constants go right and are gathered; one that would overflow is left as it is.
+    /// Promises that an iteration variable stays in `0..extent`; quotients and remainders are simplified by it. Only for
+    /// building: it is not part of the table's identity or of its stored form.
+    pub fn bound(&mut self, iter: Iter, extent: Index) {
+        self.bounds.insert(iter, extent);
+    }
+    /// Sum. Terms of one base are gathered, numbers go right; what would overflow is left as it is.
     pub fn add(&mut self, a: Index, b: Index) -> Index {
-        use IndexNode::*;
-        match (self.node(a), self.node(b)) {
-            (Const(x), Const(y)) if x.checked_add(y).is_some() => self.constant(x + y),
-            (Const(0), _) => b,
-            (_, Const(0)) => a,
-            (Const(_), Const(_)) => self.intern(Add(a, b)),
-            (Const(_), _) => self.add(b, a),
-            (Add(x, c), Const(y)) if self.as_const(c).and_then(|c| c.checked_add(y)).is_some() => {
-                let sum = self.add(c, b);
-                self.add(x, sum)
-            }
-            (_, Add(y, c)) if self.as_const(c).is_some() => {
-                let inner = self.add(a, y);
-                self.add(inner, c)
-            }
-            _ => self.intern(Add(a, b)),
+        let mut sum = Sum::default();
+        let gathered = self.terms(a, 1, &mut sum).and_then(|()| self.terms(b, 1, &mut sum));
+        match gathered {
+            Some(()) => self.of_sum(sum),
+            None => self.intern(IndexNode::Add(a, b)),
         }
     }
-    /// Product. Constants go right and are gathered; one that would overflow is left as it is.
+    /// Product. Numbers go right and into sums; what would overflow is left as it is.
     pub fn mul(&mut self, a: Index, b: Index) -> Index {
-        use IndexNode::*;
-        match (self.node(a), self.node(b)) {
-            (Const(x), Const(y)) if x.checked_mul(y).is_some() => self.constant(x * y),
-            (Const(0), _) | (_, Const(1)) => a,
-            (_, Const(0)) | (Const(1), _) => b,
-            (Const(_), Const(_)) => self.intern(Mul(a, b)),
-            (Const(_), _) => self.mul(b, a),
-            (Mul(x, c), Const(y)) if self.as_const(c).and_then(|c| c.checked_mul(y)).is_some() => {
-                let product = self.mul(c, b);
-                self.mul(x, product)
+        match (self.as_const(a), self.as_const(b)) {
+            (Some(_), None) => self.mul(b, a),
+            (_, Some(c)) => {
+                let mut sum = Sum::default();
+                match self.terms(a, c, &mut sum) {
+                    Some(()) => self.of_sum(sum),
+                    None => self.intern(IndexNode::Mul(a, b)),
+                }
             }
-            _ => self.intern(Mul(a, b)),
+            (None, None) => self.intern(IndexNode::Mul(a, b)),
         }
     }
     /// Difference.
     pub fn sub(&mut self, a: Index, b: Index) -> Index {
-        if a == b {
-            return self.constant(0);
-        }
         let minus_one = self.constant(-1);
         let negated = self.mul(b, minus_one);
         self.add(a, negated)
     }
-    /// Floored quotient.
+    /// Floored quotient, by a divisor that is positive. Terms that it divides are taken out.
     pub fn floor_div(&mut self, a: Index, b: Index) -> Index {
-        use IndexNode::*;
-        match (self.node(a), self.node(b)) {
-            (Const(x), Const(y)) if y > 0 => self.constant(x.div_euclid(y)),
-            (Const(0), _) | (_, Const(1)) => a,
-            (Mul(x, y), _) if y == b => x,
-            _ => self.intern(FloorDiv(a, b)),
+        let Some((quotient, rest)) = self.divide(a, b) else { return self.intern(IndexNode::FloorDiv(a, b)) };
+        if self.as_const(rest) == Some(0) || self.is_below(rest, b, DEPTH) {
+            return quotient;
         }
+        let rest = match (self.node(rest), self.as_const(b)) {
+            (IndexNode::Const(x), Some(y)) => self.constant(x.div_euclid(y)),
+            (IndexNode::FloorDiv(x, c), Some(y)) if self.as_const(c).and_then(|c| c.checked_mul(y)).is_some() => {
+                let product = self.mul(c, b);
+                self.floor_div(x, product)
+            }
+            _ => self.intern(IndexNode::FloorDiv(rest, b)),
+        };
+        self.add(quotient, rest)
     }
-    /// Quotient rounded up.
+    /// Quotient rounded up, by a divisor that is positive.
     pub fn ceil_div(&mut self, a: Index, b: Index) -> Index {
         let one_less = self.constant(-1);
         let top = self.add(b, one_less);
         let top = self.add(a, top);
         self.floor_div(top, b)
     }
-    /// Floored remainder.
+    /// Floored remainder, by a divisor that is positive. Terms that it divides are left out.
     pub fn modulo(&mut self, a: Index, b: Index) -> Index {
-        use IndexNode::*;
-        match (self.node(a), self.node(b)) {
-            (Const(x), Const(y)) if y > 0 => self.constant(x.rem_euclid(y)),
-            (Const(0), _) => a,
-            (_, Const(1)) => self.constant(0),
-            (Mul(_, y), _) if y == b => self.constant(0),
-            _ => self.intern(Mod(a, b)),
+        let Some((_, rest)) = self.divide(a, b) else { return self.intern(IndexNode::Mod(a, b)) };
+        if self.as_const(rest) == Some(0) || self.is_below(rest, b, DEPTH) {
+            return rest;
+        }
+        match (self.node(rest), self.as_const(b)) {
+            (IndexNode::Const(x), Some(y)) => self.constant(x.rem_euclid(y)),
+            (IndexNode::Mod(x, c), _) if self.exact_quotient(c, b).is_some() => self.modulo(x, b),
+            _ => self.intern(IndexNode::Mod(rest, b)),
         }
     }
     /// Smaller.

@@ -33,6 +33,7 @@ pub mod canonical;
 pub mod index;
 pub mod interp;
 pub mod nesting;
+mod simplify;
 pub mod text;
 pub mod verify;
 
