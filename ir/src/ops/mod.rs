@@ -5,6 +5,7 @@
 //! OpDef` in its family's file, and a line in the table below.
 
 pub mod attribute;
+mod batching;
 pub mod binary;
 pub mod contract;
 pub mod convert;
@@ -18,6 +19,7 @@ mod pending;
 pub mod reduce;
 pub mod region;
 mod rules;
+mod samples;
 pub mod unary;
 pub mod view;
 

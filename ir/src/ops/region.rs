@@ -1,11 +1,12 @@
 //! Ops with regions.
 
 use super::attribute::{op_struct, word_attribute};
-use super::pending::{pending_rest, pending_samples};
 use super::rules::violation;
-use super::{EvalContext, Lowering, OpDef, Types};
+use super::samples::bad;
+use super::{BadSample, Emit, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Sample, Types, VjpContext};
 use crate::graph::RegionType;
-use crate::{EvalError, Literal, Type, Violation};
+use crate::graph::Value;
+use crate::{Dim, EvalError, Literal, NotDifferentiable, Type, Violation};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -29,6 +30,14 @@ op_struct! {
     }
 }
 impl OpDef for Fused {
+    fn doc(&self) -> OpDoc {
+        OpDoc {
+            semantics: "Runs its region, which is ordinary IR: the operands are its parameters, what it yields are the results.",
+            constraints: &["exactly one region", "the region's parameters have the operands' types"],
+            gradient: "None: groups are formed after differentiation.",
+            example: "fused [1]:f32[1] {kind = loop} { ^(%p: f32[1]): %0: f32[1] = neg %p; yield %0 } = [-1]",
+        }
+    }
     fn infer(&self, operands: &[&Type], regions: &[RegionType]) -> Result<Types, Violation> {
         let [body] = regions else {
             return Err(violation(self, operands, format!("{} regions", regions.len()), "exactly one"));
@@ -46,6 +55,30 @@ impl OpDef for Fused {
         let operands: Vec<Literal> = operands.iter().map(|&x| x.clone()).collect();
         Ok((cx.region)(0, &operands)?.into())
     }
-    pending_rest!();
+    fn vjp(&self, _: &mut dyn Emit, _: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {
+        Err(NotDifferentiable("fused groups are formed after differentiation"))
+    }
+    fn jvp(
+        &self,
+        _: &mut dyn Emit,
+        _: &[Value],
+        _: &[Value],
+        _: &[Option<Value>],
+    ) -> Result<Option<Value>, NotDifferentiable> {
+        Err(NotDifferentiable("fused groups are formed after differentiation"))
+    }
+    fn batch(&self, _: &mut dyn Emit, _: &[Value], _: &[Option<usize>], _: &Dim) -> Value {
+        unreachable!("fused groups are formed after batching")
+    }
 }
-pending_samples!(Fused);
+
+/// Samples carry no regions, so the legal calls are those of the fusion pass's own tests.
+impl OpSamples for Fused {
+    fn samples() -> Vec<Sample> {
+        Vec::new()
+    }
+    fn bad_samples() -> Vec<BadSample> {
+        let op = |kind| Fused { kind };
+        vec![bad(op(FusionKind::Loop), [&[2]], "0 regions"), bad(op(FusionKind::Many), [], "0 regions")]
+    }
+}

@@ -29,6 +29,10 @@ fn rounded<T: Number>(x: &Literal, axes: &[usize], accumulated: Vec<T::Acc>) -> 
 }
 
 pub(super) fn sum(x: &Literal, axes: &[usize]) -> Literal {
+    // Not 0 + x, which would turn -0 into +0.
+    if axes.is_empty() {
+        return x.clone();
+    }
     with_number!(x.dtype(), T => {
         rounded::<T>(x, axes, fold(x, axes, <T as Number>::UNITS[0], |a, v: T| <T as Number>::add(a, v.widen())))
     })

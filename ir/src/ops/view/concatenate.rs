@@ -1,12 +1,18 @@
 //! `concatenate`.
 
+use super::{Slice, zeros};
 use crate::graph::RegionType;
+use crate::graph::Value;
 use crate::ops::attribute::op_struct;
+use crate::ops::batching::in_front;
 use crate::ops::elements::pick_among;
-use crate::ops::pending::{pending_rest, pending_samples};
 use crate::ops::rules::{one, valid_axes, violation};
-use crate::ops::{EvalContext, Lowering, OpDef, Types, View, ViewPiece};
-use crate::{Dim, EvalError, Literal, Ranges, Type, Violation};
+use crate::ops::samples::{bad, bad_types, odd, sample, values};
+use crate::ops::{
+    BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Rewriter, Sample, Types,
+    View, ViewPiece, VjpContext,
+};
+use crate::{DType, Dim, EvalError, Literal, NotDifferentiable, Ranges, Type, Violation};
 use smallvec::{SmallVec, smallvec};
 
 op_struct! {
@@ -17,6 +23,14 @@ op_struct! {
     }
 }
 impl OpDef for Concatenate {
+    fn doc(&self) -> OpDoc {
+        OpDoc {
+            semantics: "Operands one after the other along an axis.",
+            constraints: &["at least one operand", "operands differ in the extent of `axis` only"],
+            gradient: "Each operand gets its slice of the cotangent.",
+            example: "concatenate [1]:f32[1], [2, 3]:f32[2] {axis = 0} = [1, 2, 3]",
+        }
+    }
     fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
         let Some(first) = operands.first() else {
             return Err(violation(self, operands, "no operands", "at least one"));
@@ -65,6 +79,81 @@ impl OpDef for Concatenate {
         }
         Ok(smallvec![pick_among(operands, dims, all.into_iter())])
     }
-    pending_rest!();
+    fn vjp(&self, b: &mut dyn Emit, cx: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {
+        let (ct, mut start) = (cx.cotangent(), Dim::from(0));
+        let whole = b.ty(ct).shape.clone();
+        let mut out = PerOperand::new();
+        for (&x, &wanted) in cx.operands.iter().zip(cx.wanted) {
+            let end = &start + &b.ty(x).shape[self.axis];
+            out.push(wanted.then(|| {
+                let starts = zeros(whole.rank()).with_axis(self.axis, start.clone());
+                let limits = whole.with_axis(self.axis, end.clone());
+                b.emit(Slice { starts, limits, strides: smallvec![1; whole.rank()] }.into(), &[ct])
+            }));
+            start = end;
+        }
+        Ok(out)
+    }
+    fn jvp(
+        &self,
+        b: &mut dyn Emit,
+        operands: &[Value],
+        _: &[Value],
+        tangents: &[Option<Value>],
+    ) -> Result<Option<Value>, NotDifferentiable> {
+        if tangents.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let all: Vec<Value> =
+            operands.iter().zip(tangents).map(|(&x, t)| t.unwrap_or_else(|| b.full_like(x, 0.0))).collect();
+        Ok(Some(b.emit(self.clone().into(), &all)))
+    }
+    fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
+        let all: Vec<Value> = operands.iter().zip(axes).map(|(&x, &axis)| in_front(b, x, axis, size)).collect();
+        b.emit(Concatenate { axis: self.axis + 1 }.into(), &all)
+    }
+    fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], result: &Type) -> Option<Value> {
+        if let [x] = *operands {
+            return Some(x);
+        }
+        let kept: Vec<Value> = operands.iter().copied().filter(|&x| !b.ty(x).shape[self.axis].is(0)).collect();
+        if kept.is_empty() {
+            return Some(operands[0]);
+        }
+        if kept.len() < operands.len() {
+            return Some(b.emit(self.clone().into(), &kept));
+        }
+        let value = b.splat(operands[0])?;
+        operands.iter().all(|&x| b.splat(x) == Some(value)).then(|| b.full(value, &result.shape))
+    }
 }
-pending_samples!(Concatenate);
+
+impl OpSamples for Concatenate {
+    fn samples() -> Vec<Sample> {
+        let op = |axis: usize| Concatenate { axis };
+        let x = |dims: &[usize]| values(DType::F64, dims);
+        let mut all = vec![
+            sample(op(0), &[x(&[2]), x(&[3])]),
+            sample(op(1), &[x(&[2, 1]), x(&[2, 3]), x(&[2, 2])]),
+            sample(op(0), &[x(&[1, 3]), x(&[2, 3])]),
+            sample(op(1), &[x(&[2, 1, 2]), x(&[2, 2, 2])]),
+            sample(op(0), &[x(&[2, 2])]),
+            sample(op(0), &[x(&[0]), x(&[3]), x(&[0])]),
+            sample(op(0), &[x(&[0, 2]), x(&[0, 2])]),
+            sample(op(1), &[x(&[0, 2]), x(&[0, 3])]),
+        ];
+        all.extend(DType::ALL.map(|d| sample(op(0), &[odd(d, &[12]), values(d, &[2])])));
+        all
+    }
+    fn bad_samples() -> Vec<BadSample> {
+        let op = |axis: usize| Concatenate { axis };
+        vec![
+            bad(op(0), [], "no operands"),
+            bad(op(0), [&[]], "axis 0 does not exist"),
+            bad(op(1), [&[2], &[3]], "axis 1 does not exist"),
+            bad(op(0), [&[2, 3], &[2, 4]], "operand 1 has type f32[2, 4], operand 0 has f32[2, 3]"),
+            bad(op(0), [&[2, 3], &[2]], "operand 1 has type f32[2]"),
+            bad_types(op(0), vec![Type::new(DType::F32, [2]), Type::new(DType::I32, [2])], "operand 1 has type i32[2]"),
+        ]
+    }
+}

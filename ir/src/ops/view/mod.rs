@@ -16,13 +16,30 @@ pub use reverse::Reverse;
 pub use slice::Slice;
 pub use transpose::Transpose;
 
-use super::{View, ViewPiece};
-use crate::Dim;
-use smallvec::smallvec;
+use super::{Primitive, Rewriter, View, ViewPiece};
+use crate::graph::Value;
+use crate::{Dim, Shape, Type};
+use smallvec::{SmallVec, smallvec};
 
 /// The view that reads its one operand at `index`, always.
 fn moved(index: impl IntoIterator<Item = Dim>) -> View {
     let index = index.into_iter().collect();
     let piece = ViewPiece { operand: 0, index, non_negative: smallvec![], divisible: smallvec![] };
     View { pieces: smallvec![piece], fill: None }
+}
+
+/// Emits an op if its result has exactly that type. A rewrite of symbolic bounds may yield an equal extent that is
+/// written differently, and is then not made.
+fn emit_same(b: &mut dyn Rewriter, op: impl Into<Primitive>, operands: &[Value], result: &Type) -> Option<Value> {
+    let op = op.into();
+    let same = {
+        let types: SmallVec<[&Type; 2]> = operands.iter().map(|&v| b.ty(v)).collect();
+        op.infer(&types, &[]).is_ok_and(|types| types[0] == *result)
+    };
+    same.then(|| b.emit(op, operands))
+}
+
+/// 0 for each axis.
+fn zeros(rank: usize) -> Shape {
+    (0..rank).map(|_| 0).collect()
 }

@@ -2,12 +2,17 @@
 
 use super::moved;
 use crate::graph::RegionType;
+use crate::graph::Value;
 use crate::ops::attribute::op_struct;
+use crate::ops::batching::{in_front, shifted};
 use crate::ops::elements::{offsets, pick, signed_strides};
-use crate::ops::pending::{pending_rest, pending_samples};
 use crate::ops::rules::{arity, one, valid_axes};
-use crate::ops::{EvalContext, Lowering, OpDef, Types, View};
-use crate::{Axes, Dim, EvalError, Literal, Ranges, Type, Violation};
+use crate::ops::samples::{bad, for_each, sample, values};
+use crate::ops::{
+    BadSample, Emit, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample, Types,
+    View, VjpContext,
+};
+use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Ranges, Type, Violation};
 use smallvec::{SmallVec, smallvec};
 
 op_struct! {
@@ -18,6 +23,14 @@ op_struct! {
     }
 }
 impl OpDef for Reverse {
+    fn doc(&self) -> OpDoc {
+        OpDoc {
+            semantics: "Elements in reverse order along `axes`.",
+            constraints: &["`axes` exist and are distinct"],
+            gradient: "The cotangent, reversed the same way.",
+            example: "reverse [1, 2, 3]:f32[3] {axes = [0]} = [3, 2, 1]",
+        }
+    }
     fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
         arity(self, operands, 1)?;
         valid_axes(self, operands, &self.axes, operands[0].rank())?;
@@ -40,6 +53,61 @@ impl OpDef for Reverse {
         }
         Ok(smallvec![pick(x, x.dims(), offsets(x.dims(), &strides, base))])
     }
-    pending_rest!();
+    fn vjp(&self, b: &mut dyn Emit, cx: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {
+        Ok(smallvec![Some(b.emit(self.clone().into(), &[cx.cotangent()]))])
+    }
+    fn jvp(
+        &self,
+        b: &mut dyn Emit,
+        _: &[Value],
+        _: &[Value],
+        tangents: &[Option<Value>],
+    ) -> Result<Option<Value>, NotDifferentiable> {
+        Ok(tangents[0].map(|t| b.emit(self.clone().into(), &[t])))
+    }
+    fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
+        let x = in_front(b, operands[0], axes[0], size);
+        b.emit(Reverse { axes: shifted(&self.axes) }.into(), &[x])
+    }
+    fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], result: &Type) -> Option<Value> {
+        let x = operands[0];
+        if b.splat(x).is_some() || self.axes.iter().all(|&a| result.shape[a].is(1)) {
+            return Some(x);
+        }
+        match b.definition(x)? {
+            (Primitive::Reverse(inner), v) => {
+                let inner_only = inner.axes.iter().filter(|a| !self.axes.contains(a));
+                let mut axes: Axes =
+                    self.axes.iter().filter(|a| !inner.axes.contains(a)).chain(inner_only).copied().collect();
+                axes.sort_unstable();
+                let x = v[0];
+                Some(if axes.is_empty() { x } else { b.emit(Reverse { axes }.into(), &[x]) })
+            }
+            _ => None,
+        }
+    }
 }
-pending_samples!(Reverse);
+
+impl OpSamples for Reverse {
+    fn samples() -> Vec<Sample> {
+        let op = |axes: &[usize]| Reverse { axes: axes.into() };
+        let mut all = vec![
+            sample(op(&[0]), &[values(DType::F64, &[4])]),
+            sample(op(&[1]), &[values(DType::F64, &[2, 3])]),
+            sample(op(&[2, 0]), &[values(DType::F64, &[2, 2, 3])]),
+            sample(op(&[]), &[values(DType::F64, &[2])]),
+            sample(op(&[]), &[values(DType::F32, &[])]),
+            sample(op(&[0, 1]), &[values(DType::F32, &[0, 3])]),
+        ];
+        all.extend(for_each(DType::ALL, |_| op(&[0]).into(), &[12]));
+        all
+    }
+    fn bad_samples() -> Vec<BadSample> {
+        let op = |axes: &[usize]| Reverse { axes: axes.into() };
+        vec![
+            bad(op(&[]), [], "takes 1 operands, not 0"),
+            bad(op(&[1]), [&[2]], "axis 1 does not exist"),
+            bad(op(&[0, 0]), [&[2]], "axis 0 is named twice"),
+        ]
+    }
+}
