@@ -1,4 +1,4 @@
-//! Index expressions: hash-consed, simplified while they are built. See [`super::simplify`] for how.
+//! Index expressions: hash-consed, simplified while they are built by the rules in `simplify`.
 
 use super::simplify::{DEPTH, Sum};
 use super::{Extent, Iter, Var};
