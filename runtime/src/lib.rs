@@ -1,9 +1,12 @@
 //! Running graphs: buffers, threads, the interpreter, executables, options.
 
+pub mod array;
 pub mod buffer;
 pub mod error;
+pub mod executable;
 pub mod interpreter;
 pub mod pool;
 
+pub use array::Array;
 pub use error::ExecError;
-pub use interpreter::interpret;
+pub use executable::{Executable, Input, Outputs, interpret};
