@@ -1,0 +1,169 @@
+//! Making tensors. Inside a trace these record ops.
+
+use crate::dispatch::{Call, Extents, enter, here, run};
+use crate::error::{Code, Error};
+use crate::ops::prim;
+use crate::promote::Number;
+use crate::tensor::Tensor;
+use crate::trace::{active, record};
+use ir::ops::{binary, create};
+use ir::{DType, Element, Literal, Scalar, Shape, TypedData};
+
+/// Elements that a tensor may have: as many as fit into the address space in bytes.
+fn extents(op: &'static str, shape: &Shape, dtype: DType) -> Result<Vec<usize>, Error> {
+    let Some(dims) = shape.known() else {
+        let legal = "extents are numbers outside of a trace, and not negative";
+        return Err(Error::new(Code::Shape, op, format!("shape {shape}"), legal));
+    };
+    let bytes = dims.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d));
+    match bytes {
+        Some(bytes) if bytes <= isize::MAX as usize && Vec::<u8>::new().try_reserve_exact(bytes).is_ok() => {
+            Ok(dims.to_vec())
+        }
+        _ => Err(Error::new(Code::Memory, op, format!("there is no memory for {dtype}{shape}"), "a smaller shape")),
+    }
+}
+
+#[track_caller]
+fn filled(op: &'static str, shape: Shape, value: Scalar) -> Tensor {
+    let _here = enter();
+    if active() && !shape.iter().any(|d| d.known().is_some_and(|n| n < 0)) {
+        return prim::full(value, &shape);
+    }
+    match extents(op, &shape, value.dtype()) {
+        Ok(dims) => Tensor::literal(Literal::filled(&dims, value)),
+        Err(e) => Tensor::error(e.at(here()).in_scope(&crate::scope::current())),
+    }
+}
+
+impl Tensor {
+    /// Zeros.
+    #[track_caller]
+    pub fn zeros(shape: impl Into<Shape>, dtype: DType) -> Tensor {
+        filled("zeros", shape.into(), Scalar::zero(dtype))
+    }
+
+    /// Ones.
+    #[track_caller]
+    pub fn ones(shape: impl Into<Shape>, dtype: DType) -> Tensor {
+        filled("ones", shape.into(), Scalar::one(dtype))
+    }
+
+    /// One value everywhere, converted to the dtype.
+    #[track_caller]
+    pub fn full(shape: impl Into<Shape>, value: impl Into<Number>, dtype: DType) -> Tensor {
+        filled("full", shape.into(), value.into().scalar(dtype))
+    }
+
+    /// Zeros of the type of this tensor.
+    #[track_caller]
+    pub fn zeros_like(&self) -> Tensor {
+        self.full_like(0.0)
+    }
+
+    /// Ones of the type of this tensor.
+    #[track_caller]
+    pub fn ones_like(&self) -> Tensor {
+        self.full_like(1.0)
+    }
+
+    /// One value everywhere, of the type of this tensor.
+    #[track_caller]
+    pub fn full_like(&self, value: impl Into<Number>) -> Tensor {
+        if self.error_ref().is_some() {
+            return self.clone();
+        }
+        let ty = self.ty();
+        filled("full_like", ty.shape, value.into().scalar(ty.dtype))
+    }
+
+    /// The index along an axis at every place of a shape.
+    #[track_caller]
+    pub fn iota(shape: impl Into<Shape>, axis: usize, dtype: DType) -> Tensor {
+        let _here = enter();
+        let shape = shape.into();
+        let refuse = |e: Error| Tensor::error(e.at(here()).in_scope(&crate::scope::current()));
+        if axis >= shape.rank() {
+            let rule = format!("axis {axis} does not exist in shape {shape}");
+            return refuse(Error::new(Code::Axis, "iota", rule, "an axis of the shape"));
+        }
+        if dtype == DType::Bool {
+            return refuse(Error::new(Code::DType, "iota", "the dtype is bool", "a number"));
+        }
+        if active() {
+            return record(create::Iota { dtype, shape, axis }, &[]);
+        }
+        let dims = match extents("iota", &shape, dtype) {
+            Ok(d) => d,
+            Err(e) => return refuse(e),
+        };
+        let inner: usize = dims[axis + 1..].iter().product();
+        let at = |i: usize| Scalar::I64((i / inner % dims[axis]) as i64).convert(dtype);
+        Tensor::literal(Literal::from_fn(&dims, dtype, at))
+    }
+
+    /// `0, 1, …` below `n`.
+    #[track_caller]
+    pub fn arange(n: usize, dtype: DType) -> Tensor {
+        Tensor::iota([n], 0, dtype)
+    }
+
+    /// `n` values from `start` to `end` inclusive, at equal distances, f32.
+    #[track_caller]
+    pub fn linspace(start: f64, end: f64, n: usize) -> Tensor {
+        let _here = enter();
+        let step = if n > 1 { (end - start) / (n - 1) as f64 } else { 0.0 };
+        let value = |i: usize| if i + 1 == n && n > 1 { end } else { start + step * i as f64 };
+        Tensor::constant(Literal::from_vec(&[n], (0..n).map(|i| value(i) as f32).collect()))
+    }
+
+    /// The identity matrix.
+    #[track_caller]
+    pub fn eye(n: usize, dtype: DType) -> Tensor {
+        let _here = enter();
+        run(Call::composed("eye", &[n as i64, dtype as i64], Extents::Exact), &[], &|_| {
+            let index = |axis| record(create::Iota { dtype: DType::I64, shape: [n, n].into(), axis }, &[]);
+            let equal = binary::Compare { direction: binary::Direction::Eq };
+            prim::cast(&record(equal, &[&index(0), &index(1)]), dtype)
+        })
+    }
+
+    /// From elements in row-major order; an error value if their number does not fit the shape.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [2, 2]);
+    /// assert_eq!(x.sum(0).to_vec::<f32>()?, [4.0, 6.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn from_slice<T: Element + TypedData>(data: &[T], shape: impl Into<Shape>) -> Tensor {
+        let _here = enter();
+        let shape = shape.into();
+        let fits = |dims: &[usize]| dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) == Some(data.len());
+        match shape.known() {
+            Some(dims) if fits(&dims) => Tensor::constant(Literal::from_vec(&dims, data.to_vec())),
+            _ => {
+                let rule = format!("{} elements do not fit shape {shape}", data.len());
+                let e = Error::new(Code::Shape, "from_slice", rule, "as many elements as the shape has");
+                Tensor::error(e.at(here()).in_scope(&crate::scope::current()))
+            }
+        }
+    }
+
+    /// From host data with its extents.
+    #[track_caller]
+    pub fn from_literal(literal: Literal) -> Tensor {
+        let _here = enter();
+        Tensor::constant(literal)
+    }
+
+    /// Host data: a constant inside a trace.
+    pub(crate) fn constant(literal: Literal) -> Tensor {
+        match literal.splat() {
+            _ if !active() => Tensor::literal(literal),
+            Some(value) => prim::full(value, &literal.dims().into()),
+            None => record(create::Constant { value: literal }, &[]),
+        }
+    }
+}

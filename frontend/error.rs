@@ -1,0 +1,268 @@
+//! Errors: what they carry and how they read.
+//!
+//! An ill-typed op yields an *error value*: a [`Tensor`](crate::Tensor) that holds an [`Error`]. Whatever uses it stays
+//! that error, and the next boundary (`to_vec`, `item`, `call`, …) returns it as `Err`. One that is dropped before
+//! anybody saw it is a logged event.
+
+use crate::event::{self, EventKind};
+use ir::{Location, Violation};
+use runtime::ExecError;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The class of an error; its name stands in brackets in every message.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Code {
+    /// Extents do not fit.
+    Shape,
+    /// An element type is not legal.
+    DType,
+    /// An axis does not exist or is named twice.
+    Axis,
+    /// The number of axes is not legal.
+    Rank,
+    /// An index is out of range.
+    Index,
+    /// A value has no elements where some are needed.
+    Empty,
+    /// An argument is not legal.
+    Argument,
+    /// A traced value is used outside its trace.
+    Trace,
+    /// The value of a traced tensor is read.
+    Read,
+    /// A derivative does not exist.
+    Gradient,
+    /// A function given to a transform panicked.
+    Panic,
+    /// A value of the host became a constant and changes from trace to trace.
+    HostConstant,
+    /// Memory could not be had.
+    Memory,
+    /// The compiler or runtime is at fault.
+    Bug,
+}
+
+impl Code {
+    /// The name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Code::Shape => "shape",
+            Code::DType => "dtype",
+            Code::Axis => "axis",
+            Code::Rank => "rank",
+            Code::Index => "index",
+            Code::Empty => "empty",
+            Code::Argument => "argument",
+            Code::Trace => "trace",
+            Code::Read => "read",
+            Code::Gradient => "gradient",
+            Code::Panic => "panic",
+            Code::HostConstant => "host-constant",
+            Code::Memory => "memory",
+            Code::Bug => "bug",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What went wrong, where, and what would be legal. Cloning is cheap.
+///
+/// ```
+/// use tracewright::{Code, Tensor};
+/// let sum = Tensor::zeros([2, 3], tracewright::DType::F32) + Tensor::zeros([4], tracewright::DType::F32);
+/// let error = sum.to_vec::<f32>().unwrap_err();
+/// assert_eq!(error.code(), Code::Shape);
+/// assert!(error.to_string().starts_with("error[shape]: add(f32[2, 3], f32[4]): extents 3 and 4 of axis 1"));
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Fault>);
+
+struct Fault {
+    code: Code,
+    op: Cow<'static, str>,
+    operands: Option<Vec<String>>,
+    rule: String,
+    legal: String,
+    location: Option<Location>,
+    scope: String,
+    notes: Vec<String>,
+    observed: AtomicBool,
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        if !*self.observed.get_mut() {
+            event::record(EventKind::DroppedError, || format!("an error was dropped before anybody saw it: {self}"));
+        }
+    }
+}
+
+impl Error {
+    /// An error of an op or function, at a line.
+    pub(crate) fn new(
+        code: Code,
+        op: impl Into<Cow<'static, str>>,
+        rule: impl Into<String>,
+        legal: impl Into<String>,
+    ) -> Error {
+        Error(Arc::new(Fault {
+            code,
+            op: op.into(),
+            operands: None,
+            rule: rule.into(),
+            legal: legal.into(),
+            location: None,
+            scope: String::new(),
+            notes: Vec::new(),
+            observed: AtomicBool::new(false),
+        }))
+    }
+
+    /// From a broken type rule.
+    pub(crate) fn violation(v: Violation) -> Error {
+        let code = match () {
+            _ if v.rule.contains("dtype") => Code::DType,
+            _ if v.rule.contains("is empty") => Code::Empty,
+            _ if v.rule.starts_with("axis") && (v.rule.contains("exist") || v.rule.contains("twice")) => Code::Axis,
+            _ if v.rule.contains("rank") => Code::Rank,
+            _ => Code::Shape,
+        };
+        Error::new(code, v.op, v.rule, v.legal).edit(|f| f.operands = Some(vec![v.operands]))
+    }
+
+    /// From a failed run of a graph.
+    pub(crate) fn exec(e: ExecError) -> Error {
+        match e {
+            ExecError::Argument(m) => Error::new(Code::Argument, "call", m, ""),
+            ExecError::Memory(m) => Error::new(Code::Memory, "call", m, ""),
+            ExecError::Bug(m) => Error::new(Code::Bug, "call", m, "this is a bug in tracewright, please report it"),
+            ExecError::Op { op, origins, error } => {
+                let (code, legal) = match &error {
+                    ir::EvalError::IndexOutOfRange { extent: 0, .. } => (Code::Index, "an empty axis has no index".into()),
+                    ir::EvalError::IndexOutOfRange { extent, .. } => {
+                        (Code::Index, format!("indices go from 0 to {}", extent - 1))
+                    }
+                    _ => (Code::Argument, String::new()),
+                };
+                let at = origins.first().cloned();
+                Error::new(code, op, error.to_string(), legal).edit(|f| {
+                    if let Some(origin) = at {
+                        f.location = Some(origin.location);
+                        f.scope = origin.scope.into_owned();
+                        if origin.gradient {
+                            f.notes.push("in the gradient of that line".into());
+                        }
+                    }
+                    f.notes.extend(origins.iter().skip(1).map(|o| format!("also from {o}")));
+                })
+            }
+        }
+    }
+
+    fn edit(mut self, f: impl FnOnce(&mut Fault)) -> Error {
+        match Arc::get_mut(&mut self.0) {
+            Some(fault) => f(fault),
+            None => unreachable!("an error is edited only before it is shared"),
+        }
+        self
+    }
+
+    pub(crate) fn with_operands(self, operands: impl IntoIterator<Item = String>) -> Error {
+        self.edit(|f| f.operands = Some(operands.into_iter().collect()))
+    }
+    pub(crate) fn at(self, location: &'static std::panic::Location<'static>) -> Error {
+        self.edit(|f| f.location = Some(location.into()))
+    }
+    pub(crate) fn in_scope(self, scope: &str) -> Error {
+        self.edit(|f| f.scope = scope.into())
+    }
+    pub(crate) fn note(self, note: impl Into<String>) -> Error {
+        self.edit(|f| f.notes.push(note.into()))
+    }
+    /// Marks it as seen, which a boundary does when it returns it.
+    pub(crate) fn observed(self) -> Error {
+        self.0.observed.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// The class of the error.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+    /// The op or function that refused.
+    pub fn op(&self) -> &str {
+        &self.0.op
+    }
+    /// The types of its operands.
+    pub fn operands(&self) -> &[String] {
+        self.0.operands.as_deref().unwrap_or_default()
+    }
+    /// The rule that was broken.
+    pub fn rule(&self) -> &str {
+        &self.0.rule
+    }
+    /// What would be legal; may be empty.
+    pub fn legal(&self) -> &str {
+        &self.0.legal
+    }
+    /// The user's line.
+    pub fn location(&self) -> Option<&Location> {
+        self.0.location.as_ref()
+    }
+    /// The scope path; empty at top level.
+    pub fn scope(&self) -> &str {
+        &self.0.scope
+    }
+    /// The message without the place, for tests and tables.
+    pub fn headline(&self) -> String {
+        self.0.headline()
+    }
+}
+
+impl Fault {
+    fn headline(&self) -> String {
+        let operands = self.operands.as_ref().map(|o| format!("({})", o.join(", "))).unwrap_or_default();
+        format!("error[{}]: {}{operands}: {}", self.code, self.op, self.rule)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.headline())?;
+        if let Some(location) = &self.location {
+            write!(f, "\n  at {location}")?;
+            if !self.scope.is_empty() {
+                write!(f, " in {}", self.scope)?;
+            }
+        }
+        if !self.legal.is_empty() {
+            write!(f, "\n  legal: {}", self.legal)?;
+        }
+        self.notes.iter().try_for_each(|n| write!(f, "\n  note: {n}"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.observed.store(true, Ordering::Relaxed);
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+impl std::error::Error for Error {}

@@ -1,0 +1,41 @@
+//! Operands of pointwise ops: tensors and numbers.
+
+use crate::promote::Number;
+use crate::tensor::Tensor;
+
+/// An operand: a tensor, or a number that takes the dtype of the tensor beside it.
+#[derive(Clone)]
+pub enum Arg {
+    /// A tensor.
+    Tensor(Tensor),
+    /// A number.
+    Number(Number),
+}
+
+impl Arg {
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Arg::Tensor(t) => t.ty().to_string(),
+            Arg::Number(Number::Float(x)) => format!("{x:?}"),
+            Arg::Number(Number::Int(x)) => x.to_string(),
+            Arg::Number(Number::Bool(x)) => x.to_string(),
+        }
+    }
+}
+
+impl From<Tensor> for Arg {
+    fn from(t: Tensor) -> Arg {
+        Arg::Tensor(t)
+    }
+}
+impl From<&Tensor> for Arg {
+    fn from(t: &Tensor) -> Arg {
+        Arg::Tensor(t.clone())
+    }
+}
+macro_rules! numbers {
+    ($($t:ty),*) => { $(impl From<$t> for Arg {
+        fn from(x: $t) -> Arg { Arg::Number(x.into()) }
+    })* };
+}
+numbers!(f64, f32, i64, i32, u8, bool);

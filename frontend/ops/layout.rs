@@ -1,0 +1,220 @@
+//! Methods that only rearrange: reshape, transpose, broadcast, flip.
+
+use super::axes::{resolve, resolve_all};
+use super::prim;
+use crate::dispatch::{Call, Extents, enter, refuse, run};
+use crate::error::{Code, Error};
+use crate::tensor::{Repr, Tensor};
+use crate::trace::{active, record};
+use ir::ops::view;
+use ir::{Axes, Dim, Shape};
+use smallvec::SmallVec;
+
+fn attributes(axes: &[usize]) -> SmallVec<[i64; 8]> {
+    axes.iter().map(|&a| a as i64).collect()
+}
+
+/// Fills in an extent of -1.
+fn inferred(old: &Shape, asked: &Shape) -> Result<Shape, Error> {
+    let fail = |rule: String, legal: &str| Err(Error::new(Code::Shape, "reshape", rule, legal));
+    let unknown: Vec<usize> = (0..asked.rank()).filter(|&i| asked[i].is(-1)).collect();
+    if let Some(d) = asked.iter().find(|d| d.known().is_some_and(|n| n < -1)) {
+        return fail(format!("extent {d} in {asked}"), "extents are not negative; one may be -1, to be worked out");
+    }
+    let numel = old.numel();
+    match unknown.as_slice() {
+        [] if asked.numel() == numel => Ok(asked.clone()),
+        [] => fail(
+            format!("{numel} elements cannot take shape {asked}, which has {}", asked.numel()),
+            "the number of elements stays",
+        ),
+        [i] => {
+            let rest = asked.without(&[*i]).numel();
+            match numel.exact_div(&rest) {
+                Some(d) if !rest.is(0) => Ok(asked.with_axis(*i, d)),
+                _ => fail(format!("{numel} elements cannot be divided among {asked}"), "the number of elements stays"),
+            }
+        }
+        _ => fail(format!("{} extents of -1 in {asked}", unknown.len()), "one extent may be -1"),
+    }
+}
+
+impl Tensor {
+    /// The same elements in row-major order under another shape; one extent may be -1, to be worked out.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let x = Tensor::arange(6, DType::I64).reshape([2, -1]);
+    /// assert_eq!(x.shape().to_string(), "[2, 3]");
+    /// ```
+    #[track_caller]
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Tensor {
+        let _here = enter();
+        if self.error_ref().is_some() {
+            return self.clone();
+        }
+        match inferred(&self.shape(), &shape.into()) {
+            Ok(shape) => self.reshaped("reshape", shape),
+            Err(e) => refuse(e, &[self]),
+        }
+    }
+
+    /// A reshape to a shape that is known to fit.
+    #[track_caller]
+    fn reshaped(&self, name: &'static str, shape: Shape) -> Tensor {
+        if let (Repr::Array(a), false, Some(dims)) = (&self.0, active(), shape.known()) {
+            return Tensor::array(a.reshaped(&dims));
+        }
+        run(Call::plain(name, &[], Extents::Exact), &[self], &|t| prim::reshape(&t[0], &shape))
+    }
+
+    /// All axes made one, from `start` to `end` inclusive.
+    #[track_caller]
+    pub fn flatten(&self, start: isize, end: isize) -> Tensor {
+        let _here = enter();
+        if self.error_ref().is_some() {
+            return self.clone();
+        }
+        let rank = self.rank();
+        if rank == 0 {
+            return self.reshaped("flatten", [1].into());
+        }
+        let (a, b) = match (resolve(start, rank, "flatten"), resolve(end, rank, "flatten")) {
+            (Ok(a), Ok(b)) if a <= b => (a, b),
+            (Ok(a), Ok(b)) => {
+                let rule = format!("axis {a} comes after axis {b}");
+                return refuse(Error::new(Code::Axis, "flatten", rule, "start is not after end"), &[self]);
+            }
+            (Err(e), _) | (_, Err(e)) => return refuse(e, &[self]),
+        };
+        let shape = self.shape();
+        let merged = shape[a..=b].iter().fold(Dim::from(1), |n, d| n * d);
+        let new: Shape = shape[..a].iter().cloned().chain([merged]).chain(shape[b + 1..].iter().cloned()).collect();
+        self.reshaped("flatten", new)
+    }
+
+    /// Without an axis of extent 1.
+    #[track_caller]
+    pub fn squeeze(&self, axis: isize) -> Tensor {
+        let _here = enter();
+        if self.error_ref().is_some() {
+            return self.clone();
+        }
+        let at = match resolve(axis, self.rank(), "squeeze") {
+            Ok(a) => a,
+            Err(e) => return refuse(e, &[self]),
+        };
+        let shape = self.shape();
+        if !shape[at].is(1) {
+            let rule = format!("axis {at} has extent {}", shape[at]);
+            return refuse(Error::new(Code::Shape, "squeeze", rule, "an axis of extent 1"), &[self]);
+        }
+        self.reshaped("squeeze", shape.without(&[at]))
+    }
+
+    /// With a new axis of extent 1 that becomes axis `axis`.
+    #[track_caller]
+    pub fn unsqueeze(&self, axis: isize) -> Tensor {
+        let _here = enter();
+        if self.error_ref().is_some() {
+            return self.clone();
+        }
+        match resolve(axis, self.rank() + 1, "unsqueeze") {
+            Ok(at) => {
+                let mut shape = self.shape();
+                shape.insert(at, Dim::from(1));
+                self.reshaped("unsqueeze", shape)
+            }
+            Err(e) => refuse(e, &[self]),
+        }
+    }
+
+    /// Axis `i` of the result is axis `axes[i]` of this tensor.
+    #[track_caller]
+    pub fn permute(&self, axes: &[isize]) -> Tensor {
+        let _here = enter();
+        if self.error_ref().is_some() {
+            return self.clone();
+        }
+        let rank = self.rank();
+        let permutation = match resolve_all(axes, rank, "permute") {
+            Ok(p) if p.len() == rank => p,
+            Ok(p) => {
+                let rule = format!("{} axes are named for a tensor of rank {rank}", p.len());
+                return refuse(Error::new(Code::Rank, "permute", rule, "name every axis once"), &[self]);
+            }
+            Err(e) => return refuse(e, &[self]),
+        };
+        self.permuted("permute", permutation)
+    }
+
+    #[track_caller]
+    fn permuted(&self, name: &'static str, permutation: Axes) -> Tensor {
+        run(Call::plain(name, &attributes(&permutation), Extents::Symbolic), &[self], &|t| {
+            prim::transpose(&t[0], &permutation)
+        })
+    }
+
+    /// With two axes exchanged.
+    #[track_caller]
+    pub fn transpose(&self, a: isize, b: isize) -> Tensor {
+        let _here = enter();
+        if self.error_ref().is_some() {
+            return self.clone();
+        }
+        let rank = self.rank();
+        match (resolve(a, rank, "transpose"), resolve(b, rank, "transpose")) {
+            (Ok(a), Ok(b)) => {
+                let mut permutation: Axes = (0..rank).collect();
+                permutation.swap(a, b);
+                self.permuted("transpose", permutation)
+            }
+            (Err(e), _) | (_, Err(e)) => refuse(e, &[self]),
+        }
+    }
+
+    /// With the last two axes exchanged.
+    #[track_caller]
+    pub fn t(&self) -> Tensor {
+        let _here = enter();
+        if self.error_ref().is_none() && self.rank() < 2 {
+            let rule = format!("the tensor has rank {}", self.rank());
+            return refuse(Error::new(Code::Rank, "t", rule, "at least two axes"), &[self]);
+        }
+        self.transpose(-2, -1)
+    }
+
+    /// Repeated along axes of extent 1, and along new axes in front, as NumPy does.
+    #[track_caller]
+    pub fn broadcast_to(&self, shape: impl Into<Shape>) -> Tensor {
+        let _here = enter();
+        if self.error_ref().is_some() {
+            return self.clone();
+        }
+        let (old, shape) = (self.shape(), shape.into());
+        let offset = shape.rank().checked_sub(old.rank());
+        let fits = offset.is_some_and(|o| old.iter().zip(&shape[o..]).all(|(d, s)| d.is(1) || d == s));
+        if !fits {
+            let rule = format!("shape {old} does not broadcast to {shape}");
+            let legal = "aligned at the last axis, extents are equal or 1 in the tensor";
+            return refuse(Error::new(Code::Shape, "broadcast_to", rule, legal), &[self]);
+        }
+        let key: SmallVec<[i64; 8]> = shape.iter().map(|d| d.known().unwrap_or(-1)).collect();
+        run(Call::plain("broadcast_to", &key, Extents::Exact), &[self], &|t| prim::broadcast(&t[0], &shape))
+    }
+
+    /// In reverse order along axes.
+    #[track_caller]
+    pub fn flip(&self, axes: &[isize]) -> Tensor {
+        let _here = enter();
+        if self.error_ref().is_some() {
+            return self.clone();
+        }
+        match resolve_all(axes, self.rank(), "flip") {
+            Ok(axes) => run(Call::plain("flip", &attributes(&axes), Extents::Symbolic), &[self], &|t| {
+                record(view::Reverse { axes: axes.clone() }, &[&t[0]])
+            }),
+            Err(e) => refuse(e, &[self]),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The methods of tensors, by family. Everything that is not a primitive is a composition of other methods, recorded
+//! under a scope of its name.
+
+mod activation;
+mod arg;
+mod axes;
+pub(crate) mod broadcast;
+mod index;
+pub(crate) mod join;
+mod layout;
+mod matmul;
+mod operators;
+mod pointwise;
+pub(crate) mod prim;
+mod reduce;
+mod slice;
+
+pub use arg::Arg;
+pub use join::{concat, stack};
+pub use axes::{Reduction, keepdims};

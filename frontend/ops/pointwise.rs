@@ -1,0 +1,195 @@
+//! Pointwise methods.
+
+use super::arg::Arg;
+use super::broadcast::{Operands, pointwise};
+use super::prim;
+use crate::dispatch::{Call, Extents, run};
+use crate::tensor::Tensor;
+use crate::trace::record;
+use ir::DType;
+use ir::ops::binary::{self, Direction};
+use ir::ops::unary;
+
+macro_rules! unary {
+    ($($(#[$doc:meta])* $method:ident: $operands:ident => $prim:expr;)*) => {
+        impl Tensor { $(
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $method(&self) -> Tensor {
+                pointwise(stringify!($method), false, Operands::$operands, &[self.into()], &|t| record($prim, &[&t[0]]))
+            }
+        )* }
+    };
+}
+
+unary! {
+    /// Absolute value.
+    abs: Numeric => unary::Abs {};
+    /// -1, 0 or 1; zeros keep their sign, NaN stays.
+    sign: Numeric => unary::Sign {};
+    /// The largest integer not above.
+    floor: Float => unary::Floor {};
+    /// The smallest integer not below.
+    ceil: Float => unary::Ceil {};
+    /// The nearest integer, half to even.
+    round: Float => unary::Round {};
+    /// Square root.
+    sqrt: Float => unary::Sqrt {};
+    /// Exponential.
+    exp: Float => unary::Exp {};
+    /// Natural logarithm.
+    log: Float => unary::Log {};
+    /// Hyperbolic tangent.
+    tanh: Float => unary::Tanh {};
+    /// `1 / (1 + exp(-x))`.
+    sigmoid: Float => unary::Logistic {};
+    /// Sine.
+    sin: Float => unary::Sin {};
+    /// Cosine.
+    cos: Float => unary::Cos {};
+    /// Error function.
+    erf: Float => unary::Erf {};
+    /// Complement: logical of bool, bitwise of integers.
+    logical_not: Integral => unary::Not {};
+    /// Negation.
+    neg: Numeric => unary::Neg {};
+}
+
+macro_rules! binary {
+    ($($(#[$doc:meta])* $method:ident: $operands:ident => $prim:expr;)*) => {
+        impl Tensor { $(
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $method(&self, other: impl Into<Arg>) -> Tensor {
+                pointwise(stringify!($method), false, Operands::$operands, &[self.into(), other.into()], &|t| {
+                    record($prim, &[&t[0], &t[1]])
+                })
+            }
+        )* }
+    };
+}
+
+binary! {
+    /// The larger; NaN wins.
+    maximum: Common => binary::Max {};
+    /// The smaller; NaN wins.
+    minimum: Common => binary::Min {};
+    /// Power; integers by an integer stay integers.
+    pow: Numeric => binary::Pow {};
+    /// Remainder with the sign of the dividend, as in Rust and C.
+    fmod: Numeric => binary::Rem {};
+    /// Quotient of integers rounded towards zero; of floats the quotient.
+    div_trunc: Numeric => binary::Div {};
+    /// True where equal; NaN equals nothing.
+    eq: Common => binary::Compare { direction: Direction::Eq };
+    /// True where not equal.
+    ne: Common => binary::Compare { direction: Direction::Ne };
+    /// True where less.
+    lt: Common => binary::Compare { direction: Direction::Lt };
+    /// True where less or equal.
+    le: Common => binary::Compare { direction: Direction::Le };
+    /// True where greater.
+    gt: Common => binary::Compare { direction: Direction::Gt };
+    /// True where greater or equal.
+    ge: Common => binary::Compare { direction: Direction::Ge };
+    /// Logical and of bools, bitwise of integers.
+    logical_and: Integral => binary::And {};
+    /// Logical or of bools, bitwise of integers.
+    logical_or: Integral => binary::Or {};
+    /// Exclusive or.
+    logical_xor: Integral => binary::Xor {};
+}
+
+/// The body of [`Tensor::remainder`], on operands of one type.
+pub(super) fn remainder(x: &Tensor, y: &Tensor) -> Tensor {
+    let rest = record(binary::Rem {}, &[x, y]);
+    let zero = prim::full_like(y, 0.0);
+    let wrong = rest.ne(&zero).logical_and(rest.lt(&zero).ne(y.lt(&zero)));
+    wrong.where_(&rest + y, &rest)
+}
+
+impl Tensor {
+    /// Remainder with the sign of the divisor, as in Python; the `%` operator.
+    #[track_caller]
+    pub fn remainder(&self, other: impl Into<Arg>) -> Tensor {
+        pointwise("remainder", true, Operands::Numeric, &[self.into(), other.into()], &|t| remainder(&t[0], &t[1]))
+    }
+
+    /// `self` where the condition `self` is true, else the other; `self` is bool.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([-1.0f32, 2.0]);
+    /// assert_eq!(x.gt(0.0).where_(&x, 0.0).to_vec::<f32>()?, [0.0, 2.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn where_(&self, yes: impl Into<Arg>, no: impl Into<Arg>) -> Tensor {
+        pointwise("where", false, Operands::Select, &[self.into(), yes.into(), no.into()], &|t| {
+            record(binary::Select {}, &[&t[0], &t[1], &t[2]])
+        })
+    }
+
+    /// Brought into `low..=high`.
+    #[track_caller]
+    pub fn clamp(&self, low: impl Into<Arg>, high: impl Into<Arg>) -> Tensor {
+        pointwise("clamp", true, Operands::Numeric, &[self.into(), low.into(), high.into()], &|t| {
+            let above = record(binary::Max {}, &[&t[0], &t[1]]);
+            record(binary::Min {}, &[&above, &t[2]])
+        })
+    }
+
+    /// `x * x`.
+    #[track_caller]
+    pub fn square(&self) -> Tensor {
+        pointwise("square", false, Operands::Numeric, &[self.into()], &|t| record(binary::Mul {}, &[&t[0], &t[0]]))
+    }
+
+    /// `1 / x`.
+    #[track_caller]
+    pub fn recip(&self) -> Tensor {
+        pointwise("recip", false, Operands::Float, &[self.into()], &|t| {
+            record(binary::Div {}, &[&prim::full_like(&t[0], 1.0), &t[0]])
+        })
+    }
+
+    /// `1 / sqrt(x)`.
+    #[track_caller]
+    pub fn rsqrt(&self) -> Tensor {
+        pointwise("rsqrt", true, Operands::Float, &[self.into()], &|t| t[0].sqrt().recip())
+    }
+
+    /// `log(1 + x)`, accurate near 0 (Kahan's method, as in the HP-15C Advanced Functions Handbook).
+    #[track_caller]
+    pub fn log1p(&self) -> Tensor {
+        pointwise("log1p", true, Operands::Float, &[self.into()], &|t| {
+            let x = &t[0];
+            let w = x + 1.0;
+            let rounded = &w - 1.0;
+            // Where `1 + x` rounds to 1, or is infinite, the quotient has no meaning.
+            let plain = rounded.eq(0.0).logical_or(rounded.eq(f64::INFINITY));
+            let by = plain.where_(1.0, &rounded);
+            let scaled = w.log() * (x / by);
+            let limit = rounded.eq(0.0).where_(x, w.log());
+            plain.where_(limit, scaled)
+        })
+    }
+
+    /// True for NaN.
+    #[track_caller]
+    pub fn is_nan(&self) -> Tensor {
+        pointwise("is_nan", false, Operands::Common, &[self.into()], &|t| {
+            record(binary::Compare { direction: Direction::Ne }, &[&t[0], &t[0]])
+        })
+    }
+
+    /// Converted to a dtype: floats round to nearest even, floats to integers truncate and saturate with NaN to 0,
+    /// integers to narrower ones wrap, anything to bool is `!= 0`. The same tensor if it has the dtype already.
+    #[track_caller]
+    pub fn to_dtype(&self, dtype: DType) -> Tensor {
+        if self.error_ref().is_some() || self.dtype() == dtype {
+            return self.clone();
+        }
+        run(Call::plain("to_dtype", &[dtype as i64], Extents::Flat), &[self], &|t| prim::cast(&t[0], dtype))
+    }
+}

@@ -1,0 +1,189 @@
+//! Reductions.
+
+use super::axes::{Reduction, resolve};
+use super::prim;
+use crate::dispatch::{Call, Extents, refuse, run};
+use crate::error::{Code, Error};
+use crate::promote;
+use crate::tensor::Tensor;
+use crate::trace::record;
+use ir::ops::reduce;
+use ir::{Axes, DType, Dim, Primitive};
+
+/// What dtype a reduction works in.
+#[derive(Clone, Copy, PartialEq)]
+enum Input {
+    /// That of the tensor.
+    Same,
+    /// i64 for integers and bool.
+    Wide,
+    /// f32 for integers and bool.
+    Float,
+    /// bool.
+    Truth,
+}
+
+impl Input {
+    fn of(self, d: DType) -> DType {
+        match self {
+            Input::Same => d,
+            Input::Wide if !d.is_float() => DType::I64,
+            Input::Wide => d,
+            Input::Float => promote::float(d),
+            Input::Truth => DType::Bool,
+        }
+    }
+}
+
+/// The extents of those axes multiplied.
+fn count(t: &Tensor, axes: &[usize]) -> Dim {
+    let shape = t.ty().shape;
+    axes.iter().fold(Dim::from(1), |n, &a| n * &shape[a])
+}
+
+/// Puts reduced axes back with extent 1.
+fn keep(reduced: Tensor, of: &Tensor, axes: &[usize], keep: bool) -> Tensor {
+    if !keep || reduced.error_ref().is_some() {
+        return reduced;
+    }
+    let mut shape = of.ty().shape;
+    axes.iter().for_each(|&a| shape[a] = Dim::from(1));
+    prim::reshape(&reduced, &shape)
+}
+
+/// A dimension as a scalar of a dtype: a number if it is one, else read at run time.
+fn dim_scalar(d: &Dim, dtype: DType) -> Tensor {
+    match d.known() {
+        Some(n) => prim::full(ir::Scalar::I64(n).convert(dtype), &ir::Shape::scalar()),
+        None => prim::cast(&record(ir::ops::create::DimValue { dim: d.clone() }, &[]), dtype),
+    }
+}
+
+#[track_caller]
+fn reduction(
+    x: &Tensor,
+    name: &'static str,
+    spec: Reduction,
+    input: Input,
+    extra: i64,
+    scoped: bool,
+    body: &dyn Fn(&Tensor, &Axes) -> Tensor,
+) -> Tensor {
+    if x.error_ref().is_some() {
+        return x.clone();
+    }
+    let (axes, kept) = match spec.resolve(x.rank(), name) {
+        Ok(a) => a,
+        Err(e) => return refuse(e, &[x]),
+    };
+    if matches!(name, "max" | "min")
+        && let Some(a) = axes.iter().find(|&&a| x.shape()[a].is(0))
+    {
+        let rule = format!("axis {a} is empty, so there is no element to give");
+        return refuse(Error::new(Code::Empty, name, rule, "an axis with elements"), &[x]);
+    }
+    let mut attributes: smallvec::SmallVec<[i64; 8]> = axes.iter().map(|&a| a as i64).collect();
+    attributes.extend([kept as i64, extra]);
+    let call = Call { name, attributes: &attributes, extents: Extents::Symbolic, scoped };
+    run(call, &[x], &|t| {
+        let x = prim::cast(&t[0], input.of(t[0].dtype()));
+        let reduced = if axes.is_empty() && !scoped { x.clone() } else { body(&x, &axes) };
+        keep(reduced, &x, &axes, kept)
+    })
+}
+
+macro_rules! reductions {
+    ($($(#[$doc:meta])* $method:ident: $input:ident => $prim:ident;)*) => {
+        impl Tensor { $(
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $method(&self, axes: impl Into<Reduction>) -> Tensor {
+                reduction(self, stringify!($method), axes.into(), Input::$input, 0, false, &|x, axes| {
+                    record(Primitive::from(reduce::$prim { axes: axes.clone() }), &[x])
+                })
+            }
+        )* }
+    };
+}
+
+reductions! {
+    /// Sum over axes; integers and bools sum as i64, 16-bit floats accumulate in f32.
+    ///
+    /// ```
+    /// use tracewright::{keepdims, Tensor};
+    /// let x = Tensor::from([[1.0f32, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.sum(..).item::<f32>()?, 10.0);
+    /// assert_eq!(x.sum(-1).to_vec::<f32>()?, [3.0, 7.0]);
+    /// assert_eq!(x.sum(keepdims([0, 1])).shape().to_string(), "[1, 1]");
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    sum: Wide => ReduceSum;
+    /// Product over axes; integers and bools as i64.
+    prod: Wide => ReduceProd;
+    /// The largest element over axes; NaN wins. An empty axis is refused.
+    max: Same => ReduceMax;
+    /// The smallest element over axes; NaN wins. An empty axis is refused.
+    min: Same => ReduceMin;
+    /// True where any element over the axes is not zero.
+    any: Truth => ReduceAny;
+    /// True where all elements over the axes are not zero.
+    all: Truth => ReduceAll;
+}
+
+impl Tensor {
+    /// Mean over axes; integers give f32. Over no elements it is NaN.
+    #[track_caller]
+    pub fn mean(&self, axes: impl Into<Reduction>) -> Tensor {
+        reduction(self, "mean", axes.into(), Input::Float, 0, true, &|x, axes| {
+            let sum = if axes.is_empty() { x.clone() } else { record(reduce::ReduceSum { axes: axes.clone() }, &[x]) };
+            sum / dim_scalar(&count(x, axes), x.dtype())
+        })
+    }
+
+    /// Variance over axes, with `n - correction` as divisor: 0 as NumPy has it, 1 as PyTorch has it.
+    #[track_caller]
+    pub fn var(&self, axes: impl Into<Reduction>, correction: u32) -> Tensor {
+        reduction(self, "var", axes.into(), Input::Float, correction as i64, true, &|x, axes| {
+            let all: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
+            let centred = x - x.mean(super::keepdims(all.as_slice()));
+            let squares = centred.square().sum(all.as_slice());
+            squares / dim_scalar(&(count(x, axes) - correction as i64), x.dtype())
+        })
+    }
+
+    /// Standard deviation over axes: the root of [`Tensor::var`].
+    #[track_caller]
+    pub fn std(&self, axes: impl Into<Reduction>, correction: u32) -> Tensor {
+        self.var(axes, correction).sqrt()
+    }
+
+    #[track_caller]
+    fn arg(&self, name: &'static str, axis: isize, body: &dyn Fn(Axes) -> Primitive) -> Tensor {
+        if self.error_ref().is_some() {
+            return self.clone();
+        }
+        let axis = match resolve(axis, self.rank(), name) {
+            Ok(a) => a,
+            Err(e) => return refuse(e, &[self]),
+        };
+        if self.shape()[axis].is(0) {
+            let rule = format!("axis {axis} is empty, so there is no position to give");
+            return refuse(Error::new(Code::Empty, name, rule, "an axis with elements"), &[self]);
+        }
+        run(Call::plain(name, &[axis as i64], Extents::Symbolic), &[self], &|t| {
+            record(body(Axes::from_slice(&[axis])), &[&t[0]])
+        })
+    }
+
+    /// Position (i64) of the first largest element along an axis; NaN counts as largest.
+    #[track_caller]
+    pub fn argmax(&self, axis: isize) -> Tensor {
+        self.arg("argmax", axis, &|axes| reduce::ArgMax { axes }.into())
+    }
+
+    /// Position (i64) of the first smallest element along an axis; NaN counts as smallest.
+    #[track_caller]
+    pub fn argmin(&self, axis: isize) -> Tensor {
+        self.arg("argmin", axis, &|axes| reduce::ArgMin { axes }.into())
+    }
+}

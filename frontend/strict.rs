@@ -1,0 +1,45 @@
+//! Strict mode, and panics that carry an error.
+
+use crate::error::Error;
+use std::any::Any;
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static STRICT: AtomicBool = AtomicBool::new(false);
+thread_local! {
+    /// The error of the panic that is unwinding, with its message.
+    static PANICKING: RefCell<Option<(String, Error)>> = const { RefCell::new(None) };
+}
+
+/// Switches strict mode on or off for the process: an ill-typed op panics at once, with the message its error value
+/// would have.
+pub fn set_strict(on: bool) {
+    STRICT.store(on, Ordering::Relaxed);
+}
+
+pub(crate) fn enabled() -> bool {
+    STRICT.load(Ordering::Relaxed)
+}
+
+/// Panics with the error's message; a transform that catches the panic finds the error again.
+pub(crate) fn panic(error: Error) -> ! {
+    let message = error.to_string();
+    PANICKING.set(Some((message.clone(), error)));
+    std::panic::panic_any(message)
+}
+
+/// The error of a caught panic.
+pub(crate) fn caught(payload: Box<dyn Any + Send>, function: &'static str) -> Error {
+    let message = match (payload.downcast_ref::<String>(), payload.downcast_ref::<&str>()) {
+        (Some(s), _) => s.clone(),
+        (_, Some(s)) => s.to_string(),
+        _ => "a value that is not text".into(),
+    };
+    if let Some((text, error)) = PANICKING.take()
+        && text == message
+    {
+        return error;
+    }
+    // `unwrap` on a `Result<_, Error>` quotes the error, so its own message is in there.
+    Error::new(crate::Code::Panic, function, format!("the function panicked: {message}"), "")
+}

@@ -1,0 +1,274 @@
+//! The tensor type and its boundaries: where values and errors come out.
+
+use crate::array::Array;
+use crate::dispatch::here;
+use crate::error::{Code, Error, Result};
+use crate::trace::{self, Traced};
+use crate::{Device, strict};
+use ir::{DType, Dim, Element, Literal, Scalar, Shape, Type, TypedData};
+use std::panic::Location;
+use std::sync::Arc;
+
+/// A tensor: an array of numbers, or inside a trace a value to be computed, or an error value.
+///
+/// Cloning is cheap and shares the elements, which never change. Operators broadcast as NumPy's do; their operands
+/// may be tensors, references to tensors, and numbers on either side. An ill-typed op yields an error value that the
+/// next boundary ([`Tensor::to_vec`], [`Tensor::item`], a compiled call, …) returns as `Err`.
+///
+/// ```
+/// use tracewright::Tensor;
+/// let x = Tensor::from([[1.0f32, 2.0], [3.0, 4.0]]);
+/// let y = (&x * 2.0 + 1.0).sum(0);
+/// assert_eq!(y.to_vec::<f32>()?, [10.0, 14.0]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Tensor(pub(crate) Repr);
+
+#[derive(Clone)]
+pub(crate) enum Repr {
+    Array(Array),
+    Traced(Arc<Traced>),
+    Error(Error),
+}
+
+impl Tensor {
+    pub(crate) fn array(array: Array) -> Tensor {
+        Tensor(Repr::Array(array))
+    }
+
+    pub(crate) fn literal(literal: Literal) -> Tensor {
+        Tensor::array(Array::from_literal(literal))
+    }
+
+    /// An error value; in strict mode a panic.
+    pub(crate) fn error(error: Error) -> Tensor {
+        if strict::enabled() {
+            strict::panic(error);
+        }
+        Tensor(Repr::Error(error))
+    }
+
+    /// The error, if it is an error value.
+    pub fn err(&self) -> Option<Error> {
+        match &self.0 {
+            Repr::Error(e) => Some(e.clone().observed()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn error_ref(&self) -> Option<&Error> {
+        match &self.0 {
+            Repr::Error(e) => Some(e),
+            _ => None,
+        }
+    }
+
+    /// The tensor, or the error that it holds.
+    pub fn ok(self) -> Result<Tensor> {
+        match self.0 {
+            Repr::Error(e) => Err(e.observed()),
+            _ => Ok(self),
+        }
+    }
+
+    /// True while it is a value of a trace.
+    pub fn is_traced(&self) -> bool {
+        matches!(self.0, Repr::Traced(_))
+    }
+
+    /// Element type and shape, or the error that it holds.
+    pub fn try_type(&self) -> Result<Type> {
+        match &self.0 {
+            Repr::Array(a) => Ok(Type::new(a.dtype(), a.dims())),
+            Repr::Traced(t) => Ok(t.ty.clone()),
+            Repr::Error(e) => Err(e.clone().observed()),
+        }
+    }
+
+    /// The type, for error messages and rules, which look at it only after they looked for errors.
+    pub(crate) fn ty(&self) -> Type {
+        match &self.0 {
+            Repr::Array(a) => Type::new(a.dtype(), a.dims()),
+            Repr::Traced(t) => t.ty.clone(),
+            Repr::Error(e) => strict::panic(e.clone()),
+        }
+    }
+
+    /// The extents; panics with the error's message if it is an error value.
+    pub fn shape(&self) -> Shape {
+        self.ty().shape
+    }
+
+    /// The extents, or the error that it holds.
+    pub fn try_shape(&self) -> Result<Shape> {
+        self.try_type().map(|t| t.shape)
+    }
+
+    /// Number of axes; panics with the error's message if it is an error value.
+    pub fn rank(&self) -> usize {
+        match &self.0 {
+            Repr::Array(a) => a.dims().len(),
+            Repr::Traced(t) => t.ty.rank(),
+            Repr::Error(e) => strict::panic(e.clone()),
+        }
+    }
+
+    /// Element type; panics with the error's message if it is an error value.
+    pub fn dtype(&self) -> DType {
+        match &self.0 {
+            Repr::Array(a) => a.dtype(),
+            Repr::Traced(t) => t.ty.dtype,
+            Repr::Error(e) => strict::panic(e.clone()),
+        }
+    }
+
+    /// Number of elements; panics with the error's message if it is an error value.
+    pub fn numel(&self) -> Dim {
+        self.shape().numel()
+    }
+
+    /// The extent of an axis, as a dimension; negative axes count from the last. Panics if there is no such axis.
+    #[track_caller]
+    pub fn dim(&self, axis: isize) -> Dim {
+        let shape = self.shape();
+        let rank = shape.rank() as isize;
+        match usize::try_from(if axis < 0 { axis + rank } else { axis }) {
+            Ok(a) if (a as isize) < rank => shape[a].clone(),
+            _ => strict::panic(
+                Error::new(Code::Axis, "dim", format!("axis {axis} does not exist in shape {shape}"), "")
+                    .at(Location::caller()),
+            ),
+        }
+    }
+
+    /// The extent of an axis as a number. In a trace a symbolic extent becomes the number it has in this call: the
+    /// function is specialised to it, which is a counted event. Panics if there is no such axis.
+    #[track_caller]
+    pub fn size(&self, axis: isize) -> usize {
+        let dim = self.dim(axis);
+        extent(&dim)
+    }
+
+    /// The device it lives on.
+    pub fn device(&self) -> Device {
+        Device::Cpu
+    }
+
+    /// A copy on a device; the same tensor if it is there already.
+    pub fn to_device(&self, device: Device) -> Tensor {
+        match device {
+            Device::Cpu => self.clone(),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn read(&self, what: &'static str) -> Result<&Array> {
+        match &self.0 {
+            Repr::Array(a) => Ok(a),
+            Repr::Error(e) => Err(e.clone().observed()),
+            Repr::Traced(t) => {
+                let e = if trace::is_open(t.trace.id) {
+                    Error::new(
+                        Code::Read,
+                        what,
+                        format!("the value is not known while the function is traced by {}", t.trace.kind),
+                        "return the tensor and read it after the call, or compute with it as a tensor",
+                    )
+                } else {
+                    trace::ended(what, t)
+                };
+                Err(e.with_operands([t.ty.to_string()]).at(here()).in_scope(&crate::scope::current()).observed())
+            }
+        }
+    }
+
+    /// The elements in row-major order; `T` must be the Rust type of the dtype.
+    #[track_caller]
+    pub fn to_vec<T: Element + TypedData>(&self) -> Result<Vec<T>> {
+        let array = self.read("to_vec")?;
+        self.typed::<T>("to_vec", array)?;
+        Ok(array.as_slice::<T>().to_vec())
+    }
+
+    /// The only element of a tensor that has one; `T` must be the Rust type of the dtype.
+    #[track_caller]
+    pub fn item<T: Element + TypedData>(&self) -> Result<T> {
+        let array = self.read("item")?;
+        self.typed::<T>("item", array)?;
+        match array.as_slice::<T>() {
+            [x] => Ok(*x),
+            other => Err(Error::new(
+                if other.is_empty() { Code::Empty } else { Code::Shape },
+                "item",
+                format!("the tensor has {} elements", other.len()),
+                "exactly one element",
+            )
+            .with_operands([self.ty().to_string()])
+            .at(here())
+            .observed()),
+        }
+    }
+
+    #[track_caller]
+    fn typed<T: Element>(&self, what: &'static str, array: &Array) -> Result<()> {
+        if array.dtype() == T::DTYPE {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::DType,
+            what,
+            format!("elements of dtype {} are read as {}", array.dtype(), T::DTYPE),
+            format!("read them as {}, or convert with to_dtype(DType::{:?}) before", array.dtype(), Variant(T::DTYPE)),
+        )
+        .with_operands([self.ty().to_string()])
+        .at(here())
+        .observed())
+    }
+
+    /// The elements with their extents.
+    #[track_caller]
+    pub fn to_literal(&self) -> Result<Literal> {
+        Ok(self.read("to_literal")?.to_literal())
+    }
+
+    /// The only element, whatever its dtype, as a number.
+    #[track_caller]
+    pub fn to_scalar(&self) -> Result<Scalar> {
+        let literal = self.read("to_scalar")?.to_literal();
+        if literal.numel() != 1 {
+            let code = if literal.numel() == 0 { Code::Empty } else { Code::Shape };
+            let rule = format!("the tensor has {} elements", literal.numel());
+            let e = Error::new(code, "to_scalar", rule, "exactly one element");
+            return Err(e.with_operands([literal.ty().to_string()]).at(here()).observed());
+        }
+        Ok(literal.get(0))
+    }
+
+    /// A number that two tensors share exactly if they are the same tensor; `None` for error values.
+    pub(crate) fn identity(&self) -> Option<(u64, usize)> {
+        match &self.0 {
+            Repr::Array(a) => Some((0, a.identity())),
+            Repr::Traced(t) => Some((t.trace.id, t.value.at())),
+            Repr::Error(_) => None,
+        }
+    }
+}
+
+/// A dimension as a number. In a trace a symbolic one becomes the number it has in this call: the function is
+/// specialised to it, which is a counted event. Panics if it has no value that can be an extent.
+#[track_caller]
+pub fn extent(dim: &Dim) -> usize {
+    match dim.as_usize() {
+        Some(n) => n,
+        None => trace::specialize(dim, Location::caller()),
+    }
+}
+
+/// Names a dtype as its Rust variant.
+struct Variant(DType);
+impl std::fmt::Debug for Variant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.name().to_uppercase().replace("BOOL", "Bool"))
+    }
+}

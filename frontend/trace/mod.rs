@@ -1,0 +1,183 @@
+//! Tracing: recording one run of a function into a graph.
+//!
+//! Every thread has a stack of open traces; ops record into the innermost. A traced value carries the trace it belongs
+//! to, so a value of an outer trace that is used in an inner one is lifted, and a value whose trace has ended is refused.
+
+mod state;
+
+pub(crate) use state::{CellUse, Finished, Guard, Trace};
+
+use crate::cell::CellId;
+use crate::dispatch::here;
+use crate::error::{Code, Error};
+use crate::event::{self, EventKind};
+use crate::tensor::{Repr, Tensor};
+use crate::{scope, strict};
+use ir::{Dim, Primitive, Type, Value};
+use std::cell::RefCell;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Which trace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TraceInfo {
+    /// Unique in the process, never 0.
+    pub id: u64,
+    /// The transform that opened it.
+    pub kind: &'static str,
+}
+
+/// A value of a trace.
+pub(crate) struct Traced {
+    pub trace: TraceInfo,
+    pub value: Value,
+    pub ty: Type,
+    /// The line that recorded it.
+    pub made: &'static Location<'static>,
+}
+
+thread_local! {
+    static STACK: RefCell<Vec<Trace>> = const { RefCell::new(Vec::new()) };
+}
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// True while this thread traces.
+pub(crate) fn active() -> bool {
+    STACK.with_borrow(|s| !s.is_empty())
+}
+
+/// The transform that opened the innermost trace.
+pub(crate) fn kind() -> Option<&'static str> {
+    STACK.with_borrow(|s| s.last().map(|t| t.info.kind))
+}
+
+/// True if the trace is open in this thread.
+pub(crate) fn is_open(id: u64) -> bool {
+    STACK.with_borrow(|s| s.iter().any(|t| t.info.id == id))
+}
+
+/// Opens a trace; the guard closes it.
+pub(crate) fn open(kind: &'static str, name: &str) -> Guard {
+    let info = TraceInfo { id: NEXT.fetch_add(1, Ordering::Relaxed), kind };
+    STACK.with_borrow_mut(|s| {
+        s.push(Trace::new(info, name));
+        Guard { depth: s.len() - 1 }
+    })
+}
+
+fn with_top<R>(f: impl FnOnce(&mut Trace) -> R) -> R {
+    STACK.with_borrow_mut(|s| f(s.last_mut().expect("called only inside a trace")))
+}
+
+/// Adds an input to the innermost trace.
+pub(crate) fn input(ty: Type, made: &'static Location<'static>) -> Tensor {
+    with_top(|t| {
+        let value = t.graph.add_input(ty);
+        t.tensor(value, made)
+    })
+}
+
+/// Declares a symbol of the innermost trace, with the value it has in this call.
+pub(crate) fn declare(decl: ir::graph::SymbolDecl, value: i64) {
+    with_top(|t| {
+        t.symbol_values.insert(decl.symbol.clone(), value);
+        t.graph.symbols.push(decl);
+    })
+}
+
+/// The value in the innermost trace that stands for a tensor.
+pub(crate) fn lift(tensor: &Tensor) -> Result<Value, Error> {
+    STACK.with_borrow_mut(|s| {
+        let outer_open = |id: u64, s: &[Trace]| s.iter().any(|t| t.info.id == id);
+        if let Repr::Traced(t) = &tensor.0
+            && !outer_open(t.trace.id, s)
+        {
+            return Err(ended("use", t).with_operands([t.ty.to_string()]).at(here()).in_scope(&scope::current()));
+        }
+        s.last_mut().expect("called only inside a trace").lift(tensor, here())
+    })
+}
+
+/// Records an op into the innermost trace; its operands may be of any kind.
+pub(crate) fn record(primitive: impl Into<Primitive>, operands: &[&Tensor]) -> Tensor {
+    let primitive = primitive.into();
+    if let Some(e) = operands.iter().find_map(|t| t.error_ref()) {
+        return Tensor(Repr::Error(e.clone()));
+    }
+    let mut values: smallvec::SmallVec<[Value; 4]> = smallvec::SmallVec::new();
+    for t in operands {
+        match lift(t) {
+            Ok(v) => values.push(v),
+            Err(e) => return Tensor::error(e),
+        }
+    }
+    let at = here();
+    match with_top(|t| t.append(primitive, &values, at)) {
+        Ok(t) => t,
+        Err(v) => Tensor::error(Error::violation(v).at(at).in_scope(&scope::current())),
+    }
+}
+
+/// The error of using a value after its trace.
+pub(crate) fn ended(what: &'static str, t: &Traced) -> Error {
+    Error::new(
+        Code::Trace,
+        what,
+        format!("the value was made at {} while {} traced, and that trace has ended", t.made, t.trace.kind),
+        "return the value from the traced function instead of keeping it",
+    )
+}
+
+/// The number that a symbolic dimension has in the innermost trace that knows it; recorded as a specialisation.
+pub(crate) fn specialize(dim: &Dim, at: &'static Location<'static>) -> usize {
+    let found = STACK.with_borrow_mut(|s| {
+        let trace = s.iter_mut().rev().find(|t| dim.eval(&|x| t.symbol_values.get(x).copied()).is_some())?;
+        let n = dim.eval(&|x| trace.symbol_values.get(x).copied())?;
+        trace.specialized.extend(dim.symbols().into_iter().map(|x| (x, at)));
+        usize::try_from(n).ok()
+    });
+    match found {
+        Some(n) => {
+            event::record(EventKind::Specialization, || format!("{dim} became {n} at {at}"));
+            n
+        }
+        None => strict::panic(
+            Error::new(Code::Trace, "size", format!("the dimension {dim} has no value here"), "use it as a Dim").at(at),
+        ),
+    }
+}
+
+/// The value of a cell in the innermost trace, read from the enclosing one the first time.
+pub(crate) fn read_cell(cell: &Arc<dyn CellId>) -> Tensor {
+    let depth = STACK.with_borrow(Vec::len);
+    read_cell_at(cell, depth)
+}
+
+fn read_cell_at(cell: &Arc<dyn CellId>, depth: usize) -> Tensor {
+    if depth == 0 {
+        return cell.stored();
+    }
+    let known = STACK.with_borrow(|s| s[depth - 1].cells.iter().find(|c| c.cell.id() == cell.id()).map(CellUse::current));
+    if let Some(t) = known {
+        return t;
+    }
+    let outer = read_cell_at(cell, depth - 1);
+    STACK.with_borrow_mut(|s| {
+        let trace = &mut s[depth - 1];
+        let ty = outer.ty();
+        let value = trace.graph.add_input(ty);
+        let input = trace.tensor(value, here());
+        trace.cells.push(CellUse { cell: cell.clone(), input: Some(value), source: outer, written: None, read: input.clone() });
+        input
+    })
+}
+
+/// Writes a cell in the innermost trace.
+pub(crate) fn write_cell(cell: &Arc<dyn CellId>, value: Tensor) {
+    read_cell(cell);
+    with_top(|t| {
+        let used = t.cells.iter_mut().find(|c| c.cell.id() == cell.id());
+        used.expect("reading registers the cell").written = Some(value);
+    });
+}
