@@ -1,6 +1,5 @@
 //! Eager calls: each public op runs as a graph of its own.
 
-use crate::array::Array;
 use crate::dispatch::{Call, here};
 use crate::error::Error;
 use crate::execute;
@@ -8,6 +7,7 @@ use crate::scope;
 use crate::tensor::{Repr, Tensor};
 use crate::trace;
 use ir::Graph;
+use runtime::Array;
 
 pub(crate) fn run(call: &Call<'_>, operands: &[&Tensor], body: &dyn Fn(&[Tensor]) -> Tensor) -> Tensor {
     let graph = match record(call, operands, body) {
@@ -15,7 +15,7 @@ pub(crate) fn run(call: &Call<'_>, operands: &[&Tensor], body: &dyn Fn(&[Tensor]
         Err(e) => return Tensor(Repr::Error(e)),
     };
     let inputs: Vec<Array> = operands.iter().map(|t| array(t).clone()).collect();
-    match execute::run(graph, inputs) {
+    match execute::run(&graph, &inputs) {
         Ok(mut outputs) => Tensor::array(outputs.remove(0)),
         Err(e) => Tensor::error(Error::exec(e).at(here()).in_scope(&scope::current())),
     }

@@ -150,7 +150,9 @@ impl Error {
             ExecError::Bug(m) => Error::new(Code::Bug, "call", m, "this is a bug in tracewright, please report it"),
             ExecError::Op { op, origins, error } => {
                 let (code, legal) = match &error {
-                    ir::EvalError::IndexOutOfRange { extent: 0, .. } => (Code::Index, "an empty axis has no index".into()),
+                    ir::EvalError::IndexOutOfRange { extent: 0, .. } => {
+                        (Code::Index, "an empty axis has no index".into())
+                    }
                     ir::EvalError::IndexOutOfRange { extent, .. } => {
                         (Code::Index, format!("indices go from 0 to {}", extent - 1))
                     }

@@ -1,7 +1,8 @@
 //! A tracing JIT compiler for tensor programs.
 #![forbid(unsafe_code)]
 
-mod array;
+extern crate self as tracewright;
+
 mod cell;
 mod create;
 mod device;
@@ -18,8 +19,8 @@ mod scope;
 mod strict;
 mod tensor;
 mod trace;
+pub mod tree;
 
-pub use array::Array;
 pub use device::Device;
 pub use error::{Code, Error, Result};
 pub use ir::{DType, Dim, Element, Literal, Scalar, Shape, Symbol, Type};
@@ -29,8 +30,10 @@ pub use promote::{Number, promote};
 pub use scope::scope;
 pub use strict::set_strict;
 pub use tensor::{Tensor, extent};
+pub use tree::Tree;
 
 /// Neural networks.
 pub mod nn {
     pub use crate::cell::Buffer;
+    pub use tracewright_derive::Module;
 }

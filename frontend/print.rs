@@ -17,7 +17,7 @@ const WIDTH: usize = 75;
 impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Array(a) => f.write_str(&text(&a.to_literal(), 0)),
+            Repr::Array(a) => f.write_str(&text(&literal(a)?, 0)),
             Repr::Traced(t) => write!(f, "traced {}", t.ty),
             Repr::Error(e) => fmt::Display::fmt(e, f),
         }
@@ -29,7 +29,7 @@ impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Repr::Array(a) => {
-                let literal = a.to_literal();
+                let literal = literal(a)?;
                 let body = text(&literal, "tensor(".len());
                 if literal.numel() == 0 {
                     return write!(f, "tensor([], {})", literal.ty());
@@ -39,6 +39,10 @@ impl fmt::Debug for Tensor {
             _ => fmt::Display::fmt(self, f),
         }
     }
+}
+
+fn literal(a: &runtime::Array) -> Result<Literal, fmt::Error> {
+    a.to_literal().map_err(|_| fmt::Error)
 }
 
 fn text(literal: &Literal, indent: usize) -> String {

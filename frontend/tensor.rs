@@ -1,11 +1,11 @@
 //! The tensor type and its boundaries: where values and errors come out.
 
-use crate::array::Array;
 use crate::dispatch::here;
 use crate::error::{Code, Error, Result};
 use crate::trace::{self, Traced};
 use crate::{Device, strict};
-use ir::{DType, Dim, Element, Literal, Scalar, Shape, Type, TypedData};
+use ir::{DType, Dim, Element, Literal, Scalar, Shape, Type};
+use runtime::Array;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -38,7 +38,10 @@ impl Tensor {
     }
 
     pub(crate) fn literal(literal: Literal) -> Tensor {
-        Tensor::array(Array::from_literal(literal))
+        match Array::from_literal(&literal) {
+            Ok(a) => Tensor::array(a),
+            Err(e) => Tensor::error(Error::exec(e).at(here())),
+        }
     }
 
     /// An error value; in strict mode a panic.
@@ -185,18 +188,16 @@ impl Tensor {
 
     /// The elements in row-major order; `T` must be the Rust type of the dtype.
     #[track_caller]
-    pub fn to_vec<T: Element + TypedData>(&self) -> Result<Vec<T>> {
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         let array = self.read("to_vec")?;
-        self.typed::<T>("to_vec", array)?;
-        Ok(array.as_slice::<T>().to_vec())
+        Ok(self.typed::<T>("to_vec", array)?.to_vec())
     }
 
     /// The only element of a tensor that has one; `T` must be the Rust type of the dtype.
     #[track_caller]
-    pub fn item<T: Element + TypedData>(&self) -> Result<T> {
+    pub fn item<T: Element>(&self) -> Result<T> {
         let array = self.read("item")?;
-        self.typed::<T>("item", array)?;
-        match array.as_slice::<T>() {
+        match self.typed::<T>("item", array)? {
             [x] => Ok(*x),
             other => Err(Error::new(
                 if other.is_empty() { Code::Empty } else { Code::Shape },
@@ -211,31 +212,35 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn typed<T: Element>(&self, what: &'static str, array: &Array) -> Result<()> {
-        if array.dtype() == T::DTYPE {
-            return Ok(());
-        }
-        Err(Error::new(
-            Code::DType,
-            what,
-            format!("elements of dtype {} are read as {}", array.dtype(), T::DTYPE),
-            format!("read them as {}, or convert with to_dtype(DType::{:?}) before", array.dtype(), Variant(T::DTYPE)),
-        )
-        .with_operands([self.ty().to_string()])
-        .at(here())
-        .observed())
+    fn typed<'a, T: Element>(&self, what: &'static str, array: &'a Array) -> Result<&'a [T]> {
+        array.as_slice::<T>().ok_or_else(|| {
+            Error::new(
+                Code::DType,
+                what,
+                format!("elements of dtype {} are read as {}", array.dtype(), T::DTYPE),
+                format!(
+                    "read them as {}, or convert with to_dtype(DType::{:?}) before",
+                    array.dtype(),
+                    Variant(T::DTYPE)
+                ),
+            )
+            .with_operands([self.ty().to_string()])
+            .at(here())
+            .observed()
+        })
     }
 
     /// The elements with their extents.
     #[track_caller]
     pub fn to_literal(&self) -> Result<Literal> {
-        Ok(self.read("to_literal")?.to_literal())
+        self.read("to_literal")?.to_literal().map_err(|e| Error::exec(e).observed())
     }
 
     /// The only element, whatever its dtype, as a number.
     #[track_caller]
     pub fn to_scalar(&self) -> Result<Scalar> {
-        let literal = self.read("to_scalar")?.to_literal();
+        self.read("to_scalar")?;
+        let literal = self.to_literal()?;
         if literal.numel() != 1 {
             let code = if literal.numel() == 0 { Code::Empty } else { Code::Shape };
             let rule = format!("the tensor has {} elements", literal.numel());
@@ -248,7 +253,7 @@ impl Tensor {
     /// A number that two tensors share exactly if they are the same tensor; `None` for error values.
     pub(crate) fn identity(&self) -> Option<(u64, usize)> {
         match &self.0 {
-            Repr::Array(a) => Some((0, a.identity())),
+            Repr::Array(a) => Some((0, a.buffer().ptr() as usize)),
             Repr::Traced(t) => Some((t.trace.id, t.value.at())),
             Repr::Error(_) => None,
         }

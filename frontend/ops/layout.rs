@@ -63,7 +63,10 @@ impl Tensor {
     #[track_caller]
     fn reshaped(&self, name: &'static str, shape: Shape) -> Tensor {
         if let (Repr::Array(a), false, Some(dims)) = (&self.0, active(), shape.known()) {
-            return Tensor::array(a.reshaped(&dims));
+            return match a.reshaped(&dims) {
+                Ok(a) => Tensor::array(a),
+                Err(e) => refuse(Error::exec(e), &[self]),
+            };
         }
         run(Call::plain(name, &[], Extents::Exact), &[self], &|t| prim::reshape(&t[0], &shape))
     }

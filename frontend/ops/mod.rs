@@ -16,5 +16,5 @@ mod reduce;
 mod slice;
 
 pub use arg::Arg;
-pub use join::{concat, stack};
 pub use axes::{Reduction, keepdims};
+pub use join::{concat, stack};

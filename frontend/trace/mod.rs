@@ -158,7 +158,8 @@ fn read_cell_at(cell: &Arc<dyn CellId>, depth: usize) -> Tensor {
     if depth == 0 {
         return cell.stored();
     }
-    let known = STACK.with_borrow(|s| s[depth - 1].cells.iter().find(|c| c.cell.id() == cell.id()).map(CellUse::current));
+    let known =
+        STACK.with_borrow(|s| s[depth - 1].cells.iter().find(|c| c.cell.id() == cell.id()).map(CellUse::current));
     if let Some(t) = known {
         return t;
     }
@@ -168,7 +169,13 @@ fn read_cell_at(cell: &Arc<dyn CellId>, depth: usize) -> Tensor {
         let ty = outer.ty();
         let value = trace.graph.add_input(ty);
         let input = trace.tensor(value, here());
-        trace.cells.push(CellUse { cell: cell.clone(), input: Some(value), source: outer, written: None, read: input.clone() });
+        trace.cells.push(CellUse {
+            cell: cell.clone(),
+            input: Some(value),
+            source: outer,
+            written: None,
+            read: input.clone(),
+        });
         input
     })
 }
