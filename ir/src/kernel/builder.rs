@@ -43,6 +43,7 @@ pub struct KernelBuilder {
     open: Vec<OpenLoop>,
     block: Vec<Stmt>,
     nest: Option<(Iter, Index, Index)>,
+    cost: u64,
 }
 
 struct OpenLoop {
@@ -151,9 +152,14 @@ impl KernelBuilder {
             Expr::Convert(_, to) => *to,
             Expr::Load { memory, .. } => self.memory_dtype(*memory),
         };
+        self.cost += expr.cost();
         let var = self.var(dtype);
         self.block.push(Stmt::Let { var, expr });
         var
+    }
+    /// The summed [`Expr::cost`] of what was defined so far.
+    pub fn cost(&self) -> u64 {
+        self.cost
     }
     /// A constant value.
     pub fn constant(&mut self, value: Scalar) -> Var {

@@ -71,11 +71,12 @@ ids!(
 /// How a kernel uses a buffer argument.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Access {
-    /// Only loads. No other parameter that is written may overlap it, except as an [`Access::InOut`] says.
+    /// Only loads. The buffer may be that of an [`Access::Out`] parameter if each element is loaded only in the
+    /// iteration that stores it, before the store (an update in place); else no written buffer overlaps it.
     In,
     /// Only stores.
     Out,
-    /// Loads and stores; a task loads an element only before any task stores it, so the buffer may be updated in place.
+    /// Loads and stores. Within a task they take effect in order; no element is shared between tasks.
     InOut,
 }
 
@@ -267,6 +268,27 @@ pub enum Expr {
         /// Where the bool is false, memory is not touched and the scalar is the result.
         mask: Option<(Var, Scalar)>,
     },
+}
+
+impl Expr {
+    /// What it costs, in additions of f32, roughly; for heuristics.
+    pub fn cost(&self) -> u64 {
+        match self {
+            Expr::Const(_) | Expr::Index(_) => 0,
+            Expr::Unary(op, _) => match op {
+                UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Logistic | UnaryOp::Erf => 16,
+                UnaryOp::Sin | UnaryOp::Cos => 24,
+                UnaryOp::Sqrt => 5,
+                _ => 1,
+            },
+            Expr::Binary(op, ..) => match op {
+                BinaryOp::Pow => 40,
+                BinaryOp::Div | BinaryOp::Rem => 5,
+                _ => 1,
+            },
+            _ => 1,
+        }
+    }
 }
 
 macro_rules! scalar_ops {

@@ -1,0 +1,221 @@
+//! Graph to program: fused groups become kernels, products library calls, reshapes aliases; buffers get a memory plan.
+
+mod axes;
+pub mod contract;
+mod nest;
+mod plan;
+mod pull;
+mod scatter;
+
+use ir::graph::Definition;
+use ir::program::{Buffer, BufferId, Launch, Program, Site, Step, StepKind, Storage};
+use ir::{Dim, Graph, Lowering, Op, Origin, Value};
+use nest::GroupKernel;
+use std::collections::{HashMap, HashSet};
+
+/// Why a graph could not be lowered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LowerError {
+    /// A limit was reached.
+    #[error("too large: {0}")]
+    TooLarge(String),
+    /// There is no lowering for this.
+    #[error("cannot lower {0}")]
+    Unsupported(String),
+    /// The compiler is at fault.
+    #[error("bug in tracewright: {0}")]
+    Bug(String),
+}
+
+/// Lowers a graph whose fusible ops all stand in fused groups. `donations` pairs inputs with the outputs that may be
+/// written over them.
+pub fn lower(graph: &Graph, donations: &[(usize, usize)]) -> Result<Program, LowerError> {
+    let mut l = Lowerer::new(graph);
+    for op in schedule(graph) {
+        l.op(op)?;
+    }
+    l.finish(donations)
+}
+
+/// True if running an op can report an error.
+pub fn is_fallible(graph: &Graph, op: Op) -> bool {
+    let data = graph.op(op);
+    data.primitive.traits().fallible
+        || data.regions.iter().any(|&r| graph.region(r).ops.iter().any(|&inner| is_fallible(graph, inner)))
+}
+
+/// The ops of the root region, everything that fallible ops need (and they themselves) first, otherwise in order.
+fn schedule(graph: &Graph) -> Vec<Op> {
+    let ops = &graph.region(graph.root()).ops;
+    let mut early: HashSet<Op> = HashSet::new();
+    for &op in ops.iter().rev() {
+        let needed = is_fallible(graph, op) || early.contains(&op);
+        if needed {
+            early.insert(op);
+            early.extend(graph.op(op).operands.iter().filter_map(|&v| graph.defining_op(v)).map(|(op, _)| op));
+        }
+    }
+    let (first, rest): (Vec<Op>, Vec<Op>) = ops.iter().partition(|op| early.contains(op));
+    first.into_iter().chain(rest).collect()
+}
+
+/// Parameters and results of a kernel that may be one memory, by step.
+type Elementwise = HashMap<usize, HashSet<(usize, usize)>>;
+
+struct Lowerer<'a> {
+    graph: &'a Graph,
+    program: Program,
+    buffer_of: HashMap<Value, BufferId>,
+    kernels: HashMap<ir::kernel::Kernel, usize>,
+    elementwise: Elementwise,
+    fallible_prefix: usize,
+}
+
+impl<'a> Lowerer<'a> {
+    fn new(graph: &'a Graph) -> Self {
+        let mut l = Lowerer {
+            graph,
+            program: Program {
+                name: graph.name.clone(),
+                symbols: graph.symbols.clone(),
+                inputs: graph.input_types(),
+                outputs: graph.output_types(),
+                ..Program::default()
+            },
+            buffer_of: HashMap::new(),
+            kernels: HashMap::new(),
+            elementwise: HashMap::new(),
+            fallible_prefix: 0,
+        };
+        for (i, &v) in graph.inputs().iter().enumerate() {
+            l.add_buffer(v, Storage::Input(i));
+        }
+        l
+    }
+
+    fn add_buffer(&mut self, v: Value, storage: Storage) -> BufferId {
+        let id = BufferId(self.program.buffers.len() as u32);
+        self.program.buffers.push(Buffer { ty: self.graph.ty(v).clone(), storage });
+        self.buffer_of.insert(v, id);
+        id
+    }
+
+    /// A buffer whose place the plan decides.
+    fn new_buffer(&mut self, v: Value) -> BufferId {
+        self.add_buffer(v, Storage::Slot(usize::MAX))
+    }
+
+    fn origins(&self, op: Op) -> Vec<Origin> {
+        self.graph.op(op).origins.iter().map(|&o| self.graph.origins.get(o).clone()).collect()
+    }
+
+    fn push(&mut self, op: Op, name: String, kind: StepKind) {
+        let origins = self.origins(op);
+        self.program.steps.push(Step { kind, origins, name });
+        if is_fallible(self.graph, op) {
+            self.fallible_prefix = self.program.steps.len();
+        }
+    }
+
+    fn op(&mut self, op: Op) -> Result<(), LowerError> {
+        let data = self.graph.op(op);
+        let name = data.primitive.name();
+        match data.primitive.lowering() {
+            Lowering::Fused => {
+                let region = data.regions[0];
+                let name = group_name(self.graph, region);
+                let group = nest::lower_group(self.graph, region, &name)?;
+                let mut buffers: Vec<BufferId> = data.operands.iter().map(|v| self.buffer_of[v]).collect();
+                buffers.extend(data.results.iter().map(|&v| self.new_buffer(v)));
+                self.launch(op, name, group, buffers);
+            }
+            Lowering::Scatter => {
+                let group = scatter::lower_scatter(self.graph, op)?;
+                let mut buffers: Vec<BufferId> = data.operands.iter().map(|v| self.buffer_of[v]).collect();
+                buffers.push(self.new_buffer(data.results[0]));
+                self.launch(op, name.into(), group, buffers);
+            }
+            Lowering::Contract => {
+                let [lhs, rhs] = [0, 1].map(|i| self.buffer_of[&data.operands[i]]);
+                let out = self.new_buffer(data.results[0]);
+                let product = contract::lower_product(self.graph, op, lhs, rhs, out)?;
+                self.push(op, name.into(), StepKind::Product(product));
+            }
+            Lowering::Constant => {
+                let literal = data.primitive.literal().expect("a constant has data").clone();
+                self.add_buffer(data.results[0], Storage::Constant(literal));
+            }
+            // Fusion leaves only reshapes bare: the same bytes under another shape.
+            Lowering::View
+                if self.graph.ty(data.operands[0]).shape.numel() == self.graph.ty(data.results[0]).shape.numel() =>
+            {
+                let buffer = self.buffer_of[&data.operands[0]];
+                self.buffer_of.insert(data.results[0], buffer);
+            }
+            other => return Err(LowerError::Bug(format!("{name} ({other:?}) outside a fused group"))),
+        }
+        Ok(())
+    }
+
+    fn launch(&mut self, op: Op, name: String, group: GroupKernel, buffers: Vec<BufferId>) {
+        let next = self.program.kernels.len();
+        let mut identity = group.kernel.clone();
+        identity.name.clear();
+        let kernel = *self.kernels.entry(identity).or_insert(next);
+        if kernel == next {
+            self.program.kernels.push(group.kernel);
+        }
+        let sites = group
+            .sites
+            .into_iter()
+            .map(|s| Site {
+                op: self.graph.op(s.op).primitive.name(),
+                axis: s.axis,
+                extent: s.extent,
+                origins: self.origins(s.op),
+            })
+            .collect();
+        let extents = group.extents.iter().map(|s| Dim::symbol(s.name())).collect();
+        self.elementwise.insert(self.program.steps.len(), group.elementwise);
+        self.push(op, name, StepKind::Launch(Launch { kernel, buffers, extents, sites }));
+    }
+
+    fn finish(mut self, donations: &[(usize, usize)]) -> Result<Program, LowerError> {
+        self.program.fallible_prefix = self.fallible_prefix;
+        self.program.output_buffers = self.graph.outputs().iter().map(|v| self.buffer_of[v]).collect();
+        plan::plan(&mut self.program, donations, &self.elementwise);
+        Ok(self.program)
+    }
+}
+
+/// A short name for a group: the ops that say most about it.
+fn group_name(graph: &Graph, region: ir::Region) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for &op in graph.region(region).ops.iter().rev() {
+        let primitive = &graph.op(op).primitive;
+        let telling = matches!(primitive.lowering(), Lowering::Pointwise | Lowering::Reduce(_) | Lowering::Gather);
+        if telling && !names.contains(&primitive.name()) {
+            names.push(primitive.name());
+        }
+        if names.len() == 4 {
+            break;
+        }
+    }
+    if names.is_empty() {
+        names.extend(graph.region(region).ops.last().map(|&op| graph.op(op).primitive.name()));
+    }
+    names.reverse();
+    names.join("_")
+}
+
+/// The value itself or, through reshapes that stayed bare, the value whose memory it shares.
+pub fn storage_root(graph: &Graph, mut v: Value) -> Value {
+    while let Definition::Result(op, _) = graph.value(v).def {
+        let data = graph.op(op);
+        if data.primitive.lowering() != Lowering::View {
+            break;
+        }
+        v = data.operands[0];
+    }
+    v
+}

@@ -1,0 +1,533 @@
+//! Fused groups to kernels: one nest for each iteration space among the results of a loop group, one with several
+//! passes for a group around reductions.
+
+use super::LowerError;
+use super::axes::{Axis, merge};
+use super::pull::{IndexVec, NodeId, Puller, SiteInfo, extent_argument, input_params};
+use ir::graph::Definition;
+use ir::kernel::{Access, Index, Kernel, KernelBuilder, LoopKind, Memory, Var};
+use ir::{Dim, Graph, Lowering, Op, Region, Scalar, Shape, Symbol, Value};
+use smallvec::{SmallVec, smallvec};
+use std::collections::{HashMap, HashSet};
+
+/// Elements that one task of a pointwise nest covers, about.
+const TASK_ELEMENTS: i64 = 4096;
+/// Columns that one task of a column reduction covers.
+const TASK_COLUMNS: i64 = 64;
+/// Longest row kept in scratch memory between passes, in elements.
+const SCRATCH_ROW: i64 = 32768;
+
+/// A kernel with what its arguments stand for.
+pub(super) struct GroupKernel {
+    pub kernel: Kernel,
+    /// Symbols whose values are the extent arguments.
+    pub extents: Vec<Symbol>,
+    pub sites: Vec<SiteInfo>,
+    /// For each (parameter, yield) of the region: true if the kernel reads the parameter only at the element that it
+    /// writes of the yield, so that both may be the same memory.
+    pub elementwise: HashSet<(usize, usize)>,
+}
+
+/// Lowers the region of a fused op.
+pub(super) fn lower_group(graph: &Graph, region: Region, name: &str) -> Result<GroupKernel, LowerError> {
+    let data = graph.region(region);
+    let mut k = KernelBuilder::new(name);
+    let buffers = input_params(graph, &mut k, &data.params);
+    let outputs: Vec<Memory> = data.yields.iter().map(|&v| k.param(graph.ty(v).dtype, Access::Out)).collect();
+    let (mut extents, mut sites) = (Vec::new(), Vec::new());
+    let mut elementwise = HashSet::new();
+    let reduces: Vec<Op> = data
+        .ops
+        .iter()
+        .copied()
+        .filter(|&op| matches!(graph.op(op).primitive.lowering(), Lowering::Reduce(_)))
+        .collect();
+    if reduces.is_empty() {
+        let mut shapes: Vec<&Shape> = Vec::new();
+        for &v in &data.yields {
+            if !shapes.contains(&&graph.ty(v).shape) {
+                shapes.push(&graph.ty(v).shape);
+            }
+        }
+        let several = shapes.len() > 1;
+        for shape in shapes {
+            let stores: Vec<(usize, Value, Memory)> = data
+                .yields
+                .iter()
+                .enumerate()
+                .filter(|(_, v)| graph.ty(**v).shape == *shape)
+                .map(|(i, &v)| (i, v, outputs[i]))
+                .collect();
+            let puller = Puller::new(graph, &mut k, &buffers, &mut extents, &mut sites);
+            loop_nest(puller, shape, &stores, &data.params, &mut elementwise)?;
+        }
+        if several {
+            // Another nest may read a parameter at any time; in place is safe only where no other nest reads it.
+            drop_shared(graph, region, &mut elementwise);
+        }
+    } else {
+        let puller = Puller::new(graph, &mut k, &buffers, &mut extents, &mut sites);
+        reduce_nest(puller, &reduces, region, &outputs)?;
+    }
+    let kernel = k.finish().canonical();
+    Ok(GroupKernel { kernel, extents, sites, elementwise })
+}
+
+/// Removes pairs whose parameter is needed for yields of more than one shape.
+fn drop_shared(graph: &Graph, region: Region, elementwise: &mut HashSet<(usize, usize)>) {
+    let data = graph.region(region);
+    let mut readers: HashMap<Value, Vec<&Shape>> = HashMap::new();
+    for &y in &data.yields {
+        readers.entry(y).or_default().push(&graph.ty(y).shape);
+    }
+    for &op in data.ops.iter().rev() {
+        let shapes: Vec<&Shape> =
+            graph.op(op).results.iter().flat_map(|r| readers.get(r).cloned().unwrap_or_default()).collect();
+        for &v in &graph.op(op).operands {
+            let entry = readers.entry(v).or_default();
+            for &s in &shapes {
+                if !entry.contains(&s) {
+                    entry.push(s);
+                }
+            }
+        }
+    }
+    elementwise.retain(|&(p, _)| readers.get(&data.params[p]).is_some_and(|s| s.len() == 1));
+}
+
+/// The iteration variables of a shape: an index with 0 for axes of extent 1.
+fn iteration(p: &mut Puller<'_>, shape: &Shape, reduced: &[usize]) -> (IndexVec, Vec<Axis>) {
+    let mut index = IndexVec::new();
+    let mut axes = Vec::new();
+    for (i, extent) in shape.iter().enumerate() {
+        let is_reduced = reduced.contains(&i);
+        if extent.is(1) && !is_reduced {
+            index.push(Dim::from(0));
+            continue;
+        }
+        let variable = Symbol::new(&format!("$i{i}"));
+        p.declare(&variable, extent);
+        index.push(Dim::symbol(variable.name()));
+        axes.push(Axis { variable, extent: extent.clone(), reduced: is_reduced });
+    }
+    (index, axes)
+}
+
+fn linear(index: &[Dim], shape: &Shape) -> Dim {
+    index.iter().zip(shape.strides()).fold(Dim::from(0), |sum, (i, s)| sum + i * s)
+}
+
+fn extents_index(p: &mut Puller<'_>, d: &Dim) -> Result<Index, LowerError> {
+    for s in d.symbols() {
+        extent_argument(p.k, p.extents, &s);
+    }
+    p.index(d)
+}
+
+fn product(axes: &[Axis]) -> Dim {
+    axes.iter().fold(Dim::from(1), |n, a| n * &a.extent)
+}
+
+/// Binds the variables of `axes` to the mixed-radix digits of `row`.
+fn bind_row(p: &mut Puller<'_>, axes: &[Axis], row: Index) -> Result<(), LowerError> {
+    let mut rest = row;
+    for (i, axis) in axes.iter().enumerate().rev() {
+        if i == 0 {
+            p.bind(&axis.variable, rest);
+        } else {
+            let extent = extents_index(p, &axis.extent)?;
+            let digit = p.k.indices.modulo(rest, extent);
+            p.bind(&axis.variable, digit);
+            rest = p.k.indices.floor_div(rest, extent);
+        }
+    }
+    Ok(())
+}
+
+fn loop_nest(
+    mut p: Puller<'_>,
+    shape: &Shape,
+    stores: &[(usize, Value, Memory)],
+    params: &[Value],
+    elementwise: &mut HashSet<(usize, usize)>,
+) -> Result<(), LowerError> {
+    let (index, axes) = iteration(&mut p, shape, &[]);
+    let roots: Vec<NodeId> = stores.iter().map(|&(_, v, _)| p.demand(v, index.clone())).collect::<Result<_, _>>()?;
+    let target = linear(&index, shape);
+    for (number, &param) in params.iter().enumerate() {
+        if p.loads_only_at(param, &target) {
+            elementwise.extend(stores.iter().map(|&(output, ..)| (number, output)));
+        }
+    }
+    let mut polynomials = p.polynomials();
+    polynomials.push(target.clone());
+    let mut gone = Vec::new();
+    let axes = merge(axes, &polynomials, |s| gone.push(s.clone()));
+    for s in gone {
+        p.replace(&s, Dim::from(0));
+    }
+
+    let order = p.order(&roots);
+    let cost = order.len() as i64;
+    let (outer, inner) = match axes.split_last() {
+        Some((inner, outer)) => (outer.to_vec(), inner.extent.clone()),
+        None => (Vec::new(), Dim::from(1)),
+    };
+    let inner_variable = axes.last().map(|a| a.variable.clone());
+    let rows = product(&outer);
+    // How a task covers the space: a block of one row, or several whole rows.
+    let block = match inner.known() {
+        Some(n) if n <= 2 * TASK_ELEMENTS => n.max(1),
+        _ => TASK_ELEMENTS,
+    };
+    let rows_per_task =
+        if inner.known().is_some_and(|n| n <= block) && !outer.is_empty() { (TASK_ELEMENTS / block).max(1) } else { 1 };
+    let blocks = inner.ceil_div(&Dim::from(block));
+    let grid_dim = if rows_per_task > 1 { rows.ceil_div(&Dim::from(rows_per_task)) } else { &rows * &blocks };
+    let grid = extents_index(&mut p, &grid_dim)?;
+    let work = p.k.index(cost * block * rows_per_task);
+    let task = p.k.begin_nest(grid, work);
+
+    let row_level = u32::from(rows_per_task > 1);
+    let lane_level = row_level + 1;
+    for a in &outer {
+        p.set_level(&a.variable, row_level);
+    }
+    if let Some(v) = &inner_variable {
+        p.set_level(v, lane_level);
+    }
+    p.compute_levels(&order);
+    let inner_index = extents_index(&mut p, &inner)?;
+    let (start, length) = if rows_per_task > 1 {
+        p.emit_level(&order, 0)?;
+        let per_task = p.k.index(rows_per_task);
+        let first = p.k.indices.mul(task, per_task);
+        let rows = extents_index(&mut p, &rows)?;
+        let left = p.k.indices.sub(rows, first);
+        let count = p.k.indices.min(left, per_task);
+        let r = p.k.begin_loop(count, LoopKind::Serial);
+        p.set_depth(1);
+        let row = p.k.indices.add(first, r);
+        bind_row(&mut p, &outer, row)?;
+        p.emit_level(&order, 1)?;
+        (p.k.index(0), inner_index)
+    } else {
+        let block_index = p.k.index(block);
+        let (row, start) = if blocks.is(1) {
+            (task, p.k.index(0))
+        } else {
+            let blocks = extents_index(&mut p, &blocks)?;
+            let (row, b) = match outer.is_empty() {
+                true => (task, task),
+                false => (p.k.indices.floor_div(task, blocks), p.k.indices.modulo(task, blocks)),
+            };
+            (row, p.k.indices.mul(b, block_index))
+        };
+        bind_row(&mut p, &outer, row)?;
+        p.emit_level(&order, 0)?;
+        let left = p.k.indices.sub(inner_index, start);
+        (start, p.k.indices.min(left, block_index))
+    };
+    let lane = p.k.begin_loop(length, LoopKind::Lanes);
+    p.set_depth(lane_level);
+    let at = p.k.indices.add(start, lane);
+    if let Some(v) = &inner_variable {
+        p.bind(v, at);
+    }
+    p.emit_level(&order, lane_level)?;
+    let position = p.index(&target)?;
+    for (&(_, _, memory), &root) in stores.iter().zip(&roots) {
+        let value = p.var(root);
+        p.k.store(memory, position, value);
+    }
+    p.k.end_loop();
+    if rows_per_task > 1 {
+        p.k.end_loop();
+    }
+    p.k.end_nest();
+    Ok(())
+}
+
+/// Where a result of a reduce group lives.
+enum Place {
+    /// Over the whole iteration space.
+    Full(IndexVec),
+    /// Over the kept axes (reduced ones missing or of extent 1).
+    Kept(IndexVec),
+}
+
+fn reduce_nest(mut p: Puller<'_>, reduces: &[Op], region: Region, outputs: &[Memory]) -> Result<(), LowerError> {
+    let graph = p.graph;
+    let space = graph.ty(graph.op(reduces[0]).operands[0]).shape.clone();
+    let reduced: SmallVec<[usize; 4]> = graph.op(reduces[0]).primitive.reduced_axes().into();
+    let (full, axes) = iteration(&mut p, &space, &reduced);
+    let kept: IndexVec = (0..space.rank()).filter(|i| !reduced.contains(i)).map(|i| full[i].clone()).collect();
+    let kept_ones: IndexVec =
+        (0..space.rank()).map(|i| if reduced.contains(&i) { Dim::from(0) } else { full[i].clone() }).collect();
+    let ones: Shape =
+        (0..space.rank()).map(|i| if reduced.contains(&i) { Dim::from(1) } else { space[i].clone() }).collect();
+    let kept_shape = space.without(&reduced);
+
+    let passes = pass_numbers(graph, region, reduces);
+    let last = reduces.iter().map(|op| passes[&graph.op(*op).results[0]]).max().unwrap_or(0);
+    let yields: Vec<(Value, Memory, Place)> = graph
+        .region(region)
+        .yields
+        .iter()
+        .zip(outputs)
+        .map(|(&v, &memory)| {
+            let shape = &graph.ty(v).shape;
+            let place = if *shape == space {
+                Place::Full(full.clone())
+            } else if *shape == kept_shape {
+                Place::Kept(kept.clone())
+            } else if *shape == ones {
+                Place::Kept(kept_ones.clone())
+            } else {
+                return Err(LowerError::Bug(format!("a result of shape {shape} in a group over {space}")));
+            };
+            Ok((v, memory, place))
+        })
+        .collect::<Result<_, _>>()?;
+
+    // A first expansion of everything tells which axes merge.
+    let mut polynomials = vec![linear(&full, &space), linear(&kept, &kept_shape)];
+    for &op in reduces {
+        p.demand(graph.op(op).operands[0], full.clone())?;
+        if position_axis(graph, op).is_some() {
+            polynomials.extend(reduced.iter().map(|&a| full[a].clone()));
+        }
+    }
+    for (v, _, place) in &yields {
+        let (Place::Full(index) | Place::Kept(index)) = place;
+        p.demand(*v, index.clone())?;
+    }
+    polynomials.extend(p.polynomials());
+    let mut gone = Vec::new();
+    let axes = merge(axes, &polynomials, |s| gone.push(s.clone()));
+    for s in &gone {
+        p.replace(s, Dim::from(0));
+    }
+    p.use_cache();
+
+    let rows: Vec<Axis> = axes.iter().filter(|a| !a.reduced).cloned().collect();
+    let serial: Vec<Axis> = axes.iter().filter(|a| a.reduced).cloned().collect();
+    let column_style = axes.last().is_some_and(|a| !a.reduced);
+    let row_length = product(&serial);
+
+    let lanes_axis = column_style.then(|| rows.last().expect("a kept axis is innermost").clone());
+    let outer: Vec<Axis> = if column_style { rows[..rows.len() - 1].to_vec() } else { rows.clone() };
+    let columns = Dim::from(TASK_COLUMNS);
+    let grid_dim = match &lanes_axis {
+        Some(a) => product(&outer) * a.extent.ceil_div(&columns),
+        None => product(&outer),
+    };
+    let grid = extents_index(&mut p, &grid_dim)?;
+    let cost = graph.region(region).ops.len() as i64 * (1 + i64::from(last));
+    let work_dim = &row_length * if column_style { TASK_COLUMNS } else { 1 } * cost;
+    let work = extents_index(&mut p, &work_dim)?;
+    let task = p.k.begin_nest(grid, work);
+
+    // Loop depths: the task, the lanes over columns if there are any, then the reduced axes.
+    let prefix = u32::from(column_style);
+    if let Some(a) = &lanes_axis {
+        p.set_level(&a.variable, 1);
+    }
+    for (i, a) in serial.iter().enumerate() {
+        p.set_level(&a.variable, prefix + 1 + i as u32);
+    }
+    match &lanes_axis {
+        None => bind_row(&mut p, &outer, task)?,
+        Some(a) => {
+            let block = p.k.index(TASK_COLUMNS);
+            let blocks = extents_index(&mut p, &a.extent.ceil_div(&columns))?;
+            let (row, b) = match outer.is_empty() {
+                true => (task, task),
+                false => (p.k.indices.floor_div(task, blocks), p.k.indices.modulo(task, blocks)),
+            };
+            bind_row(&mut p, &outer, row)?;
+            let start = p.k.indices.mul(b, block);
+            let extent = extents_index(&mut p, &a.extent)?;
+            let left = p.k.indices.sub(extent, start);
+            let length = p.k.indices.min(left, block);
+            let lane = p.k.begin_loop(length, LoopKind::Lanes);
+            p.set_depth(1);
+            let at = p.k.indices.add(start, lane);
+            p.bind(&a.variable, at);
+        }
+    }
+
+    // The index within a row, for scratch memory.
+    let row_index = serial.iter().fold(Dim::from(0), |i, a| i * &a.extent + Dim::symbol(a.variable.name()));
+    let keep_rows = !column_style && row_length.known().is_some_and(|n| n <= SCRATCH_ROW);
+    p.canonical = full.clone();
+    let mut stored: HashSet<usize> = HashSet::new();
+    for pass in 0..=last + 1 {
+        let now: Vec<Op> = reduces.iter().copied().filter(|op| passes[&graph.op(*op).results[0]] == pass).collect();
+        let full_now: Vec<usize> = (0..yields.len())
+            .filter(|&i| {
+                matches!(yields[i].2, Place::Full(_))
+                    && !stored.contains(&i)
+                    && needed(graph, &passes, yields[i].0) <= pass
+            })
+            .collect();
+        if now.is_empty() && full_now.is_empty() {
+            continue;
+        }
+        stored.extend(&full_now);
+        let save = if keep_rows && pass <= last { worth_keeping(graph, region, &passes, pass) } else { Vec::new() };
+        let mut roots = Vec::new();
+        for &op in &now {
+            roots.push(p.demand(graph.op(op).operands[0], full.clone())?);
+        }
+        for &i in &full_now {
+            roots.push(p.demand(yields[i].0, full.clone())?);
+        }
+        let operand_nodes: Vec<NodeId> = roots.clone();
+        let order = p.order(&roots);
+        p.compute_levels(&order);
+        for level in 0..=prefix {
+            p.emit_level(&order, level)?;
+        }
+        for (i, a) in serial.iter().enumerate() {
+            let extent = extents_index(&mut p, &a.extent)?;
+            let kind = if i + 1 == serial.len() && !column_style { LoopKind::Lanes } else { LoopKind::Serial };
+            let r = p.k.begin_loop(extent, kind);
+            p.set_depth(prefix + 1 + i as u32);
+            p.bind(&a.variable, r);
+            p.emit_level(&order, prefix + 1 + i as u32)?;
+        }
+        let position = p.index(&linear(&full, &space))?;
+        for (j, &i) in full_now.iter().enumerate() {
+            let value = p.var(operand_nodes[now.len() + j]);
+            p.k.store(yields[i].1, position, value);
+        }
+        let mut filled = Vec::new();
+        for v in save {
+            if let Some(node) = p.find(v, &full)
+                && order.contains(&node)
+                && !p.cached.contains_key(&v)
+            {
+                let len = extents_index(&mut p, &row_length)?;
+                let memory = p.k.scratch(graph.ty(v).dtype, len);
+                let at = p.index(&row_index)?;
+                let var = p.var(node);
+                p.k.store(memory, at, var);
+                filled.push((v, memory));
+            }
+        }
+        let mut inputs: Vec<SmallVec<[Var; 2]>> = Vec::new();
+        for (j, &op) in now.iter().enumerate() {
+            let mut input: SmallVec<[Var; 2]> = smallvec![p.var(operand_nodes[j])];
+            if let Some(axis) = position_axis(graph, op) {
+                let at = p.index(&full[axis])?;
+                input.push(p.k.index_value(at));
+            }
+            inputs.push(input);
+        }
+        for i in (0..serial.len()).rev() {
+            for (input, &op) in inputs.iter_mut().zip(&now) {
+                let Lowering::Reduce(combine) = graph.op(op).primitive.lowering() else { continue };
+                *input = p.k.accumulate(combine, input);
+            }
+            p.k.end_loop();
+            p.close_level(prefix + 1 + i as u32);
+        }
+        for (input, &op) in inputs.iter().zip(&now) {
+            let var = *input.last().expect("a reduction has a result");
+            p.reduced.insert(graph.op(op).results[0], (kept.clone(), var));
+        }
+        for (v, memory) in filled {
+            p.cached.insert(v, (memory, row_index.clone()));
+        }
+        p.use_cache();
+    }
+
+    let mut roots = Vec::new();
+    let finals: Vec<usize> = (0..yields.len()).filter(|&i| matches!(yields[i].2, Place::Kept(_))).collect();
+    for &i in &finals {
+        let Place::Kept(index) = &yields[i].2 else { continue };
+        roots.push(p.demand(yields[i].0, index.clone())?);
+    }
+    let order = p.order(&roots);
+    p.compute_levels(&order);
+    for level in 0..=prefix {
+        p.emit_level(&order, level)?;
+    }
+    for (&i, &root) in finals.iter().zip(&roots) {
+        let at = p.index(&linear(&kept, &kept_shape))?;
+        let value = p.var(root);
+        p.k.store(yields[i].1, at, value);
+    }
+    if column_style {
+        p.k.end_loop();
+    }
+    p.k.end_nest();
+    Ok(())
+}
+
+/// For arg reductions, the axis whose position is the result.
+fn position_axis(graph: &Graph, op: Op) -> Option<usize> {
+    use ir::kernel::Combine::{ArgMax, ArgMin};
+    match graph.op(op).primitive.lowering() {
+        Lowering::Reduce(ArgMax | ArgMin) => Some(graph.op(op).primitive.reduced_axes()[0]),
+        _ => None,
+    }
+}
+
+/// For each value: for a reduction its own pass, else the first pass after all reductions it depends on.
+fn pass_numbers(graph: &Graph, region: Region, reduces: &[Op]) -> HashMap<Value, u32> {
+    let mut passes: HashMap<Value, u32> = HashMap::new();
+    for &op in &graph.region(region).ops {
+        let data = graph.op(op);
+        let needed = data.operands.iter().map(|&v| needed(graph, &passes, v)).max().unwrap_or(0);
+        for &r in &data.results {
+            passes.insert(r, needed);
+        }
+    }
+    debug_assert!(reduces.iter().all(|op| passes.contains_key(&graph.op(*op).results[0])));
+    passes
+}
+
+/// The first pass in which a value can be read.
+fn needed(graph: &Graph, passes: &HashMap<Value, u32>, v: Value) -> u32 {
+    let Some(&pass) = passes.get(&v) else { return 0 };
+    match graph.value(v).def {
+        Definition::Result(op, _) if matches!(graph.op(op).primitive.lowering(), Lowering::Reduce(_)) => pass + 1,
+        _ => pass,
+    }
+}
+
+/// Values computed in `pass` by costly ops that a later pass reads again.
+fn worth_keeping(graph: &Graph, region: Region, passes: &HashMap<Value, u32>, pass: u32) -> Vec<Value> {
+    let ops = &graph.region(region).ops;
+    let mut read_later: HashSet<Value> = HashSet::new();
+    for &op in ops {
+        let data = graph.op(op);
+        if data.results.iter().any(|r| passes[r] > pass) {
+            read_later.extend(data.operands.iter().copied());
+        }
+    }
+    let candidates = ops.iter().filter(|&&op| !is_reduce(graph, op) && is_costly(graph, op));
+    candidates
+        .flat_map(|&op| graph.op(op).results.iter().copied())
+        .filter(|r| read_later.contains(r) && passes[r] == pass)
+        .collect()
+}
+
+fn is_reduce(graph: &Graph, op: Op) -> bool {
+    matches!(graph.op(op).primitive.lowering(), Lowering::Reduce(_))
+}
+
+/// True for pointwise ops that cost much more than a load.
+fn is_costly(graph: &Graph, op: Op) -> bool {
+    let data = graph.op(op);
+    if data.primitive.lowering() != Lowering::Pointwise {
+        return false;
+    }
+    let mut probe = KernelBuilder::new("");
+    let operands: SmallVec<[Var; 3]> =
+        data.operands.iter().map(|&v| probe.constant(Scalar::zero(graph.ty(v).dtype))).collect();
+    data.primitive.scalar(&mut probe, &operands);
+    probe.cost() > 4
+}

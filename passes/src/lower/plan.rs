@@ -1,0 +1,144 @@
+//! The memory plan: which buffers share memory, and which outputs are written over donated inputs.
+
+use super::Elementwise;
+use ir::Dim;
+use ir::program::{BufferId, Program, Slot, StepKind, Storage};
+use std::collections::HashSet;
+
+/// Reads and writes of a step, as buffer lists.
+pub(crate) fn accesses(kind: &StepKind, kernels: &[ir::kernel::Kernel]) -> (Vec<BufferId>, Vec<BufferId>) {
+    match kind {
+        StepKind::Launch(l) => {
+            let params = &kernels[l.kernel].params;
+            let with = |write: bool| {
+                l.buffers
+                    .iter()
+                    .zip(params)
+                    .filter(|(_, p)| (p.access != ir::kernel::Access::In) == write)
+                    .map(|(&b, _)| b)
+                    .collect()
+            };
+            (with(false), with(true))
+        }
+        StepKind::Product(p) => (vec![p.lhs.0, p.rhs.0], vec![p.out.0]),
+        StepKind::Interpret { inputs, outputs, .. } => (inputs.clone(), outputs.clone()),
+    }
+}
+
+/// First and last step of each buffer, `None` if no step writes it (inputs and constants).
+struct Lives {
+    defined: Vec<Option<usize>>,
+    last: Vec<usize>,
+}
+
+fn lives(program: &Program) -> Lives {
+    let n = program.buffers.len();
+    let mut lives = Lives { defined: vec![None; n], last: vec![0; n] };
+    for (i, step) in program.steps.iter().enumerate() {
+        let (reads, writes) = accesses(&step.kind, &program.kernels);
+        for b in writes {
+            lives.defined[b.at()].get_or_insert(i);
+            lives.last[b.at()] = i;
+        }
+        for b in reads {
+            lives.last[b.at()] = i;
+        }
+    }
+    lives
+}
+
+/// Decides the storage of every buffer that a step writes.
+pub(super) fn plan(program: &mut Program, donations: &[(usize, usize)], elementwise: &Elementwise) {
+    let lives = lives(program);
+    let mut outputs: HashSet<BufferId> = HashSet::new();
+    for (number, &b) in program.output_buffers.clone().iter().enumerate() {
+        // A buffer that is two outputs, an input or a constant is shared when the call returns; it gets no new place.
+        if outputs.insert(b) && lives.defined[b.at()].is_some() {
+            program.buffers[b.at()].storage = Storage::Output(number);
+        }
+    }
+    for &(input, output) in donations {
+        in_place(program, &lives, elementwise, input, output);
+    }
+    assign_slots(program, &lives);
+}
+
+/// Writes an output over a donated input, where nothing can fail after the write begins and nothing reads the old
+/// contents after it.
+fn in_place(program: &mut Program, lives: &Lives, elementwise: &Elementwise, input: usize, output: usize) {
+    let Some(&out) = program.output_buffers.get(output) else { return };
+    let Some(source) = (0..program.buffers.len()).find(|&b| program.buffers[b].storage == Storage::Input(input)) else {
+        return;
+    };
+    let fresh = program.buffers[out.at()].storage == Storage::Output(output);
+    let same = program.buffers[out.at()].ty == program.buffers[source].ty;
+    let Some(defined) = lives.defined[out.at()].filter(|&d| fresh && same && d >= program.fallible_prefix) else {
+        return;
+    };
+    // The input must not be an output itself, since that output would change.
+    if program.output_buffers.iter().any(|b| b.at() == source) || lives.last[source] > defined {
+        return;
+    }
+    if lives.last[source] == defined {
+        let StepKind::Launch(launch) = &program.steps[defined].kind else { return };
+        let at = |b: usize| launch.buffers.iter().position(|x| x.at() == b);
+        let repeated = launch.buffers.iter().filter(|b| b.at() == source).count() > 1;
+        let inputs = launch.buffers.len()
+            - program.kernels[launch.kernel].params.iter().filter(|p| p.access != ir::kernel::Access::In).count();
+        let reads = launch.buffers[..inputs].iter().any(|b| b.at() == source);
+        let (Some(p), Some(o)) = (at(source), at(out.at())) else { return };
+        let fits = elementwise.get(&defined).is_some_and(|e| e.contains(&(p, o - inputs)));
+        if reads && (repeated || !fits) {
+            return;
+        }
+    }
+    program.buffers[out.at()].storage = Storage::InPlace { output, input };
+}
+
+/// Gives temporaries slots of the arena, first come first served: the smallest free slot that is large enough, else the
+/// largest free one, which grows, else a new one. Symbolic sizes are compared where their difference is a number.
+fn assign_slots(program: &mut Program, lives: &Lives) {
+    let mut free: Vec<usize> = Vec::new();
+    let mut releases: Vec<Vec<usize>> = vec![Vec::new(); program.steps.len()];
+    for i in 0..program.steps.len() {
+        let (_, writes) = accesses(&program.steps[i].kind, &program.kernels);
+        for b in writes {
+            if lives.defined[b.at()] != Some(i) || program.buffers[b.at()].storage != Storage::Slot(usize::MAX) {
+                continue;
+            }
+            let size = program.buffers[b.at()].ty.bytes();
+            let slot = match choose(&program.slots, &free, &size) {
+                Some(at) => free.swap_remove(at),
+                None => {
+                    program.slots.push(Slot::default());
+                    program.slots.len() - 1
+                }
+            };
+            let sizes = &mut program.slots[slot].sizes;
+            if !sizes.contains(&size) {
+                sizes.push(size);
+            }
+            program.buffers[b.at()].storage = Storage::Slot(slot);
+            releases[lives.last[b.at()].max(i)].push(slot);
+        }
+        free.append(&mut releases[i]);
+    }
+}
+
+/// The size of a slot as one dimension, where its sizes compare.
+fn slot_size(slot: &Slot) -> Option<Dim> {
+    let mut largest = slot.sizes.first()?.clone();
+    for s in &slot.sizes {
+        if (s - &largest).known()? > 0 {
+            largest = s.clone();
+        }
+    }
+    Some(largest)
+}
+
+fn choose(slots: &[Slot], free: &[usize], size: &Dim) -> Option<usize> {
+    let excess = |&at: &usize| Some((slot_size(&slots[free[at]])? - size).known()?);
+    let candidates: Vec<(usize, i64)> = (0..free.len()).filter_map(|at| Some((at, excess(&at)?))).collect();
+    let fitting = candidates.iter().filter(|c| c.1 >= 0).min_by_key(|c| c.1);
+    fitting.or_else(|| candidates.iter().max_by_key(|c| c.1)).map(|c| c.0)
+}

@@ -1,0 +1,713 @@
+//! Pulling values: from "this value at this index" to the scalar code that computes it.
+//!
+//! A fused region is ordinary IR. Code for one of its values at an index is found backwards: a pointwise op asks for
+//! its operands at the same index, a view at a mapped index, a gather at an index that is itself a value. Each distinct
+//! (value, index, mask) becomes one [`Node`]; nodes are expanded and ordered with explicit stacks, since chains of ops
+//! can be long.
+
+use super::LowerError;
+use ir::dim::Atom;
+use ir::graph::Definition;
+use ir::kernel::{Access, BinaryOp, CompareOp, Index, IndexNode, KernelBuilder, Memory, Var};
+use ir::ops::index::IndexMode;
+use ir::{DType, Dim, Graph, Lowering, Ranges, Scalar, Symbol, Value};
+use smallvec::{SmallVec, smallvec};
+use std::collections::HashMap;
+
+/// An index, one expression per axis.
+pub(super) type IndexVec = SmallVec<[Dim; 4]>;
+
+/// A demanded element.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct NodeId(u32);
+
+impl NodeId {
+    fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A condition under which memory may be touched.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Condition {
+    NonNegative(Dim),
+    Divisible(Dim, Dim),
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// An element of a buffer or a scratch row.
+    Load(Memory, Dim),
+    /// A pointwise op on the children.
+    Apply,
+    /// An op without operands at this index.
+    Generate(IndexVec),
+    /// Children under conditions, in order; the last resort is the fill value.
+    Pieces(SmallVec<[(MaskId, NodeId); 1]>, Option<Scalar>),
+    /// Children: the index value, the element there.
+    Gather { index: Symbol, extent: Dim, mode: IndexMode, site: Option<u32> },
+    /// Computed by a loop before, at that index.
+    Reduced(IndexVec),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct MaskId(u32);
+
+#[derive(Debug)]
+struct Node {
+    value: Value,
+    kind: Kind,
+    children: SmallVec<[NodeId; 3]>,
+    mask: MaskId,
+    level: Option<u32>,
+}
+
+/// A check site of the kernel.
+pub(super) struct SiteInfo {
+    pub op: ir::Op,
+    pub axis: usize,
+    pub extent: Dim,
+}
+
+/// Where the values of a region that come from outside are.
+pub(super) struct Buffers {
+    /// Memory of each region parameter that is read.
+    pub params: HashMap<Value, Memory>,
+}
+
+/// The pull graph of one nest.
+pub(super) struct Puller<'a> {
+    pub graph: &'a Graph,
+    pub k: &'a mut KernelBuilder,
+    pub ranges: Ranges,
+    pub buffers: &'a Buffers,
+    pub extents: &'a mut Vec<Symbol>,
+    pub sites: &'a mut Vec<SiteInfo>,
+    /// Values that are read back from a scratch row at the canonical index, with the linear index there.
+    pub cached: HashMap<Value, (Memory, Dim)>,
+    /// The index at which cached values may be read back.
+    pub canonical: IndexVec,
+    nodes: Vec<Node>,
+    index_ids: HashMap<IndexVec, u32>,
+    known: HashMap<(Value, u32, MaskId), NodeId>,
+    masks: Vec<Vec<Condition>>,
+    mask_ids: HashMap<Vec<Condition>, MaskId>,
+    /// Loop depth of each iteration variable; 0 is the task.
+    levels: HashMap<Symbol, u32>,
+    bound: HashMap<Symbol, Index>,
+    replaced: HashMap<Symbol, Dim>,
+    vars: HashMap<NodeId, Var>,
+    /// Results of reductions, with the index at which they were computed.
+    pub reduced: HashMap<Value, (IndexVec, Var)>,
+    /// Masks with the loop depth at which they were computed.
+    mask_vars: HashMap<MaskId, (Var, u32)>,
+    depth: u32,
+    lowered: HashMap<Dim, Index>,
+    gathers: u32,
+}
+
+impl<'a> Puller<'a> {
+    pub fn new(
+        graph: &'a Graph,
+        k: &'a mut KernelBuilder,
+        buffers: &'a Buffers,
+        extents: &'a mut Vec<Symbol>,
+        sites: &'a mut Vec<SiteInfo>,
+    ) -> Self {
+        let mut ranges = Ranges::new();
+        for s in &graph.symbols {
+            ranges.declare_minimum(s.symbol.clone(), s.min);
+        }
+        Puller {
+            graph,
+            k,
+            ranges,
+            buffers,
+            extents,
+            sites,
+            cached: HashMap::new(),
+            canonical: smallvec![],
+            nodes: Vec::new(),
+            index_ids: HashMap::new(),
+            known: HashMap::new(),
+            masks: vec![Vec::new()],
+            mask_ids: HashMap::from([(Vec::new(), MaskId(0))]),
+            levels: HashMap::new(),
+            bound: HashMap::new(),
+            replaced: HashMap::new(),
+            vars: HashMap::new(),
+            reduced: HashMap::new(),
+            mask_vars: HashMap::new(),
+            depth: 0,
+            lowered: HashMap::new(),
+            gathers: 0,
+        }
+    }
+
+    /// Declares an iteration variable before anything is demanded.
+    pub fn declare(&mut self, variable: &Symbol, extent: &Dim) {
+        self.ranges.declare(variable.clone(), extent.clone());
+    }
+
+    /// Says at which loop depth a variable lives, and what it is there.
+    pub fn bind(&mut self, variable: &Symbol, index: Index) {
+        self.bound.insert(variable.clone(), index);
+    }
+
+    /// Sets the loop depth of a variable, before levels are computed.
+    pub fn set_level(&mut self, variable: &Symbol, level: u32) {
+        self.levels.insert(variable.clone(), level);
+    }
+
+    /// Replaces a variable by an expression in every index from now on (merged axes).
+    pub fn replace(&mut self, variable: &Symbol, by: Dim) {
+        self.replaced.insert(variable.clone(), by);
+    }
+
+    /// Demands a value at an index and expands everything it needs.
+    pub fn demand(&mut self, v: Value, index: IndexVec) -> Result<NodeId, LowerError> {
+        let mut todo = Vec::new();
+        let root = self.node(v, index, MaskId(0), &mut todo)?;
+        while let Some((id, index)) = todo.pop() {
+            self.expand(id, index, &mut todo)?;
+        }
+        Ok(root)
+    }
+
+    fn node(
+        &mut self,
+        v: Value,
+        index: IndexVec,
+        mask: MaskId,
+        todo: &mut Vec<(NodeId, IndexVec)>,
+    ) -> Result<NodeId, LowerError> {
+        let next = self.index_ids.len() as u32;
+        let index_id = *self.index_ids.entry(index.clone()).or_insert(next);
+        // A cached value gets a node of its own, so that the pass that fills the row keeps the computing one.
+        if let Some(&id) = self.known.get(&(v, index_id, mask)) {
+            return Ok(id);
+        }
+        let id = NodeId(self.nodes.len() as u32);
+        if id.0 >= 400_000 {
+            return Err(LowerError::TooLarge("a fused group expands to more than 400,000 scalar operations".into()));
+        }
+        self.known.insert((v, index_id, mask), id);
+        self.nodes.push(Node { value: v, kind: Kind::Apply, children: smallvec![], mask, level: None });
+        todo.push((id, index));
+        Ok(id)
+    }
+
+    /// Forgets what cached values were expanded to, so that later demands read them from their rows.
+    pub fn use_cache(&mut self) {
+        self.known.clear();
+    }
+
+    fn mask(&mut self, base: MaskId, more: impl IntoIterator<Item = Condition>) -> MaskId {
+        let mut all = self.masks[base.0 as usize].clone();
+        for c in more {
+            if !all.contains(&c) {
+                all.push(c);
+            }
+        }
+        let next = MaskId(self.masks.len() as u32);
+        let id = *self.mask_ids.entry(all.clone()).or_insert(next);
+        if id == next {
+            self.masks.push(all);
+        }
+        id
+    }
+
+    fn linear(&self, v: Value, index: &[Dim]) -> Dim {
+        let strides = self.graph.ty(v).shape.strides();
+        index.iter().zip(strides).fold(Dim::from(0), |sum, (i, s)| sum + i * s)
+    }
+
+    fn expand(&mut self, id: NodeId, index: IndexVec, todo: &mut Vec<(NodeId, IndexVec)>) -> Result<(), LowerError> {
+        let (v, mask) = (self.nodes[id.at()].value, self.nodes[id.at()].mask);
+        if let Some((memory, linear)) = self.cached.get(&v)
+            && index == self.canonical
+        {
+            self.nodes[id.at()].kind = Kind::Load(*memory, linear.clone());
+            return Ok(());
+        }
+        let op = match self.graph.value(v).def {
+            Definition::Param(..) => {
+                let memory = self.buffers.params[&v];
+                self.nodes[id.at()].kind = Kind::Load(memory, self.linear(v, &index));
+                return Ok(());
+            }
+            Definition::Result(op, _) => op,
+        };
+        let graph = self.graph;
+        let data = graph.op(op);
+        match data.primitive.lowering() {
+            Lowering::Pointwise => {
+                for &operand in &data.operands {
+                    let child = self.node(operand, index.clone(), mask, todo)?;
+                    self.nodes[id.at()].children.push(child);
+                }
+            }
+            Lowering::Generate => self.nodes[id.at()].kind = Kind::Generate(index),
+            Lowering::Constant => match data.primitive.splat() {
+                Some(s) => self.nodes[id.at()].kind = Kind::Pieces(smallvec![], Some(s)),
+                None => return Err(LowerError::Bug("a dense constant inside a fused group".into())),
+            },
+            Lowering::View => {
+                let types: SmallVec<[&ir::Type; 4]> = data.operands.iter().map(|&v| graph.ty(v)).collect();
+                let view = data.primitive.view(&types, graph.ty(v), &index, &self.ranges);
+                let mut pieces = SmallVec::new();
+                for piece in view.pieces {
+                    let own: Vec<Condition> = piece
+                        .non_negative
+                        .into_iter()
+                        .map(Condition::NonNegative)
+                        .chain(piece.divisible.into_iter().map(|(a, b)| Condition::Divisible(a, b)))
+                        .collect();
+                    let condition = self.mask(MaskId(0), own.iter().cloned());
+                    // Inside a piece of a concatenation, what earlier pieces cover is out of bounds too.
+                    let earlier: Vec<Condition> = pieces
+                        .iter()
+                        .flat_map(|&(m, _): &(MaskId, NodeId)| self.masks[m.0 as usize].clone())
+                        .filter_map(|c| match c {
+                            Condition::NonNegative(d) => Some(Condition::NonNegative(Dim::from(-1) - d)),
+                            Condition::Divisible(..) => None,
+                        })
+                        .collect();
+                    let inner = self.mask(mask, own.into_iter().chain(earlier));
+                    let child = self.node(data.operands[piece.operand], piece.index, inner, todo)?;
+                    pieces.push((condition, child));
+                }
+                self.nodes[id.at()].children = pieces.iter().map(|&(_, c)| c).collect();
+                self.nodes[id.at()].kind = Kind::Pieces(pieces, view.fill);
+            }
+            Lowering::Gather => {
+                let indexing = data.primitive.indexing().expect("a gather says what it indexes");
+                let (operand, indices) = (data.operands[0], data.operands[1]);
+                let index_axes = graph.ty(indices).rank() - indexing.batch;
+                let mut where_: IndexVec = index[..indexing.batch].into();
+                where_.extend(index[indexing.axis..indexing.axis + index_axes].iter().cloned());
+                let extent = graph.ty(operand).shape[indexing.axis].clone();
+                let symbol = Symbol::new(&format!("$g{}", self.gathers));
+                self.gathers += 1;
+                self.ranges.declare(symbol.clone(), extent.clone());
+                let mut read: IndexVec = index[..indexing.axis].into();
+                read.push(Dim::from(Atom::Symbol(symbol.clone())));
+                read.extend(index[indexing.axis + index_axes..].iter().cloned());
+                let first = self.node(indices, where_, mask, todo)?;
+                // An empty axis has no element to read, whatever the clamped index.
+                let guard = if extent.known().is_some_and(|n| n > 0) {
+                    mask
+                } else {
+                    self.mask(mask, [Condition::NonNegative(&extent - 1)])
+                };
+                let second = self.node(operand, read, guard, todo)?;
+                let site = (indexing.mode == IndexMode::Error).then(|| {
+                    self.sites.push(SiteInfo { op, axis: indexing.axis, extent: extent.clone() });
+                    self.k.site()
+                });
+                let node = &mut self.nodes[id.at()];
+                node.children = smallvec![first, second];
+                node.kind = Kind::Gather { index: symbol, extent, mode: indexing.mode, site };
+            }
+            Lowering::Reduce(_) => self.nodes[id.at()].kind = Kind::Reduced(index),
+            other => return Err(LowerError::Bug(format!("{other:?} inside a fused group"))),
+        }
+        Ok(())
+    }
+
+    /// True if a parameter is read, unmasked, at this linear index alone.
+    pub fn loads_only_at(&self, param: Value, target: &Dim) -> bool {
+        let mut loads = self.nodes.iter().filter(|n| n.value == param).peekable();
+        loads.peek().is_some()
+            && loads.all(|n| n.mask == MaskId(0) && matches!(&n.kind, Kind::Load(_, linear) if linear == target))
+    }
+
+    /// Every index expression in the nodes, for deciding which axes merge.
+    pub fn polynomials(&self) -> Vec<Dim> {
+        let mut all = Vec::new();
+        for n in &self.nodes {
+            match &n.kind {
+                Kind::Load(_, linear) => all.push(linear.clone()),
+                Kind::Generate(_) => {
+                    let Definition::Result(op, _) = self.graph.value(n.value).def else { continue };
+                    // Only a generator that looks at its index ties the axes down.
+                    if self.graph.op(op).primitive.splat().is_none()
+                        && let Kind::Generate(index) = &n.kind
+                    {
+                        all.extend(index.iter().cloned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        for c in self.masks.iter().flatten() {
+            match c {
+                Condition::NonNegative(d) => all.push(d.clone()),
+                Condition::Divisible(a, b) => all.extend([a.clone(), b.clone()]),
+            }
+        }
+        all
+    }
+
+    /// Nodes that the roots need, each after its children.
+    pub fn order(&self, roots: &[NodeId]) -> Vec<NodeId> {
+        let mut done = vec![false; self.nodes.len()];
+        let mut order = Vec::new();
+        let mut stack: Vec<(NodeId, usize)> = roots.iter().rev().map(|&r| (r, 0)).collect();
+        while let Some((id, next)) = stack.pop() {
+            if done[id.at()] {
+                continue;
+            }
+            match self.nodes[id.at()].children.get(next) {
+                Some(&child) => {
+                    stack.push((id, next + 1));
+                    stack.push((child, 0));
+                }
+                None => {
+                    done[id.at()] = true;
+                    order.push(id);
+                }
+            }
+        }
+        order
+    }
+
+    fn dim_level(&self, d: &Dim) -> u32 {
+        let d = d.substitute(&|s| self.replaced.get(s).cloned());
+        d.symbols().iter().filter_map(|s| self.levels.get(s)).max().copied().unwrap_or(0)
+    }
+
+    fn mask_level(&self, m: MaskId) -> u32 {
+        let dims = self.masks[m.0 as usize].iter().flat_map(|c| match c {
+            Condition::NonNegative(d) => vec![d],
+            Condition::Divisible(a, b) => vec![a, b],
+        });
+        dims.map(|d| self.dim_level(d)).max().unwrap_or(0)
+    }
+
+    /// Computes the loop depth of every node in an order.
+    pub fn compute_levels(&mut self, order: &[NodeId]) {
+        // A gathered index is as deep as the value it comes from. Post-order puts inner gathers before outer ones.
+        for &id in order {
+            let node = &self.nodes[id.at()];
+            if let Kind::Gather { index, .. } = &node.kind {
+                let (index, first) = (index.clone(), node.children[0]);
+                for id in self.order(&[first]) {
+                    self.compute_level(id);
+                }
+                let level = self.nodes[first.at()].level.unwrap_or(0);
+                self.levels.insert(index, level);
+            }
+        }
+        for &id in order {
+            self.compute_level(id);
+        }
+    }
+
+    fn compute_level(&mut self, id: NodeId) {
+        let node = &self.nodes[id.at()];
+        if node.level.is_some() {
+            return;
+        }
+        let children = node.children.iter().filter_map(|c| self.nodes[c.at()].level).max().unwrap_or(0);
+        let own = match &node.kind {
+            Kind::Load(_, linear) => self.dim_level(linear).max(self.mask_level(node.mask)),
+            Kind::Generate(index) => index.iter().map(|d| self.dim_level(d)).max().unwrap_or(0),
+            Kind::Pieces(pieces, _) => pieces.iter().map(|p| self.mask_level(p.0)).max().unwrap_or(0),
+            Kind::Gather { .. } => self.mask_level(node.mask),
+            Kind::Apply | Kind::Reduced(_) => 0,
+        };
+        self.nodes[id.at()].level = Some(children.max(own));
+    }
+
+    /// Emits those nodes of an order that belong to a loop depth and have no code yet.
+    pub fn emit_level(&mut self, order: &[NodeId], level: u32) -> Result<(), LowerError> {
+        self.emit_gather_indices(order, level)?;
+        self.emit_nodes(order, level)
+    }
+
+    /// Says how many loops are open around what is emitted next.
+    pub fn set_depth(&mut self, depth: u32) {
+        self.depth = depth;
+    }
+
+    fn emit_nodes(&mut self, order: &[NodeId], level: u32) -> Result<(), LowerError> {
+        for &id in order {
+            if self.nodes[id.at()].level == Some(level) && !self.vars.contains_key(&id) {
+                let var = self.emit(id)?;
+                self.vars.insert(id, var);
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the code of nodes deeper than a loop depth, when their loop closes.
+    pub fn close_level(&mut self, level: u32) {
+        self.depth = level.saturating_sub(1);
+        let nodes = &self.nodes;
+        self.vars.retain(|id, _| nodes[id.at()].level.unwrap_or(0) < level);
+        self.mask_vars.retain(|_, (_, depth)| *depth < level);
+        let levels = &self.levels;
+        let replaced = &self.replaced;
+        // Index expressions are pure; those over loop variables that ended must not be looked up again.
+        self.lowered.retain(|d, _| {
+            let d = d.substitute(&|s| replaced.get(s).cloned());
+            d.symbols().iter().all(|s| levels.get(s).is_none_or(|&l| l < level))
+        });
+        self.bound.retain(|s, _| !s.name().starts_with("$g") || levels.get(s).is_none_or(|&l| l < level));
+    }
+
+    /// The code of a node, which must have been emitted.
+    pub fn var(&self, id: NodeId) -> Var {
+        self.vars[&id]
+    }
+
+    /// The node of a value at an index, if it was demanded without a mask since the last [`Puller::use_cache`].
+    pub fn find(&self, v: Value, index: &IndexVec) -> Option<NodeId> {
+        let index_id = *self.index_ids.get(index)?;
+        self.known.get(&(v, index_id, MaskId(0))).copied()
+    }
+
+    fn emit(&mut self, id: NodeId) -> Result<Var, LowerError> {
+        let node = &self.nodes[id.at()];
+        let (v, mask) = (node.value, node.mask);
+        let children: SmallVec<[NodeId; 3]> = node.children.clone();
+        let dtype = self.graph.ty(v).dtype;
+        match &self.nodes[id.at()].kind {
+            Kind::Load(memory, linear) => {
+                let (memory, linear) = (*memory, linear.clone());
+                let at = self.index(&linear)?;
+                if self.masks[mask.0 as usize].is_empty() {
+                    return Ok(self.k.load(memory, at));
+                }
+                let m = self.mask_var(mask)?;
+                Ok(self.k.load_masked(memory, at, m, Scalar::zero(dtype)))
+            }
+            Kind::Apply => {
+                let Definition::Result(op, _) = self.graph.value(v).def else {
+                    return Err(LowerError::Bug("a parameter is no operation".into()));
+                };
+                let operands: SmallVec<[Var; 3]> = children.iter().map(|c| self.vars[c]).collect();
+                Ok(self.graph.op(op).primitive.scalar(self.k, &operands))
+            }
+            Kind::Generate(index) => {
+                let index = index.clone();
+                let Definition::Result(op, _) = self.graph.value(v).def else {
+                    return Err(LowerError::Bug("a parameter generates nothing".into()));
+                };
+                // Indices are lowered first, since the op's rule holds the builder.
+                let primitive = &self.graph.op(op).primitive;
+                let mut wanted: Vec<Dim> = Vec::new();
+                let mut failed = None;
+                {
+                    let mut probe = KernelBuilder::new("");
+                    primitive.generate(&mut probe, &index, &mut |k, d| {
+                        wanted.push(d.clone());
+                        k.constant(Scalar::I64(0))
+                    });
+                }
+                let mut values = HashMap::new();
+                for d in wanted {
+                    match self.index(&d) {
+                        Ok(i) => {
+                            let var = self.k.index_value(i);
+                            values.insert(d, var);
+                        }
+                        Err(e) => failed = Some(e),
+                    }
+                }
+                if let Some(e) = failed {
+                    return Err(e);
+                }
+                Ok(primitive.generate(self.k, &index, &mut |_, d| values[d]))
+            }
+            Kind::Pieces(pieces, fill) => {
+                let (pieces, fill) = (pieces.clone(), *fill);
+                let mut result = fill.map(|s| self.k.constant(s));
+                for (condition, child) in pieces.into_iter().rev() {
+                    let element = self.vars[&child];
+                    result = Some(match result {
+                        Some(rest) if !self.masks[condition.0 as usize].is_empty() => {
+                            let m = self.mask_var(condition)?;
+                            self.k.select(m, element, rest)
+                        }
+                        _ => element,
+                    });
+                }
+                result.ok_or_else(|| LowerError::Bug("a view without pieces".into()))
+            }
+            Kind::Gather { extent, mode, .. } => {
+                let (extent, mode) = (extent.clone(), *mode);
+                let element = self.vars[&children[1]];
+                if mode != IndexMode::Fill {
+                    return Ok(element);
+                }
+                let given = self.k.convert(self.vars[&children[0]], DType::I64);
+                let inside = self.in_range(given, &extent)?;
+                let zero = self.k.constant(Scalar::zero(dtype));
+                Ok(self.k.select(inside, element, zero))
+            }
+            Kind::Reduced(index) => match self.reduced.get(&v) {
+                Some((at, var)) if at == index => Ok(*var),
+                _ => Err(LowerError::Bug("a reduction is read where it is not computed".into())),
+            },
+        }
+    }
+
+    fn in_range(&mut self, i: Var, extent: &Dim) -> Result<Var, LowerError> {
+        let zero = self.k.constant(Scalar::I64(0));
+        let bound = self.index(extent)?;
+        let bound = self.k.index_value(bound);
+        let low = self.k.compare(CompareOp::Ge, i, zero);
+        let high = self.k.compare(CompareOp::Lt, i, bound);
+        Ok(self.k.binary(BinaryOp::And, low, high))
+    }
+
+    /// Emits the clamped index of each gather at a depth, checks included, before the elements that use it.
+    fn emit_gather_indices(&mut self, order: &[NodeId], level: u32) -> Result<(), LowerError> {
+        for &id in order {
+            let Kind::Gather { index, extent, site, .. } = &self.nodes[id.at()].kind else { continue };
+            let (index, extent, site) = (index.clone(), extent.clone(), *site);
+            let first = self.nodes[id.at()].children[0];
+            if self.nodes[first.at()].level != Some(level) || self.bound.contains_key(&index) {
+                continue;
+            }
+            let needed = self.order(&[first]);
+            self.emit_nodes(&needed, level)?;
+            let given = self.k.convert(self.vars[&first], DType::I64);
+            if let Some(site) = site {
+                let bound = self.index(&extent)?;
+                let mask = self.nodes[id.at()].mask;
+                let mask = match self.masks[mask.0 as usize].is_empty() {
+                    true => None,
+                    false => Some(self.mask_var(mask)?),
+                };
+                self.k.check(site, given, bound, mask);
+            }
+            let last = self.index(&(&extent - 1))?;
+            let last = self.k.index_value(last);
+            let zero = self.k.constant(Scalar::I64(0));
+            let low = self.k.binary(BinaryOp::Max, given, zero);
+            let clamped = self.k.binary(BinaryOp::Min, low, last);
+            let clamped = self.k.index_of(clamped);
+            self.bound.insert(index, clamped);
+        }
+        Ok(())
+    }
+
+    fn mask_var(&mut self, m: MaskId) -> Result<Var, LowerError> {
+        if let Some(&(v, _)) = self.mask_vars.get(&m) {
+            return Ok(v);
+        }
+        let mut all: Option<Var> = None;
+        for c in self.masks[m.0 as usize].clone() {
+            let zero = self.k.constant(Scalar::I64(0));
+            let (d, direction) = match c {
+                Condition::NonNegative(d) => (self.index(&d)?, CompareOp::Ge),
+                Condition::Divisible(a, b) => {
+                    let (a, b) = (self.index(&a)?, self.index(&b)?);
+                    (self.k.indices.modulo(a, b), CompareOp::Eq)
+                }
+            };
+            let d = self.k.index_value(d);
+            let holds = self.k.compare(direction, d, zero);
+            all = Some(match all {
+                Some(rest) => self.k.binary(BinaryOp::And, rest, holds),
+                None => holds,
+            });
+        }
+        let var = match all {
+            Some(v) => v,
+            None => self.k.constant(Scalar::Bool(true)),
+        };
+        self.mask_vars.insert(m, (var, self.depth));
+        Ok(var)
+    }
+
+    /// The kernel index of an expression.
+    pub fn index(&mut self, d: &Dim) -> Result<Index, LowerError> {
+        if let Some(n) = d.known() {
+            return Ok(self.k.index(n));
+        }
+        if let Some(&i) = self.lowered.get(d) {
+            return Ok(i);
+        }
+        let replaced = d.substitute(&|s| self.replaced.get(s).cloned());
+        let mut sum = self.k.index(0);
+        for t in replaced.terms() {
+            let mut product = self.k.index(1);
+            for a in &t.atoms {
+                let factor = match a {
+                    Atom::Symbol(s) => self.symbol(s)?,
+                    Atom::FloorDiv(ab) => {
+                        let (a, b) = (self.index(&ab.0)?, self.index(&ab.1)?);
+                        self.k.indices.floor_div(a, b)
+                    }
+                    Atom::Mod(ab) => {
+                        let (a, b) = (self.index(&ab.0)?, self.index(&ab.1)?);
+                        self.k.indices.modulo(a, b)
+                    }
+                };
+                product = self.k.indices.mul(product, factor);
+            }
+            let coefficient = self.k.index(t.coefficient);
+            let term = self.k.indices.mul(product, coefficient);
+            sum = self.k.indices.add(sum, term);
+        }
+        self.lowered.insert(d.clone(), sum);
+        Ok(sum)
+    }
+
+    fn symbol(&mut self, s: &Symbol) -> Result<Index, LowerError> {
+        if let Some(&i) = self.bound.get(s) {
+            return Ok(i);
+        }
+        if s.name().starts_with('$') {
+            return Err(LowerError::Bug(format!("iteration variable {s} is used outside its loop")));
+        }
+        Ok(extent_argument(self.k, self.extents, s))
+    }
+}
+
+/// The extent argument of a kernel that holds a symbol.
+pub(super) fn extent_argument(k: &mut KernelBuilder, extents: &mut Vec<Symbol>, s: &Symbol) -> Index {
+    match extents.iter().position(|x| x == s) {
+        Some(i) => k.indices.intern(IndexNode::Extent(ir::kernel::Extent(i as u32))),
+        None => {
+            extents.push(s.clone());
+            k.extent()
+        }
+    }
+}
+
+/// The factor of a variable in an expression that is linear in it; `None` where it is not.
+pub(super) fn coefficient(d: &Dim, variable: &Symbol) -> Option<Dim> {
+    let mut sum = Dim::from(0);
+    for t in d.terms() {
+        let mut count = 0;
+        let mut rest = Dim::from(t.coefficient);
+        for a in &t.atoms {
+            match a {
+                Atom::Symbol(s) if s == variable => count += 1,
+                Atom::FloorDiv(ab) | Atom::Mod(ab)
+                    if ab.0.symbols().contains(variable) || ab.1.symbols().contains(variable) =>
+                {
+                    return None;
+                }
+                other => rest = rest * Dim::from(other.clone()),
+            }
+        }
+        match count {
+            0 => {}
+            1 => sum = sum + rest,
+            _ => return None,
+        }
+    }
+    Some(sum)
+}
+
+/// Adds the buffer arguments of a group to a kernel.
+pub(super) fn input_params(graph: &Graph, k: &mut KernelBuilder, params: &[Value]) -> Buffers {
+    let memory = |&v: &Value| (v, k.param(graph.ty(v).dtype, Access::In));
+    Buffers { params: params.iter().map(memory).collect() }
+}

@@ -1,0 +1,131 @@
+//! Scatter-add to kernels: a copy of the operand, then the updates in row-major order of the indices.
+//!
+//! Tasks share no element: each has its own batch and inner columns and walks all indices in order, so the sums have
+//! the same bits for any number of threads.
+
+use super::LowerError;
+use super::nest::GroupKernel;
+use super::pull::extent_argument;
+use ir::kernel::{Access, BinaryOp, CompareOp, Index, KernelBuilder, LoopKind, Memory};
+use ir::ops::index::IndexMode;
+use ir::{DType, Dim, Graph, Op, Scalar, Symbol};
+use std::collections::HashSet;
+
+/// Columns that one task updates.
+const TASK_COLUMNS: i64 = 256;
+
+struct Extents<'a> {
+    k: &'a mut KernelBuilder,
+    symbols: &'a mut Vec<Symbol>,
+}
+
+impl Extents<'_> {
+    fn index(&mut self, d: &Dim) -> Result<Index, LowerError> {
+        let mut sum = self.k.index(0);
+        for t in d.terms() {
+            let mut product = self.k.index(t.coefficient);
+            for a in &t.atoms {
+                let ir::dim::Atom::Symbol(s) = a else {
+                    return Err(LowerError::Unsupported(format!("extent {d} of a scatter")));
+                };
+                let s = extent_argument(self.k, self.symbols, s);
+                product = self.k.indices.mul(s, product);
+            }
+            sum = self.k.indices.add(sum, product);
+        }
+        Ok(sum)
+    }
+}
+
+/// The kernel with parameters operand, indices, updates, result.
+pub(super) fn lower_scatter(graph: &Graph, op: Op) -> Result<GroupKernel, LowerError> {
+    let data = graph.op(op);
+    let at = data.primitive.indexing().expect("a scatter says what it indexes");
+    let [operand, indices] = [data.operands[0], data.operands[1]].map(|v| graph.ty(v));
+    let dtype = operand.dtype;
+    let mut k = KernelBuilder::new("scatter_add");
+    let memory: Vec<Memory> = data.operands.iter().map(|&v| k.param(graph.ty(v).dtype, Access::In)).collect();
+    let out = k.param(dtype, Access::InOut);
+    let mut symbols = Vec::new();
+    let product = |dims: &[Dim]| dims.iter().fold(Dim::from(1), |n, d| n * d);
+    // operand [b, p, extent, q], indices [b, i], updates [b, p, i, q]
+    let (b, p) = (product(&operand.shape[..at.batch]), product(&operand.shape[at.batch..at.axis]));
+    let (extent, q) = (operand.shape[at.axis].clone(), product(&operand.shape[at.axis + 1..]));
+    let i = product(&indices.shape[at.batch..]);
+    let site = (at.mode == IndexMode::Error).then(|| k.site());
+
+    let blocks = q.ceil_div(&Dim::from(TASK_COLUMNS));
+    let mut e = Extents { k: &mut k, symbols: &mut symbols };
+    let [bi, pi, qi, ii, ni] = [e.index(&b)?, e.index(&p)?, e.index(&q)?, e.index(&i)?, e.index(&extent)?];
+    let blocks = match blocks.known() {
+        Some(n) => e.k.index(n),
+        None => {
+            let width = e.k.index(TASK_COLUMNS);
+            e.k.indices.ceil_div(qi, width)
+        }
+    };
+    let width = k.index(TASK_COLUMNS);
+    let outer = k.indices.mul(bi, pi);
+    let grid = k.indices.mul(outer, blocks);
+    let rows = k.indices.add(ii, ni);
+    let work = k.indices.mul(rows, width);
+    let task = k.begin_nest(grid, work);
+    let block = k.indices.modulo(task, blocks);
+    let outer = k.indices.floor_div(task, blocks);
+    let batch = k.indices.floor_div(outer, pi);
+    let start = k.indices.mul(block, width);
+    let left = k.indices.sub(qi, start);
+    let columns = k.indices.min(left, width);
+    let base = k.indices.mul(outer, ni);
+
+    let row = k.begin_loop(ni, LoopKind::Serial);
+    let lane = k.begin_loop(columns, LoopKind::Lanes);
+    let line = k.indices.add(base, row);
+    let line = k.indices.mul(line, qi);
+    let column = k.indices.add(start, lane);
+    let here = k.indices.add(line, column);
+    let x = k.load(memory[0], here);
+    k.store(out, here, x);
+    k.end_loop();
+    k.end_loop();
+
+    let n = k.begin_loop(ii, LoopKind::Serial);
+    let first = k.indices.mul(batch, ii);
+    let from = k.indices.add(first, n);
+    let given = k.load(memory[1], from);
+    let given = k.convert(given, DType::I64);
+    if let Some(site) = site {
+        k.check(site, given, ni, None);
+    }
+    let zero = k.constant(Scalar::I64(0));
+    let bound = k.index_value(ni);
+    let (low, high) = (k.compare(CompareOp::Ge, given, zero), k.compare(CompareOp::Lt, given, bound));
+    let inside = k.binary(BinaryOp::And, low, high);
+    let one = k.index(-1);
+    let last = k.indices.add(ni, one);
+    let last = k.index_value(last);
+    let clamped = k.binary(BinaryOp::Max, given, zero);
+    let clamped = k.binary(BinaryOp::Min, clamped, last);
+    let clamped = k.index_of(clamped);
+    // Clamp mode moves a stray update to the nearest element; the other modes drop it.
+    let some = k.compare(CompareOp::Gt, bound, zero);
+    let mask = if at.mode == IndexMode::Clamp { some } else { inside };
+    let lane = k.begin_loop(columns, LoopKind::Lanes);
+    let column = k.indices.add(start, lane);
+    let line = k.indices.add(base, clamped);
+    let line = k.indices.mul(line, qi);
+    let there = k.indices.add(line, column);
+    let source = k.indices.mul(outer, ii);
+    let source = k.indices.add(source, n);
+    let source = k.indices.mul(source, qi);
+    let source = k.indices.add(source, column);
+    let old = k.load_masked(out, there, mask, Scalar::zero(dtype));
+    let update = k.load(memory[2], source);
+    let sum = k.binary(BinaryOp::Add, old, update);
+    k.store_masked(out, there, sum, mask);
+    k.end_loop();
+    k.end_loop();
+    k.end_nest();
+    let sites = site.map(|_| super::pull::SiteInfo { op, axis: at.axis, extent }).into_iter().collect();
+    Ok(GroupKernel { kernel: k.finish().canonical(), extents: symbols, sites, elementwise: HashSet::new() })
+}
