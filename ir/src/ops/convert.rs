@@ -2,12 +2,15 @@
 
 use super::attribute::op_struct;
 use super::elementwise::{self, Evaluated};
-use super::pending::{pending_rest, pending_samples};
 use super::rules::{arity, one};
-use super::{EvalContext, Lowering, OpDef, Types};
-use crate::graph::RegionType;
+use super::{
+    BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
+    Types, VjpContext, pointwise, pointwise_samples,
+};
+use crate::graph::{RegionType, Value};
 use crate::kernel::{KernelBuilder, Var};
-use crate::{DType, Literal, Type, Violation};
+use crate::{DType, Dim, Literal, NotDifferentiable, Type, Violation};
+use smallvec::smallvec;
 
 op_struct! {
     /// Converts each element, as [`Scalar::convert`](crate::Scalar::convert) does.
@@ -17,9 +20,40 @@ op_struct! {
     }
 }
 impl OpDef for Convert {
+    fn doc(&self) -> OpDoc {
+        OpDoc {
+            semantics: "The value in another dtype. To a float: rounded to nearest even, to 16-bit floats through f32. \
+                Float to integer: truncated towards 0, saturated at the range, NaN becomes 0. Integer to a narrower \
+                integer: the low bits. To bool: whether it is not 0, so true for NaN.",
+            constraints: &["takes 1 operand"],
+            gradient: "`g` converted back, between floats; 0 to and from integers and bool.",
+            example: "%1: u8[4] = convert %0 {dtype = u8}  // [1.9, -3.0, 300.0, nan] gives [1, 0, 255, 0]",
+        }
+    }
     fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
         arity(self, operands, 1)?;
         one(self.dtype, &operands[0].shape)
+    }
+    fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Evaluated {
+        elementwise::convert(operands[0], self.dtype)
+    }
+    fn vjp(&self, b: &mut dyn Emit, cx: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {
+        let from = b.ty(cx.operands[0]).dtype;
+        let flows = cx.wanted[0] && from.is_float() && self.dtype.is_float();
+        Ok(smallvec![flows.then(|| b.convert(cx.cotangent(), from))])
+    }
+    fn jvp(
+        &self,
+        b: &mut dyn Emit,
+        operands: &[Value],
+        _: &[Value],
+        tangents: &[Option<Value>],
+    ) -> Result<Option<Value>, NotDifferentiable> {
+        let flows = b.ty(operands[0]).dtype.is_float() && self.dtype.is_float();
+        Ok(tangents[0].filter(|_| flows).map(|t| b.convert(t, self.dtype)))
+    }
+    fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
+        pointwise::batch(b, self.clone(), operands, axes, size)
     }
     fn lowering(&self) -> Lowering {
         Lowering::Pointwise
@@ -27,9 +61,49 @@ impl OpDef for Convert {
     fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var {
         k.convert(operands[0], self.dtype)
     }
-    fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Evaluated {
-        elementwise::convert(operands[0], self.dtype)
+    fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], _: &Type) -> Option<Value> {
+        let x = operands[0];
+        if b.ty(x).dtype == self.dtype {
+            return Some(x);
+        }
+        let (Primitive::Convert(inner), &[source]) = b.definition(x)? else { return None };
+        let (from, via) = (b.ty(source).dtype, inner.dtype);
+        // From a float an integer saturates, but from a wider integer it wraps: the way through a float stays where
+        // the integer may be out of range.
+        let same_range = !(from.is_int() && via.is_float() && self.dtype.is_int()) || is_exact(from, self.dtype);
+        (is_exact(from, via) && same_range).then(|| b.convert(source, self.dtype))
     }
-    pending_rest!();
 }
-pending_samples!(Convert);
+
+/// True if every value of one dtype is a value of the other.
+fn is_exact(from: DType, to: DType) -> bool {
+    // Bits for integers with their sign, as powers of two that bound them; bits of the significand for floats.
+    let int_bits = |d| match d {
+        DType::Bool => 1,
+        DType::U8 => 8,
+        DType::I32 => 31,
+        _ => 63,
+    };
+    let significand = |d| match d {
+        DType::BF16 => 8,
+        DType::F16 => 11,
+        DType::F32 => 24,
+        _ => 53,
+    };
+    match (from.is_float(), to.is_float()) {
+        (true, true) => from == to || (from.is_half() && !to.is_half()) || (from, to) == (DType::F32, DType::F64),
+        (true, false) => false,
+        (false, true) => int_bits(from) <= significand(to),
+        // An unsigned type holds no negative number.
+        (false, false) => int_bits(from) <= int_bits(to) && (to != DType::U8 || from != DType::I32),
+    }
+}
+
+impl OpSamples for Convert {
+    fn samples() -> Vec<Sample> {
+        DType::ALL.into_iter().flat_map(|dtype| pointwise_samples::unary(Convert { dtype }, pointwise::any)).collect()
+    }
+    fn bad_samples() -> Vec<BadSample> {
+        pointwise_samples::bad_unary(Convert { dtype: DType::F32 }, pointwise::any)
+    }
+}

@@ -15,11 +15,13 @@ mod elementwise;
 pub mod emit;
 pub mod index;
 mod numeric;
-mod pending;
+mod pointwise;
+mod pointwise_samples;
 pub mod reduce;
 pub mod region;
 mod rules;
 mod samples;
+mod simplify;
 pub mod unary;
 pub mod view;
 

@@ -20,7 +20,8 @@ pub(crate) fn arity(op: &dyn OpDef, operands: &[&Type], n: usize) -> Result<(), 
     if operands.len() == n {
         return Ok(());
     }
-    Err(violation(op, operands, format!("takes {n} operands, not {}", operands.len()), ""))
+    let plural = if n == 1 { "" } else { "s" };
+    Err(violation(op, operands, format!("takes {n} operand{plural}, not {}", operands.len()), ""))
 }
 
 /// Checks that an operand's dtype is one of a class.

@@ -2,72 +2,291 @@
 
 use super::attribute::op_struct;
 use super::elementwise::{Bits, Evaluated, Number, Real, map, with_type};
-use super::pending::{pending_rest, pending_samples};
+use super::pointwise::{self, float, integral, number};
 use super::rules::{arity, dtype_is, one};
-use super::{EvalContext, Lowering, OpDef, Types};
-use crate::graph::RegionType;
+use super::{
+    BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
+    Types, VjpContext, pointwise_samples,
+};
+use crate::graph::{RegionType, Value};
 use crate::kernel::{KernelBuilder, UnaryOp, Var};
-use crate::{DType, Literal, Type, Violation};
+use crate::{DType, Dim, Literal, NotDifferentiable, Type, Violation};
+
+/// `g` times the derivative: the emitter, the operand `x`, the result `z`, and `g`.
+type Derivative = fn(&mut dyn Emit, Value, Value, Value) -> Value;
 
 macro_rules! unary {
-    ($($(#[$doc:meta])* $name:ident = $text:literal ($legal:ident) $class:ident $f:ident;)*) => { $(
-        op_struct! { $(#[$doc])* $name = $text {} }
+    ($(
+        $(#[$struct_doc:meta])*
+        $name:ident = $text:literal ($legal:ident $class:ident $f:ident) {
+            semantics: $semantics:literal,
+            gradient: $gradient:literal,
+            derivative: $derivative:expr,
+            simplify: $simplify:expr,
+            example: $example:literal,
+        }
+    )*) => { $(
+        op_struct! { $(#[$struct_doc])* $name = $text {} }
         impl OpDef for $name {
+            fn doc(&self) -> OpDoc {
+                OpDoc {
+                    semantics: $semantics,
+                    constraints: constraints!($legal),
+                    gradient: $gradient,
+                    example: $example,
+                }
+            }
             fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
                 arity(self, operands, 1)?;
                 dtype_is(self, operands, 0, $legal)?;
                 one(operands[0].dtype, &operands[0].shape)
             }
-            fn lowering(&self) -> Lowering { Lowering::Pointwise }
-            fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var { k.unary(UnaryOp::$name, operands[0]) }
             fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Evaluated {
                 with_type!($legal operands[0].dtype(), T => map(operands[0], <T as $class>::$f))
             }
-            pending_rest!();
+            fn vjp(&self, b: &mut dyn Emit, cx: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {
+                let rule: Option<Derivative> = $derivative;
+                pointwise::vjp(b, cx, |b, _, g| Some(rule?(b, cx.operands[0], cx.results[0], g)))
+            }
+            fn jvp(
+                &self,
+                b: &mut dyn Emit,
+                operands: &[Value],
+                results: &[Value],
+                tangents: &[Option<Value>],
+            ) -> Result<Option<Value>, NotDifferentiable> {
+                let rule: Option<Derivative> = $derivative;
+                pointwise::jvp(b, results, tangents, |b, _, t| Some(rule?(b, operands[0], results[0], t)))
+            }
+            fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
+                pointwise::batch(b, self.clone(), operands, axes, size)
+            }
+            fn lowering(&self) -> Lowering { Lowering::Pointwise }
+            fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var { k.unary(UnaryOp::$name, operands[0]) }
+            fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], result: &Type) -> Option<Value> {
+                let rule: fn(&mut dyn Rewriter, Value, DType) -> Option<Value> = $simplify;
+                rule(b, operands[0], result.dtype)
+            }
         }
-        pending_samples!($name);
+        impl OpSamples for $name {
+            fn samples() -> Vec<Sample> { pointwise_samples::unary($name {}, $legal) }
+            fn bad_samples() -> Vec<BadSample> { pointwise_samples::bad_unary($name {}, $legal) }
+        }
     )* };
 }
 
-fn number(d: DType) -> bool {
-    d != DType::Bool
+macro_rules! constraints {
+    (number) => {
+        &["takes 1 operand", "operand 0 is a number: f64, f32, f16, bf16, i64, i32 or u8"]
+    };
+    (float) => {
+        &["takes 1 operand", "operand 0 is a float: f64, f32, f16 or bf16"]
+    };
+    (integral) => {
+        &["takes 1 operand", "operand 0 is an integer or bool: i64, i32, u8 or bool"]
+    };
 }
-fn float(d: DType) -> bool {
-    d.is_float()
+
+/// The operand of the op that defines `v`, if `is` accepts that op.
+fn under(b: &dyn Rewriter, v: Value, is: impl Fn(&Primitive) -> bool) -> Option<Value> {
+    let (primitive, operands) = b.definition(v)?;
+    if is(primitive) { Some(operands[0]) } else { None }
 }
-fn integral(d: DType) -> bool {
-    !d.is_float()
+
+fn no_rule(_: &mut dyn Rewriter, _: Value, _: DType) -> Option<Value> {
+    None
+}
+
+/// Rounding what is integral already changes nothing.
+fn integral_already(b: &mut dyn Rewriter, x: Value, _: DType) -> Option<Value> {
+    let (primitive, operands) = b.definition(x)?;
+    let done = match primitive {
+        Primitive::Floor(_) | Primitive::Ceil(_) | Primitive::Round(_) | Primitive::Sign(_) => true,
+        // Where an integer is too large for the float, the float is integral or infinite all the same.
+        Primitive::Convert(_) => !b.ty(operands[0]).dtype.is_float(),
+        _ => false,
+    };
+    done.then_some(x)
 }
 
 unary! {
     /// Negation.
-    Neg = "neg" (number) Number neg;
+    Neg = "neg" (number Number neg) {
+        semantics: "`-x`. Floats change their sign bit, that of zero, infinity and NaN too; integers wrap, so the least \
+            value and every negated u8 stay in range.",
+        gradient: "`-g`.",
+        derivative: Some(|b, _, _, g| b.neg(g)),
+        simplify: |b, x, dtype| {
+            if let Some(y) = under(b, x, |p| matches!(p, Primitive::Neg(_))) {
+                return Some(y);
+            }
+            // Not for floats: x - x is +0 and its negation is -0.
+            let (Primitive::Sub(_), &[y, z]) = b.definition(x)? else { return None };
+            dtype.is_int().then(|| b.sub(z, y))
+        },
+        example: "%1: f32[3] = neg %0  // [1.5, -0.0, -inf] gives [-1.5, 0.0, inf]",
+    }
     /// Absolute value.
-    Abs = "abs" (number) Number abs;
+    Abs = "abs" (number Number abs) {
+        semantics: "`|x|`. Floats clear their sign bit; the least integer stays as it is, as wrapping has it.",
+        gradient: "`g * sign(x)`, so 0 at 0, as PyTorch and JAX have it.",
+        derivative: Some(|b, x, _, g| {
+            let s = b.sign(x);
+            b.mul(g, s)
+        }),
+        simplify: |b, x, dtype| {
+            if dtype == DType::U8 || under(b, x, |p| matches!(p, Primitive::Abs(_))).is_some() {
+                return Some(x);
+            }
+            let y = under(b, x, |p| matches!(p, Primitive::Neg(_)))?;
+            Some(b.emit(Abs {}.into(), &[y]))
+        },
+        example: "%1: i32[3] = abs %0  // [-2, 3, -2147483648] gives [2, 3, -2147483648]",
+    }
     /// Sign.
-    Sign = "sign" (number) Number sign;
+    Sign = "sign" (number Number sign) {
+        semantics: "-1, 0 or 1 by the sign of `x`. Zeros keep their sign, NaN stays NaN.",
+        gradient: "0 everywhere, as PyTorch and JAX have it.",
+        derivative: None,
+        simplify: |b, x, _| under(b, x, |p| matches!(p, Primitive::Sign(_))).map(|_| x),
+        example: "%1: f32[4] = sign %0  // [-3.0, -0.0, 7.0, inf] gives [-1.0, -0.0, 1.0, 1.0]",
+    }
     /// Largest integer not above.
-    Floor = "floor" (float) Real floor;
+    Floor = "floor" (float Real floor) {
+        semantics: "The largest integer not above `x`. Zeros keep their sign; infinities and NaN stay.",
+        gradient: "0 everywhere, as PyTorch and JAX have it.",
+        derivative: None,
+        simplify: integral_already,
+        example: "%1: f32[3] = floor %0  // [1.5, -1.5, -0.0] gives [1.0, -2.0, -0.0]",
+    }
     /// Smallest integer not below.
-    Ceil = "ceil" (float) Real ceil;
+    Ceil = "ceil" (float Real ceil) {
+        semantics: "The smallest integer not below `x`. Zeros keep their sign, and what lies between -1 and 0 becomes \
+            -0; infinities and NaN stay.",
+        gradient: "0 everywhere, as PyTorch and JAX have it.",
+        derivative: None,
+        simplify: integral_already,
+        example: "%1: f32[3] = ceil %0  // [1.5, -1.5, -0.5] gives [2.0, -1.0, -0.0]",
+    }
     /// Nearest integer, half to even.
-    Round = "round" (float) Real round;
+    Round = "round" (float Real round) {
+        semantics: "The nearest integer, halves to the even one. Zeros keep their sign; infinities and NaN stay.",
+        gradient: "0 everywhere, as PyTorch and JAX have it.",
+        derivative: None,
+        simplify: integral_already,
+        example: "%1: f32[4] = round %0  // [0.5, 1.5, 2.5, -0.5] gives [0.0, 2.0, 2.0, -0.0]",
+    }
     /// Square root.
-    Sqrt = "sqrt" (float) Real sqrt;
+    Sqrt = "sqrt" (float Real sqrt) {
+        semantics: "The correctly rounded square root. NaN below 0; -0 stays -0.",
+        gradient: "`g / (2 z)` with the result `z`, so infinite at 0, as PyTorch and JAX have it.",
+        derivative: Some(|b, _, z, g| {
+            let twice = b.scale(z, 2.0);
+            b.div(g, twice)
+        }),
+        simplify: no_rule,
+        example: "%1: f32[3] = sqrt %0  // [4.0, 2.25, -0.0] gives [2.0, 1.5, -0.0]",
+    }
     /// Exponential.
-    Exp = "exp" (float) Real exp;
+    Exp = "exp" (float Real exp) {
+        semantics: "e to the power `x`, within 2 ulp: 0 at -inf, inf at inf and above the range.",
+        gradient: "`g * z` with the result `z`.",
+        derivative: Some(|b, _, z, g| b.mul(g, z)),
+        simplify: no_rule,
+        example: "%1: f32[3] = exp %0  // [0.0, -inf, inf] gives [1.0, 0.0, inf]",
+    }
     /// Natural logarithm.
-    Log = "log" (float) Real log;
+    Log = "log" (float Real log) {
+        semantics: "The natural logarithm, within 2 ulp: -inf at zeros, NaN below.",
+        gradient: "`g / x`.",
+        derivative: Some(|b, x, _, g| b.div(g, x)),
+        simplify: no_rule,
+        example: "%1: f32[3] = log %0  // [1.0, 0.0, inf] gives [0.0, -inf, inf]",
+    }
     /// Hyperbolic tangent.
-    Tanh = "tanh" (float) Real tanh;
+    Tanh = "tanh" (float Real tanh) {
+        semantics: "The hyperbolic tangent, within 2 ulp. Zeros keep their sign.",
+        gradient: "`g * (1 - z * z)` with the result `z`.",
+        derivative: Some(|b, _, z, g| {
+            let (one, square) = (b.full_like(z, 1.0), b.mul(z, z));
+            let slope = b.sub(one, square);
+            b.mul(g, slope)
+        }),
+        simplify: no_rule,
+        example: "%1: f32[3] = tanh %0  // [-0.0, inf, -inf] gives [-0.0, 1.0, -1.0]",
+    }
     /// Logistic function.
-    Logistic = "logistic" (float) Real logistic;
+    Logistic = "logistic" (float Real logistic) {
+        semantics: "`1 / (1 + exp(-x))`, within 2 ulp over the whole range.",
+        gradient: "`g * (1 - z) * z` with the result `z`.",
+        derivative: Some(|b, _, z, g| {
+            let one = b.full_like(z, 1.0);
+            let rest = b.sub(one, z);
+            let g = b.mul(g, rest);
+            b.mul(g, z)
+        }),
+        simplify: no_rule,
+        example: "%1: f32[3] = logistic %0  // [0.0, inf, -inf] gives [0.5, 1.0, 0.0]",
+    }
     /// Sine.
-    Sin = "sin" (float) Real sin;
+    Sin = "sin" (float Real sin) {
+        semantics: "The sine of an angle in radians, within 2 ulp over the whole range. NaN at infinities; zeros keep \
+            their sign.",
+        gradient: "`g * cos(x)`.",
+        derivative: Some(|b, x, _, g| {
+            let slope = b.cos(x);
+            b.mul(g, slope)
+        }),
+        simplify: no_rule,
+        example: "%1: f32[2] = sin %0  // [-0.0, inf] gives [-0.0, nan]",
+    }
     /// Cosine.
-    Cos = "cos" (float) Real cos;
+    Cos = "cos" (float Real cos) {
+        semantics: "The cosine of an angle in radians, within 2 ulp over the whole range. NaN at infinities.",
+        gradient: "`-g * sin(x)`.",
+        derivative: Some(|b, x, _, g| {
+            let slope = b.sin(x);
+            let product = b.mul(g, slope);
+            b.neg(product)
+        }),
+        // The sign is dropped before the cosine looks at anything else.
+        simplify: |b, x, _| {
+            let y = under(b, x, |p| matches!(p, Primitive::Neg(_) | Primitive::Abs(_)))?;
+            Some(b.cos(y))
+        },
+        example: "%1: f32[2] = cos %0  // [0.0, inf] gives [1.0, nan]",
+    }
     /// Error function.
-    Erf = "erf" (float) Real erf;
+    Erf = "erf" (float Real erf) {
+        semantics: "The error function, `2 / sqrt(pi)` times the integral of `exp(-t * t)` from 0 to `x`, within 4 ulp. \
+            Zeros keep their sign.",
+        gradient: "`g * 2 / sqrt(pi) * exp(-x * x)`.",
+        derivative: Some(|b, x, _, g| {
+            let square = b.mul(x, x);
+            let exponent = b.neg(square);
+            let bell = b.exp(exponent);
+            let slope = b.scale(bell, std::f64::consts::FRAC_2_SQRT_PI);
+            b.mul(g, slope)
+        }),
+        simplify: no_rule,
+        example: "%1: f32[3] = erf %0  // [-0.0, inf, -inf] gives [-0.0, 1.0, -1.0]",
+    }
     /// Complement.
-    Not = "not" (integral) Bits not;
+    Not = "not" (integral Bits not) {
+        semantics: "Every bit of an integer flipped; of a bool, the other truth value.",
+        gradient: "None: integers and bools have no gradients.",
+        derivative: None,
+        simplify: |b, x, _| {
+            let (primitive, operands) = b.definition(x)?;
+            match (primitive, operands) {
+                (Primitive::Not(_), &[y]) => Some(y),
+                (Primitive::Compare(compare), &[y, z]) => {
+                    let direction = compare.direction.complement(b.ty(y).dtype)?;
+                    Some(b.compare(direction, y, z))
+                }
+                _ => None,
+            }
+        },
+        example: "%1: i32[2] = not %0  // [0, 5] gives [-1, -6]",
+    }
 }
