@@ -3,7 +3,7 @@
 use super::batching::in_front;
 use super::{Emit, EmitExt, PerOperand, Primitive, VjpContext};
 use crate::graph::Value;
-use crate::{DType, Dim, NotDifferentiable, Shape};
+use crate::{DType, Dim, NotDifferentiable};
 use smallvec::SmallVec;
 
 /// The reason why an op between integers or bools has no derivative.
