@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod autodiff;
+pub mod fuse;
 pub mod lower;

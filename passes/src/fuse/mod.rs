@@ -1,0 +1,387 @@
+//! Fusion: partitions the root region into groups that become one kernel each.
+//!
+//! Every op belongs to one of three classes. **Members** are pointwise ops, reductions and gathers: they form groups.
+//! **Free** ops are views and generators: they cost nothing and are copied into every group that reads through them,
+//! unless their result is needed in memory. **Solo** ops (products, scatters, dense constants) stay as they are. A
+//! member joins a group of one of its operands where
+//!
+//! 1. no other operand depends on that group (the graph of groups stays acyclic), and
+//! 2. it fits the group's iteration space, as [`space`] decides.
+//!
+//! What comes out is ordinary IR: a `fused` op whose region holds the members, so the interpreter runs it as it is.
+
+mod build;
+mod space;
+#[cfg(test)]
+mod tests;
+
+use ir::graph::Definition;
+use ir::{Axes, Graph, Lowering, Op, Origin, Shape, Value};
+use smallvec::SmallVec;
+use std::collections::{HashMap, HashSet};
+
+/// Most members of one group: bounds the time of register allocation.
+const MAX_MEMBERS: usize = 16_384;
+
+/// A fusion that did not happen, with the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The op that started a group of its own although an operand's group was there.
+    pub op: &'static str,
+    /// Why.
+    pub reason: &'static str,
+    /// Where the op was recorded.
+    pub origins: Vec<Origin>,
+}
+
+/// What fusion did.
+#[derive(Clone, Debug, Default)]
+pub struct FusionReport {
+    /// Names of the members of each group.
+    pub groups: Vec<Vec<&'static str>>,
+    /// What was refused.
+    pub refused: Vec<Refusal>,
+}
+
+/// Fuses the ops of the root region. With `enabled` false every op gets a group of its own, which is what lowering
+/// needs at least.
+pub fn fuse(graph: &mut Graph, enabled: bool) -> FusionReport {
+    let mut p = Partition::new(graph, enabled);
+    let ops = graph.region(graph.root()).ops.clone();
+    for (position, &op) in ops.iter().enumerate() {
+        p.place(op, position);
+    }
+    if enabled {
+        p.merge_sinks();
+    }
+    let (units, refused, class) = (p.units, p.refused, p.class);
+    let mut report = build::build(graph, units, &class);
+    report.refused = refused;
+    report
+}
+
+/// What an op is to fusion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Class {
+    Solo,
+    Member,
+    /// Copied into its readers.
+    Free,
+    /// A reshape whose result is needed in memory: another name for its operand's memory. Free to members.
+    Alias,
+}
+
+/// Where a member's value lives in its group's iteration space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Level {
+    /// One element per point of the space.
+    Full,
+    /// One per point of the kept axes.
+    Kept,
+    /// As `Kept`, with the reduced axes still there at extent 1.
+    KeptOnes,
+    /// Only computed where others read it, at whatever index.
+    Pulled,
+}
+
+/// A group of members, or a solo op.
+#[derive(Clone, Debug)]
+struct Unit {
+    ops: Vec<Op>,
+    solo: bool,
+    space: Shape,
+    /// The reduced axes, if the group reduces.
+    reduced: Option<Axes>,
+    /// Units that operands come from.
+    preds: HashSet<usize>,
+    /// Positions of the first and last op.
+    first: usize,
+    last: usize,
+    /// Merged into that unit.
+    into: Option<usize>,
+}
+
+struct Partition<'a> {
+    graph: &'a Graph,
+    enabled: bool,
+    class: HashMap<Op, Class>,
+    units: Vec<Unit>,
+    unit_of: HashMap<Op, usize>,
+    level: HashMap<Value, Level>,
+    /// Members that depend on a reduction of their own group.
+    tainted: HashSet<Value>,
+    /// For values of members and solo ops: the ops that read them, through free ops; outputs count as `None`.
+    readers: HashMap<Value, Vec<Option<Op>>>,
+    sources: HashMap<Value, SmallVec<[Value; 2]>>,
+    refused: Vec<Refusal>,
+}
+
+impl<'a> Partition<'a> {
+    fn new(graph: &'a Graph, enabled: bool) -> Self {
+        let mut p = Partition {
+            graph,
+            enabled,
+            class: classify(graph, enabled),
+            units: Vec::new(),
+            unit_of: HashMap::new(),
+            level: HashMap::new(),
+            tainted: HashSet::new(),
+            readers: HashMap::new(),
+            sources: HashMap::new(),
+            refused: Vec::new(),
+        };
+        let root = graph.region(graph.root());
+        for &op in &root.ops {
+            let data = graph.op(op);
+            let mut all: SmallVec<[Value; 2]> = SmallVec::new();
+            for &v in &data.operands {
+                for &s in p.sources_of(v).iter() {
+                    if !all.contains(&s) {
+                        all.push(s);
+                    }
+                }
+            }
+            match p.class[&op] {
+                Class::Free | Class::Alias => {
+                    p.sources.insert(data.results[0], all);
+                }
+                Class::Solo | Class::Member => {
+                    for s in all {
+                        p.readers.entry(s).or_default().push(Some(op));
+                    }
+                }
+            }
+        }
+        for &v in &root.yields {
+            for s in p.sources_of(v) {
+                p.readers.entry(s).or_default().push(None);
+            }
+        }
+        p
+    }
+
+    /// The values of members, solo ops and inputs that a value is read from, through free ops.
+    fn sources_of(&self, v: Value) -> SmallVec<[Value; 2]> {
+        self.sources.get(&v).cloned().unwrap_or_else(|| SmallVec::from_iter([v]))
+    }
+
+    fn find(&self, mut unit: usize) -> usize {
+        while let Some(into) = self.units[unit].into {
+            unit = into;
+        }
+        unit
+    }
+
+    /// The unit that defines a source value.
+    fn unit_of_value(&self, v: Value) -> Option<usize> {
+        match self.graph.value(v).def {
+            Definition::Result(op, _) => self.unit_of.get(&op).map(|&u| self.find(u)),
+            Definition::Param(..) => None,
+        }
+    }
+
+    fn place(&mut self, op: Op, position: usize) {
+        let solo = match self.class[&op] {
+            Class::Free | Class::Alias => return,
+            Class::Solo => true,
+            Class::Member => false,
+        };
+        let data = self.graph.op(op);
+        let mut preds: Vec<usize> = Vec::new();
+        for &v in &data.operands {
+            for s in self.sources_of(v) {
+                if let Some(u) = self.unit_of_value(s)
+                    && !preds.contains(&u)
+                {
+                    preds.push(u);
+                }
+            }
+        }
+        if !solo && self.enabled {
+            // Later groups first: the earlier ones are then among their predecessors.
+            let mut candidates: Vec<usize> = preds.iter().copied().filter(|&u| !self.units[u].solo).collect();
+            candidates.sort_by_key(|&u| std::cmp::Reverse(self.units[u].last));
+            let mut reason = None;
+            for &g in &candidates {
+                match self.try_join(op, position, g, &preds) {
+                    Ok(()) => {
+                        for &h in &candidates {
+                            self.try_merge(g, h);
+                        }
+                        return;
+                    }
+                    Err(why) => {
+                        reason.get_or_insert(why);
+                    }
+                }
+            }
+            if let Some(reason) = reason {
+                let origins = data.origins.iter().map(|&o| self.graph.origins.get(o).clone()).collect();
+                self.refused.push(Refusal { op: data.primitive.name(), reason, origins });
+            }
+        }
+        let (space, reduced) = space::own_space(self.graph, op);
+        let level = if reduced.is_some() { Level::Kept } else { Level::Full };
+        self.level.insert(data.results[0], level);
+        if reduced.is_some() {
+            self.tainted.insert(data.results[0]);
+        }
+        self.unit_of.insert(op, self.units.len());
+        self.units.push(Unit {
+            ops: vec![op],
+            solo,
+            space,
+            reduced,
+            preds: preds.into_iter().collect(),
+            first: position,
+            last: position,
+            into: None,
+        });
+    }
+
+    fn try_join(&mut self, op: Op, position: usize, g: usize, preds: &[usize]) -> Result<(), &'static str> {
+        if self.units[g].ops.len() >= MAX_MEMBERS {
+            return Err("the group is full");
+        }
+        if preds.iter().any(|&u| u != g && self.depends(u, g)) {
+            return Err("another operand depends on the group");
+        }
+        let fit = self.fit(op, g)?;
+        let result = self.graph.op(op).results[0];
+        if fit.tainted {
+            self.tainted.insert(result);
+        }
+        if fit.retarget {
+            let members: Vec<Op> = self.units[g].ops.clone();
+            for m in members {
+                self.level.insert(self.graph.op(m).results[0], Level::Pulled);
+            }
+        }
+        self.level.insert(result, fit.level);
+        self.unit_of.insert(op, g);
+        let unit = &mut self.units[g];
+        unit.ops.push(op);
+        unit.space = fit.space;
+        unit.reduced = fit.reduced;
+        unit.preds.extend(preds.iter().copied().filter(|&u| u != g));
+        unit.last = position;
+        Ok(())
+    }
+
+    /// True if unit `u` depends on unit `g`, directly or not.
+    fn depends(&self, u: usize, g: usize) -> bool {
+        let earliest = self.units[g].first;
+        let mut seen = HashSet::new();
+        let mut stack = vec![u];
+        while let Some(u) = stack.pop() {
+            for &p in &self.units[u].preds {
+                let p = self.find(p);
+                if p == g {
+                    return true;
+                }
+                // A unit whose ops all come before the first of `g` cannot depend on it.
+                if p != u && self.units[p].last > earliest && seen.insert(p) {
+                    stack.push(p);
+                }
+            }
+        }
+        false
+    }
+
+    /// Merges group `h` into `g` where their spaces agree and no third unit lies between them.
+    fn try_merge(&mut self, g: usize, h: usize) {
+        let (g, h) = (self.find(g), self.find(h));
+        if g == h || self.units[h].solo || self.units[g].ops.len() + self.units[h].ops.len() > MAX_MEMBERS {
+            return;
+        }
+        let (a, b) = (&self.units[g], &self.units[h]);
+        let compatible = a.space == b.space && (a.reduced == b.reduced || b.reduced.is_none());
+        let all_full = b.ops.iter().all(|&op| self.level[&self.graph.op(op).results[0]] != Level::Pulled);
+        if !compatible || (b.reduced != a.reduced && !all_full) {
+            return;
+        }
+        // Members of `g` may read members of `h` at other indices only if those are plain recomputation.
+        if b.reduced.is_some() && !self.reads_aligned(g, h) {
+            return;
+        }
+        let between = |from: usize, to: usize| {
+            self.units[from].preds.iter().map(|&p| self.find(p)).any(|p| p != to && p != from && self.depends(p, to))
+        };
+        if between(g, h) || between(h, g) {
+            return;
+        }
+        self.absorb(g, h);
+    }
+
+    fn absorb(&mut self, g: usize, h: usize) {
+        let b = self.units[h].clone();
+        self.units[h].into = Some(g);
+        self.units[h].ops.clear();
+        let a = &mut self.units[g];
+        a.ops.extend(b.ops);
+        a.first = a.first.min(b.first);
+        a.last = a.last.max(b.last);
+        a.preds.extend(b.preds);
+        a.preds.remove(&g);
+        a.preds.remove(&h);
+    }
+
+    /// Puts loop groups that nobody reads into one: parameter updates then share a launch.
+    fn merge_sinks(&mut self) {
+        let live: Vec<usize> = (0..self.units.len()).filter(|&u| self.units[u].into.is_none()).collect();
+        let read: HashSet<usize> = live
+            .iter()
+            .flat_map(|&u| self.units[u].preds.iter().map(|&p| self.find(p)).filter(move |&p| p != u))
+            .collect();
+        let mut sinks =
+            live.into_iter().filter(|u| !read.contains(u) && !self.units[*u].solo && self.units[*u].reduced.is_none());
+        let Some(first) = sinks.next() else { return };
+        for other in sinks.collect::<Vec<_>>() {
+            self.absorb(first, other);
+        }
+    }
+}
+
+/// Sorts ops into classes. A view or generator whose result must be in memory becomes a member, a reshape an alias.
+fn classify(graph: &Graph, enabled: bool) -> HashMap<Op, Class> {
+    let root = graph.region(graph.root());
+    let mut class: HashMap<Op, Class> = HashMap::new();
+    for &op in &root.ops {
+        let data = graph.op(op);
+        let c = match data.primitive.lowering() {
+            Lowering::Pointwise | Lowering::Reduce(_) | Lowering::Gather => Class::Member,
+            Lowering::View | Lowering::Generate if enabled => Class::Free,
+            Lowering::View if is_alias(graph, op) => Class::Alias,
+            Lowering::View | Lowering::Generate => Class::Member,
+            Lowering::Constant if data.primitive.splat().is_some() && enabled => Class::Free,
+            _ => Class::Solo,
+        };
+        class.insert(op, c);
+    }
+    let mut needed: Vec<Value> = root.yields.clone();
+    for &op in &root.ops {
+        if class[&op] == Class::Solo {
+            needed.extend(graph.op(op).operands.iter().copied());
+        }
+    }
+    while let Some(v) = needed.pop() {
+        let Some((op, _)) = graph.defining_op(v) else { continue };
+        if class[&op] != Class::Free {
+            continue;
+        }
+        if is_alias(graph, op) {
+            class.insert(op, Class::Alias);
+            needed.push(graph.op(op).operands[0]);
+        } else if graph.op(op).primitive.lowering() == Lowering::Constant {
+            class.insert(op, Class::Solo);
+        } else {
+            class.insert(op, Class::Member);
+        }
+    }
+    class
+}
+
+/// True for a view of all elements of its operand in the same row-major order.
+fn is_alias(graph: &Graph, op: Op) -> bool {
+    matches!(graph.op(op).primitive, ir::Primitive::Reshape(_))
+}
