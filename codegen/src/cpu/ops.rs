@@ -1,0 +1,401 @@
+//! Operations on vectors.
+
+use super::emit::{Emitter, Result, Val, Vecs, is_wide, lanes_of, register};
+use super::routines::Routine;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F32, F64, I32, I32X4, I64, I64X2};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use ir::kernel::{BinaryOp, CompareOp, UnaryOp, Var};
+use ir::{DType, Scalar};
+use smallvec::{SmallVec, smallvec};
+
+impl Emitter<'_, '_> {
+    // ---- lanes ----
+
+    /// Computes a vector lane by lane; one lane only, in every lane, if the arguments are uniform.
+    pub(super) fn by_lane(
+        &mut self,
+        result: DType,
+        uniform: bool,
+        lanes: usize,
+        mut f: impl FnMut(&mut Self, u8) -> Result<Value>,
+    ) -> Result<Value> {
+        let ty = register(result);
+        let first = f(self, 0)?;
+        if uniform {
+            return Ok(self.b.ins().splat(ty, first));
+        }
+        let mut scalars: SmallVec<[Value; 4]> = smallvec![first];
+        for lane in 1..lanes {
+            scalars.push(f(self, lane as u8)?);
+        }
+        let mut vec = self.b.ins().scalar_to_vector(ty, first);
+        for (lane, &x) in scalars.iter().enumerate().skip(1) {
+            vec = self.b.ins().insertlane(vec, x, lane as u8);
+        }
+        Ok(vec)
+    }
+
+    /// `and` with 255 for u8, which wraps in its 32-bit lane.
+    fn wrap(&mut self, dtype: DType, v: Value) -> Value {
+        if dtype != DType::U8 {
+            return v;
+        }
+        let low = self.bits(I32X4, 255);
+        self.b.ins().band(v, low)
+    }
+
+    /// The lane type of integers in registers.
+    fn lane_type(dtype: DType) -> Type {
+        match dtype {
+            DType::F32 => F32,
+            DType::F64 => F64,
+            DType::I64 => I64,
+            _ => I32,
+        }
+    }
+
+    // ---- unary ----
+
+    pub(super) fn unary(&mut self, op: UnaryOp, a: Var) -> Result<Vecs> {
+        let dtype = self.dtype(a);
+        let uniform = self.is_uniform(a)?;
+        self.vecs(a)?.into_iter().map(|x| self.unary_vector(op, dtype, x, uniform)).collect()
+    }
+
+    fn unary_vector(&mut self, op: UnaryOp, dtype: DType, x: Value, uniform: bool) -> Result<Value> {
+        use UnaryOp::*;
+        let ty = register(dtype);
+        if op == Not {
+            return match dtype {
+                DType::Bool | DType::I32 | DType::I64 => Ok(self.b.ins().bnot(x)),
+                DType::U8 => {
+                    let ones = self.bits(I32X4, 255);
+                    Ok(self.b.ins().bxor(x, ones))
+                }
+                _ => self.unsupported(op.name(), dtype),
+            };
+        }
+        match dtype {
+            DType::F32 | DType::F64 => {}
+            DType::I32 | DType::I64 => {
+                let zero = self.bits(ty, 0);
+                return match op {
+                    Neg => Ok(self.b.ins().ineg(x)),
+                    Abs => Ok(self.b.ins().iabs(x)),
+                    Sign => {
+                        // Masks are -1 where true.
+                        let negative = self.b.ins().icmp(IntCC::SignedLessThan, x, zero);
+                        let positive = self.b.ins().icmp(IntCC::SignedGreaterThan, x, zero);
+                        Ok(self.b.ins().isub(negative, positive))
+                    }
+                    _ => self.unsupported(op.name(), dtype),
+                };
+            }
+            DType::U8 => {
+                return match op {
+                    Neg => {
+                        let negated = self.b.ins().ineg(x);
+                        Ok(self.wrap(dtype, negated))
+                    }
+                    Abs => Ok(x),
+                    Sign => {
+                        let one = self.bits(I32X4, 1);
+                        Ok(self.b.ins().smin(x, one))
+                    }
+                    _ => self.unsupported(op.name(), dtype),
+                };
+            }
+            DType::F16 | DType::BF16 | DType::Bool => return self.unsupported(op.name(), dtype),
+        }
+        Ok(match op {
+            Neg => self.b.ins().fneg(x),
+            Abs => self.b.ins().fabs(x),
+            Floor => self.b.ins().floor(x),
+            Ceil => self.b.ins().ceil(x),
+            Round => self.b.ins().nearest(x),
+            Sqrt => self.b.ins().sqrt(x),
+            Sign => {
+                let zero = self.bits(ty, 0);
+                let magnitude = self.b.ins().fabs(x);
+                let nonzero = self.b.ins().fcmp(FloatCC::GreaterThan, magnitude, zero);
+                let one = self.constant(Scalar::one(dtype));
+                let signed = self.b.ins().fcopysign(one, x);
+                self.blend(dtype, nonzero, signed, x)
+            }
+            IsNan => {
+                let nan = self.b.ins().fcmp(FloatCC::Unordered, x, x);
+                let nan = self.cast(ty, nan);
+                let one = self.constant(Scalar::one(dtype));
+                self.b.ins().band(nan, one)
+            }
+            Exp | Log | Tanh | Logistic | Sin | Cos | Erf => {
+                let (routine, scalar) =
+                    if dtype == DType::F32 { (Routine::F32(op), F32) } else { (Routine::F64(op), F64) };
+                self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
+                    let x = e.b.ins().extractlane(x, lane);
+                    let y = e.routine(routine, &[x], Some(scalar))?;
+                    y.ok_or_else(|| e.malformed("a routine without a result"))
+                })?
+            }
+            Not => return self.unsupported(op.name(), dtype),
+        })
+    }
+
+    // ---- binary ----
+
+    pub(super) fn binary(&mut self, op: BinaryOp, a: Var, b: Var) -> Result<Vecs> {
+        let dtype = self.dtype(a);
+        let uniform = self.is_uniform(a)? && self.is_uniform(b)?;
+        let (known_a, known_b) = (self.known(a), self.known(b));
+        let (x, y) = (self.vecs(a)?, self.vecs(b)?);
+        let n = x.len().max(y.len());
+        (0..n)
+            .map(|j| {
+                let (x, y) = (x[j.min(x.len() - 1)], y[j.min(y.len() - 1)]);
+                self.binary_vector(op, dtype, x, y, [known_a, known_b], uniform)
+            })
+            .collect()
+    }
+
+    pub(super) fn binary_vector(
+        &mut self,
+        op: BinaryOp,
+        dtype: DType,
+        x: Value,
+        y: Value,
+        known: [Option<Scalar>; 2],
+        uniform: bool,
+    ) -> Result<Value> {
+        use BinaryOp::*;
+        match dtype {
+            DType::F16 | DType::BF16 => self.unsupported(op.name(), dtype),
+            DType::Bool => match op {
+                And | Min => Ok(self.b.ins().band(x, y)),
+                Or | Max => Ok(self.b.ins().bor(x, y)),
+                Xor => Ok(self.b.ins().bxor(x, y)),
+                _ => self.unsupported(op.name(), dtype),
+            },
+            DType::F32 | DType::F64 => Ok(match op {
+                Add => self.b.ins().fadd(x, y),
+                Sub => self.b.ins().fsub(x, y),
+                Mul => self.b.ins().fmul(x, y),
+                Div => self.b.ins().fdiv(x, y),
+                Max | Min => match (known[0], known[1]) {
+                    (_, Some(c)) if cheap_bound(op, c) => self.bound(op, dtype, y, c, x),
+                    (Some(c), _) if cheap_bound(op, c) => self.bound(op, dtype, x, c, y),
+                    _ => self.max_min(op, dtype, x, y),
+                },
+                Rem | Pow => {
+                    let wide = dtype == DType::F64;
+                    let routine = match (op, wide) {
+                        (Rem, true) => Routine::RemF64,
+                        (Rem, false) => Routine::RemF32,
+                        (_, true) => Routine::PowF64,
+                        (_, false) => Routine::PowF32,
+                    };
+                    self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
+                        let (x, y) = (e.b.ins().extractlane(x, lane), e.b.ins().extractlane(y, lane));
+                        let r = e.routine(routine, &[x, y], Some(Self::lane_type(dtype)))?;
+                        r.ok_or_else(|| e.malformed("a routine without a result"))
+                    })?
+                }
+                And | Or | Xor => return self.unsupported(op.name(), dtype),
+            }),
+            DType::I64 | DType::I32 | DType::U8 => {
+                let out = match op {
+                    Add => self.b.ins().iadd(x, y),
+                    Sub => self.b.ins().isub(x, y),
+                    Mul => self.b.ins().imul(x, y),
+                    And => self.b.ins().band(x, y),
+                    Or => self.b.ins().bor(x, y),
+                    Xor => self.b.ins().bxor(x, y),
+                    Max | Min if dtype == DType::I64 => {
+                        let greater = self.b.ins().icmp(IntCC::SignedGreaterThan, x, y);
+                        let (x, y) = if op == Max { (x, y) } else { (y, x) };
+                        self.b.ins().bitselect(greater, x, y)
+                    }
+                    Max => self.b.ins().smax(x, y),
+                    Min => self.b.ins().smin(x, y),
+                    Div | Rem => self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
+                        let x = e.b.ins().extractlane(x, lane);
+                        let y = match known[1] {
+                            Some(c) => e.b.ins().iconst(Self::lane_type(dtype), c.as_i64()),
+                            None => e.b.ins().extractlane(y, lane),
+                        };
+                        Ok(e.divide(op, dtype, x, y, known[1].map(Scalar::as_i64)))
+                    })?,
+                    Pow => self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
+                        let (mut x, mut y) = (e.b.ins().extractlane(x, lane), e.b.ins().extractlane(y, lane));
+                        if dtype != DType::I64 {
+                            (x, y) = (e.b.ins().sextend(I64, x), e.b.ins().sextend(I64, y));
+                        }
+                        let r = e.routine(Routine::PowInt, &[x, y], Some(I64))?;
+                        let r = r.ok_or_else(|| e.malformed("a routine without a result"))?;
+                        Ok(if dtype == DType::I64 { r } else { e.b.ins().ireduce(I32, r) })
+                    })?,
+                };
+                Ok(self.wrap(dtype, out))
+            }
+        }
+    }
+
+    /// Quotient or remainder of scalars that never traps.
+    fn divide(&mut self, op: BinaryOp, dtype: DType, x: Value, y: Value, known: Option<i64>) -> Value {
+        let ty = Self::lane_type(dtype);
+        let quotient = op == BinaryOp::Div;
+        // The machine may divide by anything but these; u8 is extended with zeros, so -1 cannot occur there.
+        let zero = self.b.ins().iconst(ty, 0);
+        let one = self.b.ins().iconst(ty, 1);
+        let safe = match known {
+            Some(0 | -1) => one,
+            Some(_) => y,
+            None => {
+                // y is 0 or -1 just where y + 1 is at most 1, unsigned.
+                let next = self.b.ins().iadd(y, one);
+                let risky = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, next, one);
+                self.b.ins().select(risky, one, y)
+            }
+        };
+        let plain = if quotient { self.b.ins().sdiv(x, safe) } else { self.b.ins().srem(x, safe) };
+        if known.is_some_and(|n| n != 0 && n != -1) {
+            return plain;
+        }
+        let by_zero = if quotient { zero } else { x };
+        let by_minus_one = if quotient { self.b.ins().ineg(x) } else { zero };
+        let is_zero = self.b.ins().icmp(IntCC::Equal, y, zero);
+        let negative = self.b.ins().icmp_imm_s(IntCC::Equal, y, -1);
+        let out = self.b.ins().select(negative, by_minus_one, plain);
+        self.b.ins().select(is_zero, by_zero, out)
+    }
+
+    /// `maxps` or `minps`: the second operand if they compare equal or one is NaN.
+    fn machine_max_min(&mut self, op: BinaryOp, dtype: DType, x: Value, y: Value) -> Value {
+        // The form that Cranelift turns into the one instruction.
+        let (a, b) = if op == BinaryOp::Max { (y, x) } else { (x, y) };
+        let less = self.b.ins().fcmp(FloatCC::LessThan, a, b);
+        let less = self.cast(register(dtype), less);
+        self.b.ins().bitselect(less, x, y)
+    }
+
+    /// NaN if either is NaN, else the larger or smaller with -0 below +0.
+    fn max_min(&mut self, op: BinaryOp, dtype: DType, x: Value, y: Value) -> Value {
+        let (one, other) = (self.machine_max_min(op, dtype, x, y), self.machine_max_min(op, dtype, y, x));
+        // These differ only for two zeros of unlike sign, where the bits decide, and for NaN.
+        let ordered = if op == BinaryOp::Max { self.b.ins().band(one, other) } else { self.b.ins().bor(one, other) };
+        let nan = self.b.ins().fcmp(FloatCC::Unordered, x, y);
+        let nan = self.cast(register(dtype), nan);
+        self.b.ins().bor(ordered, nan)
+    }
+
+    /// The same where one side is a number `c` as in [`cheap_bound`].
+    fn bound(&mut self, op: BinaryOp, dtype: DType, c: Value, known: Scalar, x: Value) -> Value {
+        let out = self.machine_max_min(op, dtype, c, x);
+        if op == BinaryOp::Max && known == Scalar::zero(dtype) {
+            // x is kept if it is a zero; adding makes -0 into +0 and leaves all else.
+            return self.b.ins().fadd(out, c);
+        }
+        out
+    }
+
+    /// The scalar of an i64 operation whose operands have scalars, for use in index expressions.
+    pub(super) fn scalar_binary(&mut self, op: BinaryOp, a: Var, b: Var) -> Option<Value> {
+        let scalar = |v: Var| match &self.env[v.at()] {
+            Some(Val::Uniform { scalar, .. }) => *scalar,
+            _ => None,
+        };
+        let (x, y) = (scalar(a)?, scalar(b)?);
+        Some(match op {
+            BinaryOp::Add => self.b.ins().iadd(x, y),
+            BinaryOp::Sub => self.b.ins().isub(x, y),
+            BinaryOp::Mul => self.b.ins().imul(x, y),
+            BinaryOp::Max => self.b.ins().smax(x, y),
+            BinaryOp::Min => self.b.ins().smin(x, y),
+            _ => return None,
+        })
+    }
+
+    // ---- compare and select ----
+
+    pub(super) fn compare(&mut self, op: CompareOp, a: Var, b: Var) -> Result<Vecs> {
+        let dtype = self.dtype(a);
+        let (x, y) = (self.vecs(a)?, self.vecs(b)?);
+        self.compare_vectors(op, dtype, &x, &y)
+    }
+
+    /// A bool for each lane.
+    pub(super) fn compare_vectors(&mut self, op: CompareOp, dtype: DType, x: &Vecs, y: &Vecs) -> Result<Vecs> {
+        let n = x.len().max(y.len());
+        let masks: Vecs = (0..n)
+            .map(|j| self.compare_vector(op, dtype, x[j.min(x.len() - 1)], y[j.min(y.len() - 1)]))
+            .collect::<Result<_>>()?;
+        Ok(if is_wide(dtype) { self.narrow(&masks) } else { masks })
+    }
+
+    /// A mask of lanes of that dtype's width.
+    pub(super) fn compare_vector(&mut self, op: CompareOp, dtype: DType, x: Value, y: Value) -> Result<Value> {
+        use CompareOp::*;
+        let float = match op {
+            Eq => FloatCC::Equal,
+            Ne => FloatCC::NotEqual,
+            Lt => FloatCC::LessThan,
+            Le => FloatCC::LessThanOrEqual,
+            Gt => FloatCC::GreaterThan,
+            Ge => FloatCC::GreaterThanOrEqual,
+        };
+        let int = match op {
+            Eq => IntCC::Equal,
+            Ne => IntCC::NotEqual,
+            Lt => IntCC::SignedLessThan,
+            Le => IntCC::SignedLessThanOrEqual,
+            Gt => IntCC::SignedGreaterThan,
+            Ge => IntCC::SignedGreaterThanOrEqual,
+        };
+        Ok(match dtype {
+            DType::F32 | DType::F64 => self.b.ins().fcmp(float, x, y),
+            DType::I64 | DType::I32 | DType::U8 => self.b.ins().icmp(int, x, y),
+            // True is -1: the order turns round.
+            DType::Bool => self.b.ins().icmp(int, y, x),
+            DType::F16 | DType::BF16 => {
+                let one = |e: &mut Self, v| e.widen_half(dtype, v);
+                let (x, y) = (one(self, x), one(self, y));
+                self.b.ins().fcmp(float, x, y)
+            }
+        })
+    }
+
+    /// The low halves of 64-bit lanes, two vectors into one.
+    pub(super) fn narrow(&mut self, vecs: &[Value]) -> Vecs {
+        let pairs = vecs.chunks(2);
+        pairs.map(|p| self.shuffle32(I32X4, p[0], *p.last().unwrap_or(&p[0]), [0, 2, 4, 6])).collect()
+    }
+
+    pub(super) fn select(&mut self, c: Var, a: Var, b: Var) -> Result<Vecs> {
+        let dtype = self.dtype(a);
+        let uniform = self.is_uniform(c)? && self.is_uniform(a)? && self.is_uniform(b)?;
+        let want = if uniform { 1 } else { self.width() / lanes_of(dtype) };
+        let (c, x, y) = (self.vecs(c)?, self.vecs(a)?, self.vecs(b)?);
+        Ok(self.choose(dtype, &c, &x, &y, want))
+    }
+
+    /// Selects by bools; `want` is the number of vectors of the outcome.
+    pub(super) fn choose(&mut self, dtype: DType, c: &Vecs, x: &Vecs, y: &Vecs, want: usize) -> Vecs {
+        let masks = if is_wide(dtype) { self.widen_masks(c, want) } else { c.clone() };
+        let pick = |v: &Vecs, j: usize| v[j.min(v.len() - 1)];
+        (0..want).map(|j| self.blend(dtype, pick(&masks, j), pick(x, j), pick(y, j))).collect()
+    }
+
+    /// Selects by a mask of lanes of the dtype's width.
+    pub(super) fn blend(&mut self, dtype: DType, mask: Value, x: Value, y: Value) -> Value {
+        let ty = if is_wide(dtype) { I64X2 } else { I32X4 };
+        let (mask, x, y) = (self.cast(ty, mask), self.cast(ty, x), self.cast(ty, y));
+        let out = self.b.ins().bitselect(mask, x, y);
+        self.cast(register(dtype), out)
+    }
+}
+
+/// True if one machine instruction, or two, bound by that constant.
+fn cheap_bound(op: BinaryOp, c: Scalar) -> bool {
+    let x = c.as_f64();
+    !x.is_nan() && !(op == BinaryOp::Min && c.bits() == Scalar::of(c.dtype(), -0.0).bits())
+}
