@@ -163,7 +163,9 @@ impl Emitter<'_, '_> {
         for &v in x {
             let near = self.b.ins().fvdemote(v);
             let back = self.b.ins().fvpromote_low(near);
-            let same = self.b.ins().fcmp(FloatCC::UnorderedOrEqual, back, v);
+            let (equal, nan) =
+                (self.b.ins().fcmp(FloatCC::Equal, back, v), self.b.ins().fcmp(FloatCC::Unordered, v, v));
+            let same = self.b.ins().bor(equal, nan);
             let (far, size) = (self.b.ins().fabs(back), self.b.ins().fabs(v));
             let over = self.b.ins().fcmp(FloatCC::GreaterThan, far, size);
             keep.push(same);

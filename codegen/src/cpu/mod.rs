@@ -297,7 +297,7 @@ impl Compiler {
     fn code(&self, kernel: &Kernel, options: CompileOptions, w: &mut Workspace) -> Result<Code, CompileError> {
         let start = Instant::now();
         let bug =
-            |message: String| CompileError::Bug { kernel: kernel.name.clone(), message, text: format!("{kernel:#?}") };
+            |message: String| CompileError::Bug { kernel: kernel.name.clone(), message, text: kernel.to_string() };
         w.context.clear();
         emit::function(kernel, options, &*self.isa, &mut w.context.func, &mut w.builder)?;
         let clif = options.keep_text.then(|| w.context.func.display().to_string());

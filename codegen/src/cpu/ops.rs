@@ -119,8 +119,9 @@ impl Emitter<'_, '_> {
                 let zero = self.bits(ty, 0);
                 let magnitude = self.b.ins().fabs(x);
                 let nonzero = self.b.ins().fcmp(FloatCC::GreaterThan, magnitude, zero);
-                let one = self.constant(Scalar::one(dtype));
-                let signed = self.b.ins().fcopysign(one, x);
+                let (one, sign) = (self.constant(Scalar::one(dtype)), self.constant(Scalar::of(dtype, -0.0)));
+                let sign = self.b.ins().band(x, sign);
+                let signed = self.b.ins().bor(sign, one);
                 self.blend(dtype, nonzero, signed, x)
             }
             IsNan => {

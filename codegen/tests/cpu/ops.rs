@@ -1,0 +1,286 @@
+//! Every operation at every dtype.
+
+use crate::harness::*;
+use ir::kernel::interp::scalar;
+use ir::kernel::*;
+use ir::{DType, Data, Scalar};
+
+/// `out[i] = f(inputs[i])` for `N` elements.
+fn pointwise(inputs: &[DType], f: impl Fn(&mut KernelBuilder, &[Var]) -> Var) -> Kernel {
+    let mut k = KernelBuilder::new("pointwise");
+    let ins: Vec<Memory> = inputs.iter().map(|&d| k.param(d, Access::In)).collect();
+    // The output's dtype is known once the body is there: build it twice.
+    let build = |k: &mut KernelBuilder, out: Option<Memory>| {
+        let n = k.extent();
+        let one = k.index(1);
+        k.begin_nest(one, n);
+        let i = k.begin_loop(n, LoopKind::Lanes);
+        let x: Vec<Var> = ins.iter().map(|&m| k.load(m, i)).collect();
+        let y = f(k, &x);
+        let dtype = k.dtype(y);
+        if let Some(out) = out {
+            k.store(out, i, y);
+        }
+        k.end_loop();
+        k.end_nest();
+        dtype
+    };
+    let mut trial = KernelBuilder::new("trial");
+    for &d in inputs {
+        trial.param(d, Access::In);
+    }
+    let dtype = build(&mut trial, None);
+    let out = k.param(dtype, Access::Out);
+    build(&mut k, Some(out));
+    k.finish()
+}
+
+fn sample(dtype: DType, n: usize, seed: u64) -> Data {
+    let special = unusual(dtype);
+    let mut random = Random::new(seed);
+    Data::collect(
+        dtype,
+        (0..n).map(|i| match special.get((i / 2 + seed as usize) % (2 * special.len())) {
+            Some(&s) if i % 2 == 0 => s,
+            _ => random.plain(dtype),
+        }),
+    )
+}
+
+fn out(kernel: &Kernel, n: usize) -> Data {
+    Data::filled(Scalar::zero(kernel.params.last().expect("an output").dtype), n)
+}
+
+/// Checks a pointwise kernel at many lengths, and over all unusual values (pairs of them for two inputs).
+fn check_pointwise(kernel: &Kernel, within: Within) {
+    let inputs: Vec<DType> = kernel.params[..kernel.params.len() - 1].iter().map(|p| p.dtype).collect();
+    for n in LENGTHS {
+        let mut data: Vec<Data> = inputs.iter().enumerate().map(|(s, &d)| sample(d, n, s as u64 + n as u64)).collect();
+        data.push(out(kernel, n));
+        check(kernel, &data, &[n as i64], within);
+    }
+    let all: Vec<Vec<Scalar>> = inputs.iter().map(|&d| unusual(d)).collect();
+    let n: usize = all.iter().map(Vec::len).product();
+    let mut data = Vec::new();
+    let mut step = 1;
+    for (values, &d) in all.iter().zip(&inputs) {
+        data.push(Data::collect(d, (0..n).map(|i| values[i / step % values.len()])));
+        step *= values.len();
+    }
+    data.push(out(kernel, n));
+    check(kernel, &data, &[n as i64], within);
+}
+
+fn tolerance(op: UnaryOp, dtype: DType) -> Within {
+    match op {
+        // The interpreter's own is off by a few units there.
+        UnaryOp::Erf if dtype == DType::F64 => Within::Ulps(10),
+        UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Logistic | UnaryOp::Sin | UnaryOp::Cos => {
+            Within::Ulps(2)
+        }
+        UnaryOp::Erf => Within::Ulps(4),
+        _ => Within::Bits,
+    }
+}
+
+#[test]
+fn unary_operations() {
+    let mut compiled = 0;
+    for &op in UnaryOp::ALL {
+        for dtype in DType::ALL {
+            let kernel = pointwise(&[dtype], |k, x| k.unary(op, x[0]));
+            if scalar::unary(op, Scalar::zero(dtype)).is_some() {
+                check_pointwise(&kernel, tolerance(op, dtype));
+                compiled += 1;
+            } else {
+                let error =
+                    compiler().compile(&kernel).err().unwrap_or_else(|| panic!("{} of {dtype} compiles", op.name()));
+                assert_eq!(
+                    error.to_string(),
+                    format!("kernel `pointwise`: `{}` of {dtype} has no CPU code", op.name())
+                );
+            }
+        }
+    }
+    assert_eq!(compiled, 15 * 2 + 4 * 3 + 1);
+}
+
+#[test]
+fn binary_operations() {
+    for &op in BinaryOp::ALL {
+        for dtype in DType::ALL {
+            let kernel = pointwise(&[dtype, dtype], |k, x| k.binary(op, x[0], x[1]));
+            let zero = Scalar::zero(dtype);
+            if scalar::binary(op, zero, zero).is_some() {
+                let within = if op == BinaryOp::Pow && dtype.is_float() { Within::Ulps(4) } else { Within::Bits };
+                check_pointwise(&kernel, within);
+            } else {
+                let error =
+                    compiler().compile(&kernel).err().unwrap_or_else(|| panic!("{} of {dtype} compiles", op.name()));
+                assert_eq!(
+                    error.to_string(),
+                    format!("kernel `pointwise`: `{}` of {dtype} has no CPU code", op.name())
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn binary_operations_with_a_constant() {
+    for &op in BinaryOp::ALL {
+        for dtype in DType::ALL {
+            let zero = Scalar::zero(dtype);
+            if scalar::binary(op, zero, zero).is_none() {
+                continue;
+            }
+            for c in unusual(dtype) {
+                for left in [true, false] {
+                    let kernel = pointwise(&[dtype], |k, x| {
+                        let c = k.constant(c);
+                        if left { k.binary(op, c, x[0]) } else { k.binary(op, x[0], c) }
+                    });
+                    let values = unusual(dtype);
+                    let n = values.len();
+                    let data = [Data::collect(dtype, values.into_iter()), Data::filled(zero, n)];
+                    let within = if op == BinaryOp::Pow && dtype.is_float() { Within::Ulps(4) } else { Within::Bits };
+                    check(&kernel, &data, &[n as i64], within);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn comparisons() {
+    for &op in CompareOp::ALL {
+        for dtype in DType::ALL.into_iter().filter(|d| !d.is_half()) {
+            check_pointwise(&pointwise(&[dtype, dtype], |k, x| k.compare(op, x[0], x[1])), Within::Bits);
+        }
+    }
+}
+
+#[test]
+fn selections() {
+    for dtype in DType::ALL {
+        check_pointwise(&pointwise(&[DType::Bool, dtype, dtype], |k, x| k.select(x[0], x[1], x[2])), Within::Bits);
+        // One side uniform, and a mask that comes from a comparison.
+        let kernel = pointwise(&[DType::I64, dtype], |k, x| {
+            let (zero, c) = (k.constant(Scalar::I64(0)), k.constant(Scalar::one(dtype)));
+            let mask = k.compare(CompareOp::Lt, x[0], zero);
+            k.select(mask, c, x[1])
+        });
+        check_pointwise(&kernel, Within::Bits);
+    }
+}
+
+#[test]
+fn conversions() {
+    for from in DType::ALL {
+        for to in DType::ALL.into_iter().filter(|&to| to != from) {
+            if from == DType::F64 && to.is_half() {
+                continue;
+            }
+            check_pointwise(&pointwise(&[from], |k, x| k.convert(x[0], to)), Within::Bits);
+        }
+    }
+}
+
+#[test]
+fn every_half_widens_and_narrows() {
+    for half in [DType::F16, DType::BF16] {
+        let all = Data::collect(half, (0..=u16::MAX).map(|b| scalar_of_bits(half, b as u64)));
+        for to in [DType::F32, DType::F64] {
+            let kernel = pointwise(&[half], |k, x| k.convert(x[0], to));
+            check(&kernel, &[all.clone(), out(&kernel, 1 << 16)], &[1 << 16], Within::Bits);
+        }
+        // All bit patterns of f32 around the ties of each half.
+        let near: Vec<Scalar> = (0..=u16::MAX)
+            .flat_map(|b| {
+                let bits = scalar_of_bits(half, b as u64).as_f64() as f32;
+                let step = if half == DType::F16 { 1 << 12 } else { 1 << 15 };
+                [-1i32, 0, 1]
+                    .map(|d| Scalar::F32(f32::from_bits(bits.to_bits().wrapping_add(step).wrapping_add(d as u32))))
+            })
+            .collect();
+        let n = near.len();
+        let kernel = pointwise(&[DType::F32], |k, x| k.convert(x[0], half));
+        check(&kernel, &[Data::collect(DType::F32, near.into_iter()), out(&kernel, n)], &[n as i64], Within::Bits);
+    }
+}
+
+/// The nearest 16-bit float by search over all of them, ties to the even one.
+fn nearest(half: DType, x: f64) -> u64 {
+    let infinity = if half == DType::F16 { 0x7c00u64 } else { 0x7f80 };
+    let value = |b: u64| scalar_of_bits(half, b).as_f64();
+    // Beyond the largest number, the next power of two stands for infinity.
+    let size = |b: u64| {
+        if b == infinity { value(infinity - 1) + (value(infinity - 1) - value(infinity - 2)) } else { value(b) }
+    };
+    let a = x.abs();
+    let (mut low, mut high) = (0, infinity);
+    while high - low > 1 {
+        let middle = (low + high) / 2;
+        if size(middle) <= a { low = middle } else { high = middle }
+    }
+    let up = if a >= size(high) {
+        true
+    } else {
+        let (below, above) = (a - size(low), size(high) - a);
+        above < below || above == below && high % 2 == 0
+    };
+    (if up { high } else { low }) | if x.is_sign_negative() { 0x8000 } else { 0 }
+}
+
+#[test]
+fn f64_to_half_rounds_once() {
+    for half in [DType::F16, DType::BF16] {
+        let mut values: Vec<f64> = unusual(DType::F64).iter().map(|s| s.as_f64()).filter(|x| !x.is_nan()).collect();
+        let mut random = Random::new(5);
+        for _ in 0..20_000 {
+            let b = random.below(if half == DType::F16 { 0x7c00 } else { 0x7f7f });
+            let (x, y) = (scalar_of_bits(half, b).as_f64(), scalar_of_bits(half, b + 1).as_f64());
+            let middle = if y.is_finite() { (x + y) / 2.0 } else { x };
+            values.extend([
+                middle,
+                f64::from_bits(middle.to_bits() + 1),
+                -f64::from_bits(middle.to_bits().saturating_sub(1)),
+            ]);
+        }
+        let kernel = pointwise(&[DType::F64], |k, x| k.convert(x[0], half));
+        for vectorize in [true, false] {
+            let compiled = compiler().compile_with(&kernel, options(vectorize)).unwrap();
+            let data = [Data::collect(DType::F64, values.iter().map(|&x| Scalar::F64(x))), out(&kernel, values.len())];
+            let (got, _) = execute(&compiled, &data, &[values.len() as i64], &[(0, 1)]);
+            for (i, &x) in values.iter().enumerate() {
+                assert_eq!(got[1].get(i).bits(), nearest(half, x), "{x:e} to {half}");
+            }
+            let nan = [Data::F64(vec![f64::NAN, -f64::NAN]), out(&kernel, 2)];
+            let (got, _) = execute(&compiled, &nan, &[2], &[(0, 1)]);
+            assert!(is_nan(got[1].get(0)) && is_nan(got[1].get(1)));
+        }
+    }
+}
+
+#[test]
+fn indices_as_values() {
+    for to in [DType::I64, DType::F32, DType::F64, DType::I32, DType::U8] {
+        let mut k = KernelBuilder::new("iota");
+        let o = k.param(to, Access::Out);
+        let (n, one) = (k.extent(), k.index(1));
+        k.begin_nest(one, n);
+        let i = k.begin_loop(n, LoopKind::Lanes);
+        let (three, five) = (k.index(3), k.index(5));
+        let at = k.indices.mul(i, three);
+        let at = k.indices.sub(at, five);
+        let x = k.index_value(at);
+        let x = k.convert(x, to);
+        k.store(o, i, x);
+        k.end_loop();
+        k.end_nest();
+        let kernel = k.finish();
+        for n in LENGTHS {
+            check(&kernel, &[out(&kernel, n)], &[n as i64], Within::Bits);
+        }
+    }
+}
