@@ -95,7 +95,7 @@ impl Emitter<'_, '_> {
     }
 
     /// Bytes 0 and 1 as a mask.
-    fn to_mask(&mut self, bytes: Value) -> Value {
+    fn mask_of_bytes(&mut self, bytes: Value) -> Value {
         let zero = self.bits(I32X4, 0);
         self.b.ins().icmp(IntCC::NotEqual, bytes, zero)
     }
@@ -108,7 +108,7 @@ impl Emitter<'_, '_> {
             for (lane, &x) in chunk.iter().enumerate().skip(1) {
                 vec = self.b.ins().insertlane(vec, x, lane as u8);
             }
-            vecs.push(if dtype == DType::Bool { self.to_mask(vec) } else { vec });
+            vecs.push(if dtype == DType::Bool { self.mask_of_bytes(vec) } else { vec });
         }
         vecs
     }
@@ -117,7 +117,7 @@ impl Emitter<'_, '_> {
     pub(super) fn load_splat(&mut self, dtype: DType, place: Place) -> (Value, Option<Value>) {
         let x = self.load_scalar(dtype, place);
         let vec = self.b.ins().splat(register(dtype), x);
-        let vec = if dtype == DType::Bool { self.to_mask(vec) } else { vec };
+        let vec = if dtype == DType::Bool { self.mask_of_bytes(vec) } else { vec };
         (vec, (dtype == DType::I64).then_some(x))
     }
 
@@ -146,7 +146,7 @@ impl Emitter<'_, '_> {
                         smallvec![self.b.ins().uwiden_low(wide)]
                     };
                     for half in halves {
-                        vecs.push(if dtype == DType::Bool { self.to_mask(half) } else { half });
+                        vecs.push(if dtype == DType::Bool { self.mask_of_bytes(half) } else { half });
                     }
                 }
                 vecs

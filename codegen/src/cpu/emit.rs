@@ -41,6 +41,7 @@ pub(super) struct Emitter<'k, 'f> {
     pub(super) kernel: &'k Kernel,
     pub(super) b: FunctionBuilder<'f>,
     pub(super) options: CompileOptions,
+    pub(super) has_fma: bool,
     /// By [`Var`]; those in scope.
     pub(super) env: Vec<Option<Val>>,
     /// Values defined since the function began, to leave scopes with.
@@ -91,6 +92,7 @@ pub(super) fn function(
         kernel,
         b,
         options,
+        has_fma: isa.isa_flags().iter().any(|f| f.name == "has_fma" && f.as_bool() == Some(true)),
         env: vec![None; kernel.vars.len()],
         defined: Vec::new(),
         iters: vec![None; kernel.iters as usize],

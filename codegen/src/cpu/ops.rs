@@ -1,6 +1,7 @@
 //! Operations on vectors.
 
 use super::emit::{Emitter, Result, Val, Vecs, is_wide, lanes_of, register};
+use super::math;
 use super::routines::Routine;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F64, I32, I32X4, I64, I64X2};
@@ -131,6 +132,11 @@ impl Emitter<'_, '_> {
                 self.b.ins().band(nan, one)
             }
             Exp | Log | Tanh | Logistic | Sin | Cos | Erf => {
+                if dtype == DType::F32
+                    && let Some(y) = math::emit_f32x4(&mut self.b, self.has_fma, op, x)
+                {
+                    return Ok(y);
+                }
                 let (routine, scalar) =
                     if dtype == DType::F32 { (Routine::F32(op), F32) } else { (Routine::F64(op), F64) };
                 self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
@@ -398,5 +404,6 @@ impl Emitter<'_, '_> {
 /// True if one machine instruction, or two, bound by that constant.
 fn cheap_bound(op: BinaryOp, c: Scalar) -> bool {
     let x = c.as_f64();
-    !x.is_nan() && !(op == BinaryOp::Min && c.bits() == Scalar::of(c.dtype(), -0.0).bits())
+    let negative_zero = x == 0.0 && x.is_sign_negative();
+    !x.is_nan() && (op == BinaryOp::Max || !negative_zero)
 }
