@@ -208,6 +208,16 @@ fn logistic() {
     sweep(UnaryOp::Logistic, 2.0, |x| 1.0 / (1.0 + (-x).exp()));
 }
 
+#[test]
+fn sin() {
+    sweep(UnaryOp::Sin, 2.0, f64::sin);
+}
+
+#[test]
+fn cos() {
+    sweep(UnaryOp::Cos, 2.0, f64::cos);
+}
+
 /// Not a check: nanoseconds per element, printed when asked for with `TRACEWRIGHT_TEST_TIMES=1`.
 #[test]
 fn times() {

@@ -1,8 +1,8 @@
 //! A thin layer over [`FunctionBuilder`] for straight-line arithmetic on four lanes.
 
 use cranelift_codegen::ir::condcodes::FloatCC;
-use cranelift_codegen::ir::types::{F32X4, F64X2, I32X4, I64X2};
-use cranelift_codegen::ir::{ConstantData, InstBuilder, MemFlagsData, Type, Value};
+use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I32X4, I64X2};
+use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value};
 use cranelift_frontend::FunctionBuilder;
 
 /// Emits arithmetic on 128-bit vectors. Names follow the operation; operands have one vector type.
@@ -24,6 +24,11 @@ impl<'a, 'f> Lanes<'a, 'f> {
     /// Four copies of an f32.
     pub(super) fn f32(&mut self, x: f32) -> Value {
         self.vconst(F32X4, x.to_le_bytes().repeat(4))
+    }
+
+    /// Two copies of an f64.
+    pub(super) fn f64(&mut self, x: f64) -> Value {
+        self.vconst(F64X2, x.to_le_bytes().repeat(2))
     }
 
     /// Four copies of an i32.
@@ -76,6 +81,16 @@ impl<'a, 'f> Lanes<'a, 'f> {
         y
     }
 
+    /// The f64 polynomial with these coefficients, highest power first.
+    pub(super) fn poly_f64(&mut self, x: Value, coefficients: &[f64]) -> Value {
+        let mut y = self.f64(coefficients[0]);
+        for &c in &coefficients[1..] {
+            let c = self.f64(c);
+            y = self.mul_add(y, x, c);
+        }
+        y
+    }
+
     /// `limit` where `x` is above it, else `x`: NaN stays.
     pub(super) fn at_most(&mut self, x: Value, limit: Value) -> Value {
         let less = self.compare(FloatCC::LessThan, limit, x);
@@ -111,6 +126,35 @@ impl<'a, 'f> Lanes<'a, 'f> {
         self.cast(F32X4, x)
     }
 
+    /// i64 lanes as f64.
+    pub(super) fn f64_from_bits(&mut self, x: Value) -> Value {
+        self.cast(F64X2, x)
+    }
+
+    /// The first two and the last two f32 lanes as f64.
+    pub(super) fn widen(&mut self, x: Value) -> [Value; 2] {
+        let low = self.b.ins().fvpromote_low(x);
+        let upper = self.shuffle(x, x, [8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15]);
+        [low, self.b.ins().fvpromote_low(upper)]
+    }
+
+    /// The inverse of [`Lanes::widen`], rounding.
+    pub(super) fn narrow(&mut self, [low, high]: [Value; 2]) -> Value {
+        let low = self.b.ins().fvdemote(low);
+        let high = self.b.ins().fvdemote(high);
+        self.shuffle(low, high, [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23])
+    }
+
+    /// Bytes picked from two F32X4.
+    fn shuffle(&mut self, x: Value, y: Value, bytes: [u8; 16]) -> Value {
+        let little = MemFlagsData::new().with_endianness(Endianness::Little);
+        let x = self.b.ins().bitcast(I8X16, little, x);
+        let y = self.b.ins().bitcast(I8X16, little, y);
+        let mask = self.b.func.dfg.immediates.push(ConstantData::from(&bytes[..]));
+        let picked = self.b.ins().shuffle(x, y, mask);
+        self.b.ins().bitcast(F32X4, little, picked)
+    }
+
     fn cast(&mut self, to: Type, x: Value) -> Value {
         if self.b.func.dfg.value_type(x) == to {
             return x;
@@ -140,6 +184,10 @@ impl<'a, 'f> Lanes<'a, 'f> {
 
     pub(super) fn or(&mut self, x: Value, y: Value) -> Value {
         self.b.ins().bor(x, y)
+    }
+
+    pub(super) fn xor(&mut self, x: Value, y: Value) -> Value {
+        self.b.ins().bxor(x, y)
     }
 
     /// The sign bit of every f32 lane.

@@ -3,6 +3,7 @@
 mod exp;
 mod lanes;
 mod log;
+mod trig;
 
 use cranelift_codegen::ir::Value;
 use cranelift_frontend::FunctionBuilder;
@@ -17,6 +18,8 @@ pub fn emit_f32x4(b: &mut FunctionBuilder, has_fma: bool, op: UnaryOp, x: Value)
         UnaryOp::Log => log::log(l, x),
         UnaryOp::Tanh => exp::tanh(l, x),
         UnaryOp::Logistic => exp::logistic(l, x),
+        UnaryOp::Sin => trig::sin(l, x),
+        UnaryOp::Cos => trig::cos(l, x),
         _ => return None,
     })
 }
