@@ -177,6 +177,22 @@ def sin_fit():
         range(4), 0, (mp.pi / 2) ** 2 * mpf("1.0001"), f32)
 
 
+def erf_fit():
+    # erf(x) = x + x p(x^2) for small x, fitted in z = x^2
+    def p(z):
+        if z < mpf("1e-20"):
+            return 2 / mp.sqrt(mp.pi) - 1
+        x = mp.sqrt(z)
+        return mp.erf(x) / x - 1
+
+    middle = mpf("0.95")
+    fit("erf p(z)", p, lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)) if z else mp.sqrt(mp.pi) / 2, range(6), 0, middle**2, f32)
+    # erf(x) = 1 - 2^g(x) above; the error is absolute
+    g = lambda x: mp.log(mp.erfc(x), 2)
+    fit("erf g", g, lambda x: LN2 * mp.erfc(x), range(6), middle, mpf("3.93"), f32)
+    fit("exp2", lambda r: mp.mpf(2) ** r, lambda r: mpf(2) ** -r, range(6), -mpf(1) / 2, mpf(1) / 2, f32)
+
+
 if __name__ == "__main__":
     only = sys.argv[1:]
     jobs = {
@@ -184,6 +200,7 @@ if __name__ == "__main__":
         "tanh": lambda: [tanh_fit(e, t, "0.56") for e, t in ((4, 4), (5, 5))],
         "log": lambda: [log_fit(d) for d in (5, 6, 7)],
         "sin": sin_fit,
+        "erf": erf_fit,
     }
     for name, job in jobs.items():
         if not only or name in only:

@@ -218,6 +218,11 @@ fn cos() {
     sweep(UnaryOp::Cos, 2.0, f64::cos);
 }
 
+#[test]
+fn erf() {
+    sweep(UnaryOp::Erf, 4.0, libm::erf);
+}
+
 /// Not a check: nanoseconds per element, printed when asked for with `TRACEWRIGHT_TEST_TIMES=1`.
 #[test]
 fn times() {

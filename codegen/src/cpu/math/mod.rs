@@ -1,5 +1,6 @@
 //! Transcendental functions as straight-line vector code on four f32 lanes.
 
+mod erf;
 mod exp;
 mod lanes;
 mod log;
@@ -20,6 +21,7 @@ pub fn emit_f32x4(b: &mut FunctionBuilder, has_fma: bool, op: UnaryOp, x: Value)
         UnaryOp::Logistic => exp::logistic(l, x),
         UnaryOp::Sin => trig::sin(l, x),
         UnaryOp::Cos => trig::cos(l, x),
+        UnaryOp::Erf => erf::erf(l, x),
         _ => return None,
     })
 }
