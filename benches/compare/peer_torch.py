@@ -1,0 +1,62 @@
+"""The workloads in PyTorch. `make` yields a function that runs one call to its end, and how many calls one timing takes."""
+
+import torch
+import torch.nn.functional as F
+
+VERSION = f"torch {torch.__version__}"
+
+
+def make(workload, threads, compiled):
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    compile = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
+
+    if workload == "mlp_train_step":
+        return mlp_step(compile), 1
+
+    if workload == "tiny_call_overhead":
+        f, operands, calls = lambda x: x * 2 + 1, [torch.randn(4)], 1000
+    elif workload.startswith("deep_chain_"):
+        f, operands, calls = deep_chain(int(workload.removeprefix("deep_chain_"))), [torch.randn(1024)], 1
+    elif workload == "gelu_chain_64K":
+        f, operands, calls = lambda x: F.gelu(x * 1.3 + 0.2, approximate="tanh") * 0.7, [torch.randn(65536)], 20
+    elif workload == "softmax_4096x1024":
+        f, operands, calls = lambda x: F.softmax(x, -1), [torch.randn(4096, 1024)], 1
+    elif workload == "layernorm_8192x768":
+        f, operands, calls = lambda x, w, b: F.layer_norm(x, (768,), w, b), [torch.randn(8192, 768), torch.randn(768), torch.randn(768)], 1
+    else:
+        raise SystemExit(f"unknown workload {workload}")
+
+    f = compile(f)
+
+    def call():
+        with torch.no_grad():
+            f(*operands)
+
+    return call, calls
+
+
+def deep_chain(ops):
+    def chain(x):
+        for _ in range(ops // 2):
+            x = x * 0.999
+            x = x + 0.001
+        return x
+
+    return chain
+
+
+def mlp_step(compile):
+    model = torch.nn.Sequential(
+        torch.nn.Linear(784, 512), torch.nn.ReLU(), torch.nn.Linear(512, 512), torch.nn.ReLU(), torch.nn.Linear(512, 10)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    x, y = torch.randn(128, 784), torch.randint(0, 10, (128,))
+    loss = compile(lambda x, y: F.cross_entropy(model(x), y))
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss(x, y).backward()
+        optimizer.step()
+
+    return step
