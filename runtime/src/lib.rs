@@ -2,6 +2,7 @@
 
 pub mod array;
 pub mod buffer;
+pub mod contract;
 pub mod error;
 pub mod executable;
 pub mod interpreter;

@@ -40,7 +40,7 @@ pub struct AllocError {
 }
 
 impl AllocError {
-    pub(super) fn new(bytes: usize) -> AllocError {
+    pub(crate) fn new(bytes: usize) -> AllocError {
         AllocError { bytes, held: HELD.load(Relaxed), limit: memory_limit() }
     }
 }

@@ -1,0 +1,286 @@
+//! Matrix products: one trait, and its implementation over the `gemm` crate.
+//!
+//! A product is cut into tiles by its shape and strides alone, and the tiles are the tasks of one pool run, so the
+//! result has the same bits for any number of threads. Within a tile, f32 and f64 are `gemm`'s, called single-threaded;
+//! f16 and bf16 are widened to f32 by blocks, summed in f32 and rounded once; integers wrap.
+//!
+//! `gemm` fuses multiplication and addition and blocks the sum by the sizes of the caches, so its bits differ between
+//! machines, and from the reference evaluation within a bound that grows with the length of the sum.
+
+mod half;
+mod integer;
+mod tile;
+
+pub use tile::Tile;
+
+use crate::buffer::{AllocError, Buffer};
+use crate::pool::{Pool, TaskPanic};
+use ir::DType;
+use tile::Tiling;
+
+/// One matrix in each of a batch of places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operand {
+    /// The first element of the first matrix.
+    pub data: *mut u8,
+    /// Elements from one matrix, row and column to the next. May be zero or negative, except in the result.
+    pub strides: [isize; 3],
+}
+
+/// `out[b, i, j] = sum over p of lhs[b, i, p] * rhs[b, p, j]`, with `k` values of `p`. The result is overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matmul {
+    /// Element type of all three.
+    pub dtype: DType,
+    /// Number of products.
+    pub batch: usize,
+    /// Rows of the left operand and the result.
+    pub m: usize,
+    /// Columns of the right operand and the result.
+    pub n: usize,
+    /// Columns of the left operand and rows of the right. With 0 the result is zeros.
+    pub k: usize,
+    /// Left operand; only read.
+    pub lhs: Operand,
+    /// Right operand; only read.
+    pub rhs: Operand,
+    /// Result.
+    pub out: Operand,
+}
+
+/// Called once for each tile of the result, on the thread that computed it, right after it is complete.
+pub type Epilogue<'a> = dyn Fn(&Tile) + Sync + 'a;
+
+/// Why a product failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MatmulError {
+    /// The library cannot multiply this dtype.
+    #[error("no matrix product of dtype {0}")]
+    Dtype(DType),
+    /// No memory for working space.
+    #[error(transparent)]
+    Alloc(#[from] AllocError),
+    /// A task panicked.
+    #[error(transparent)]
+    Panic(#[from] TaskPanic),
+}
+
+/// A library of matrix products.
+pub trait MatmulLibrary: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// Computes a product on the threads of `pool`, with the same bits for any number of them.
+    ///
+    /// # Safety
+    /// Every element that the shape and strides name lies in memory valid for reads, and for the result for writes; all
+    /// are aligned to their dtype; the result has no element twice, and nothing else accesses it meanwhile; the operands
+    /// may share memory with each other, not with the result.
+    unsafe fn multiply(&self, pool: &Pool, product: &Matmul, epilogue: Option<&Epilogue>) -> Result<(), MatmulError>;
+}
+
+/// The library that executables use on the CPU.
+pub fn library() -> &'static dyn MatmulLibrary {
+    &Gemm
+}
+
+/// [`MatmulLibrary`] over the `gemm` crate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gemm;
+
+impl MatmulLibrary for Gemm {
+    fn name(&self) -> &'static str {
+        "gemm"
+    }
+
+    unsafe fn multiply(&self, pool: &Pool, product: &Matmul, epilogue: Option<&Epilogue>) -> Result<(), MatmulError> {
+        if product.dtype == DType::Bool {
+            return Err(MatmulError::Dtype(product.dtype));
+        }
+        // Tiles are named in the rows of the product as it was asked for, so an epilogue forbids folding.
+        let product = if epilogue.is_some() { *product } else { product.fold_batch() };
+        if product.batch == 0 || product.m == 0 || product.n == 0 {
+            return Ok(());
+        }
+        let tiling = Tiling::of(&product);
+        let threads = pool.num_threads();
+        let scratch_bytes = scratch_bytes(&product, &tiling);
+        let scratch =
+            Buffer::try_alloc(scratch_bytes.checked_mul(threads).ok_or_else(|| AllocError::new(usize::MAX))?)?;
+        let scratch = Place(scratch.ptr(), scratch);
+        let product = Place(product.out.data, product);
+        pool.run_on(threads, tiling.count(), tiling.grain(), &|worker, begin, end| {
+            let (product, scratch) = (product.get(), scratch.part(worker * scratch_bytes));
+            for index in begin..end {
+                let tile = tiling.tile(index);
+                // SAFETY: the caller vouches for the operands; tiles lie inside the shape and do not overlap; each worker
+                // has its own part of the scratch memory, of the size that its dtype asked for.
+                unsafe { multiply_tile(product, &tile, scratch) };
+                if let Some(epilogue) = epilogue {
+                    epilogue(&tile);
+                }
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// A pointer that tasks share, with what it belongs to.
+struct Place<T>(*mut u8, T);
+// SAFETY: tasks use disjoint parts of what it points to.
+unsafe impl<T> Sync for Place<T> {}
+
+impl<T> Place<T> {
+    fn get(&self) -> &T {
+        &self.1
+    }
+    fn part(&self, offset: usize) -> *mut u8 {
+        self.0.wrapping_add(offset)
+    }
+}
+
+impl Matmul {
+    /// The same product with the batch as further rows, where the strides allow it.
+    fn fold_batch(&self) -> Matmul {
+        let rows_go_on =
+            |operand: &Operand| Some(operand.strides[0]) == operand.strides[1].checked_mul(self.m as isize);
+        let rows = self.batch.checked_mul(self.m);
+        match rows {
+            Some(m) if self.rhs.strides[0] == 0 && rows_go_on(&self.lhs) && rows_go_on(&self.out) => {
+                Matmul { batch: 1, m, ..*self }
+            }
+            _ => *self,
+        }
+    }
+}
+
+impl Operand {
+    /// The element at a place, for elements of `size` bytes.
+    fn at(&self, size: usize, batch: usize, row: usize, col: usize) -> *mut u8 {
+        let [b, r, c] = self.strides;
+        let elements = batch as isize * b + row as isize * r + col as isize * c;
+        self.data.wrapping_offset(elements * size as isize)
+    }
+}
+
+fn scratch_bytes(product: &Matmul, tiling: &Tiling) -> usize {
+    let bytes = match product.dtype {
+        DType::F16 | DType::BF16 => half::scratch_bytes(tiling.rows, tiling.cols, product.k),
+        DType::I64 | DType::I32 | DType::U8 => integer::scratch_bytes(product.dtype, tiling.cols, product.k),
+        DType::F64 | DType::F32 | DType::Bool => 0,
+    };
+    bytes.next_multiple_of(crate::buffer::ALIGN)
+}
+
+/// # Safety
+/// As [`MatmulLibrary::multiply`], for the elements of the tile; `scratch` is aligned and holds [`scratch_bytes`].
+unsafe fn multiply_tile(product: &Matmul, tile: &Tile, scratch: *mut u8) {
+    let (size, b, i, j) = (product.dtype.size(), tile.batch, tile.rows.start, tile.cols.start);
+    let (m, n, k) = (tile.rows.len(), tile.cols.len(), product.k);
+    let lhs = View::new(product.lhs.at(size, b, i, 0), product.lhs);
+    let rhs = View::new(product.rhs.at(size, b, 0, j), product.rhs);
+    let out = View::new(product.out.at(size, b, i, j), product.out);
+    // SAFETY: the caller's promise, restricted to this tile.
+    unsafe {
+        match product.dtype {
+            DType::F32 => gemm_f32([m, n, k], lhs.cast(), rhs.cast(), out.cast(), false),
+            DType::F64 => gemm_f64([m, n, k], lhs.cast(), rhs.cast(), out.cast()),
+            DType::F16 => {
+                half::multiply::<ir::half::f16>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast())
+            }
+            DType::BF16 => {
+                half::multiply::<ir::half::bf16>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast())
+            }
+            DType::I64 => integer::multiply::<i64>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast()),
+            DType::I32 => integer::multiply::<i32>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast()),
+            DType::U8 => integer::multiply::<u8>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast()),
+            DType::Bool => unreachable!("refused before"),
+        }
+    }
+}
+
+/// A matrix in memory: first element, and elements from one row and column to the next.
+#[derive(Clone, Copy)]
+struct View<T> {
+    data: *mut T,
+    row: isize,
+    col: isize,
+}
+
+impl View<u8> {
+    fn new(data: *mut u8, operand: Operand) -> View<u8> {
+        View { data, row: operand.strides[1], col: operand.strides[2] }
+    }
+    fn cast<T>(self) -> View<T> {
+        View { data: self.data.cast(), row: self.row, col: self.col }
+    }
+}
+
+impl<T: Copy> View<T> {
+    fn at(&self, row: usize, col: usize) -> *mut T {
+        self.data.wrapping_offset(row as isize * self.row + col as isize * self.col)
+    }
+    /// The part that begins at a row and column.
+    fn from(&self, row: usize, col: usize) -> View<T> {
+        View { data: self.at(row, col), ..*self }
+    }
+    /// Copies `rows` by `cols` elements to `to`, row after row, as `f` converts them.
+    ///
+    /// # Safety
+    /// The elements lie in readable memory, and `to` has room for them and does not overlap them.
+    #[inline(always)]
+    unsafe fn pack<U>(&self, rows: usize, cols: usize, to: *mut U, f: impl Fn(T) -> U) {
+        for i in 0..rows {
+            // Two loops, because the compiler vectorises the first.
+            // SAFETY: the caller's promise.
+            unsafe {
+                if self.col == 1 {
+                    let (from, to) = (self.at(i, 0), to.add(i * cols));
+                    (0..cols).for_each(|j| to.add(j).write(f(from.add(j).read())));
+                } else {
+                    (0..cols).for_each(|j| to.add(i * cols + j).write(f(self.at(i, j).read())));
+                }
+            }
+        }
+    }
+}
+
+macro_rules! gemm_call {
+    ($function:path, $t:ty, $mnk:expr, $lhs:expr, $rhs:expr, $out:expr, $add:expr) => {{
+        let ([m, n, k], lhs, rhs, out): (_, View<$t>, View<$t>, View<$t>) = ($mnk, $lhs, $rhs, $out);
+        let none = gemm_common::Parallelism::None;
+        let (one, alpha) = (1.0, if $add { 1.0 } else { 0.0 });
+        // The library prefers a result whose columns are contiguous: the transposed product if its rows are.
+        if out.col.abs() < out.row.abs() {
+            $function()(
+                n, m, k, out.data, out.row, out.col, $add, rhs.data, rhs.row, rhs.col, lhs.data, lhs.row, lhs.col,
+                alpha, one, false, false, false, none,
+            )
+        } else {
+            $function()(
+                m, n, k, out.data, out.col, out.row, $add, lhs.data, lhs.col, lhs.row, rhs.data, rhs.col, rhs.row,
+                alpha, one, false, false, false, none,
+            )
+        }
+    }};
+}
+
+/// Writes a product, or adds it to `out`.
+///
+/// # Safety
+/// As [`MatmulLibrary::multiply`].
+unsafe fn gemm_f32(mnk: [usize; 3], lhs: View<f32>, rhs: View<f32>, out: View<f32>, add: bool) {
+    // SAFETY: the caller's promise is the library's requirement.
+    unsafe { gemm_call!(gemm_f32::gemm::f32::get_gemm_fn, f32, mnk, lhs, rhs, out, add) }
+}
+
+/// # Safety
+/// As [`MatmulLibrary::multiply`].
+unsafe fn gemm_f64(mnk: [usize; 3], lhs: View<f64>, rhs: View<f64>, out: View<f64>) {
+    // SAFETY: the caller's promise is the library's requirement.
+    unsafe { gemm_call!(gemm_f64::gemm::f64::get_gemm_fn, f64, mnk, lhs, rhs, out, false) }
+}
+
+#[cfg(test)]
+#[path = "contract/tests.rs"]
+mod tests;
