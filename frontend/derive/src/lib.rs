@@ -1,4 +1,5 @@
 //! The derive macros of tracewright.
+#![forbid(unsafe_code)]
 
 use proc_macro::TokenStream;
 use proc_macro2::{Span, TokenStream as Tokens};

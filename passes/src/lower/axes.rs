@@ -1,7 +1,6 @@
 //! The axes of a nest: which of them merge, and how tasks and loops cover them.
 
-use super::pull::coefficient;
-use ir::{Dim, Symbol};
+use ir::{Dim, Symbol, dim::Atom};
 
 /// One iteration axis.
 #[derive(Clone, Debug)]
@@ -41,4 +40,30 @@ pub(super) fn merge(axes: Vec<Axis>, polynomials: &[Dim], mut merged: impl FnMut
     }
     out.reverse();
     out
+}
+
+/// The factor of a variable in an expression that is linear in it; `None` where it is not.
+fn coefficient(d: &Dim, variable: &Symbol) -> Option<Dim> {
+    let mut sum = Dim::from(0);
+    for t in d.terms() {
+        let mut count = 0;
+        let mut rest = Dim::from(t.coefficient);
+        for a in &t.atoms {
+            match a {
+                Atom::Symbol(s) if s == variable => count += 1,
+                Atom::FloorDiv(ab) | Atom::Mod(ab)
+                    if ab.0.symbols().contains(variable) || ab.1.symbols().contains(variable) =>
+                {
+                    return None;
+                }
+                other => rest = rest * Dim::from(other.clone()),
+            }
+        }
+        match count {
+            0 => {}
+            1 => sum = sum + rest,
+            _ => return None,
+        }
+    }
+    Some(sum)
 }

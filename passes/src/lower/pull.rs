@@ -680,32 +680,6 @@ pub(super) fn extent_argument(k: &mut KernelBuilder, extents: &mut Vec<Symbol>, 
     }
 }
 
-/// The factor of a variable in an expression that is linear in it; `None` where it is not.
-pub(super) fn coefficient(d: &Dim, variable: &Symbol) -> Option<Dim> {
-    let mut sum = Dim::from(0);
-    for t in d.terms() {
-        let mut count = 0;
-        let mut rest = Dim::from(t.coefficient);
-        for a in &t.atoms {
-            match a {
-                Atom::Symbol(s) if s == variable => count += 1,
-                Atom::FloorDiv(ab) | Atom::Mod(ab)
-                    if ab.0.symbols().contains(variable) || ab.1.symbols().contains(variable) =>
-                {
-                    return None;
-                }
-                other => rest = rest * Dim::from(other.clone()),
-            }
-        }
-        match count {
-            0 => {}
-            1 => sum = sum + rest,
-            _ => return None,
-        }
-    }
-    Some(sum)
-}
-
 /// Adds the buffer arguments of a group to a kernel.
 pub(super) fn input_params(graph: &Graph, k: &mut KernelBuilder, params: &[Value]) -> Buffers {
     let memory = |&v: &Value| (v, k.param(graph.ty(v).dtype, Access::In));
