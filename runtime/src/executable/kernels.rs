@@ -1,0 +1,70 @@
+//! Compiled kernels, shared by all executables of the process: equal kernels compile once.
+
+use codegen::cpu::{CompileError, CompileOptions, CompiledKernel, Compiler};
+use ir::kernel::Kernel;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Kernels kept; beyond that the least recently used ones go.
+const KEPT: usize = 4096;
+
+struct Entry {
+    kernel: Arc<CompiledKernel>,
+    used: u64,
+}
+
+#[derive(Default)]
+struct Cache {
+    entries: HashMap<Kernel, Entry>,
+    clock: u64,
+}
+
+fn compiler() -> Result<&'static Compiler, CompileError> {
+    static COMPILER: OnceLock<Result<Compiler, CompileError>> = OnceLock::new();
+    COMPILER.get_or_init(Compiler::new).as_ref().map_err(Clone::clone)
+}
+
+/// Compiles kernels, or finds them compiled before.
+pub(super) fn compile_all(
+    kernels: &[Kernel],
+    options: CompileOptions,
+    threads: usize,
+) -> Result<Vec<Arc<CompiledKernel>>, CompileError> {
+    static CACHE: OnceLock<Mutex<Cache>> = OnceLock::new();
+    let cache = CACHE.get_or_init(Mutex::default);
+    let anonymous = |k: &Kernel| Kernel { name: String::new(), ..k.clone() };
+    let mut found: Vec<Option<Arc<CompiledKernel>>> = vec![None; kernels.len()];
+    // Text is kept only by compilations that ask for it, so those do not use the cache.
+    if !options.keep_text {
+        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.clock += 1;
+        let now = cache.clock;
+        for (slot, k) in found.iter_mut().zip(kernels) {
+            if let Some(entry) = cache.entries.get_mut(&anonymous(k)) {
+                entry.used = now;
+                *slot = Some(entry.kernel.clone());
+            }
+        }
+    }
+    let missing: Vec<usize> = (0..kernels.len()).filter(|&i| found[i].is_none()).collect();
+    if !missing.is_empty() {
+        let new: Vec<Kernel> = missing.iter().map(|&i| kernels[i].clone()).collect();
+        let compiled = compiler()?.compile_all(&new, options, threads)?;
+        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = cache.clock;
+        for ((i, kernel), code) in missing.into_iter().zip(new).zip(compiled) {
+            let code = Arc::new(code);
+            if !options.keep_text {
+                cache.entries.insert(anonymous(&kernel), Entry { kernel: code.clone(), used: now });
+            }
+            found[i] = Some(code);
+        }
+        if cache.entries.len() > KEPT {
+            let mut ages: Vec<u64> = cache.entries.values().map(|e| e.used).collect();
+            ages.sort_unstable();
+            let limit = ages[ages.len() - KEPT];
+            cache.entries.retain(|_, e| e.used >= limit);
+        }
+    }
+    Ok(found.into_iter().flatten().collect())
+}

@@ -1,0 +1,137 @@
+//! Compiled graphs: a flat list of steps over planned buffers.
+//!
+//! [`Executable::compile`] runs the passes, lowers the graph and compiles its kernels. A call binds the symbols to the
+//! arguments' extents (the outcome is kept for the next call with the same extents), gets memory for outputs and the
+//! arena, and runs the steps. In a steady state it allocates nothing but its outputs and the arena, both from the buffer
+//! cache, and hashes nothing.
+
+mod bind;
+mod compile;
+mod kernels;
+mod run;
+
+use crate::array::Array;
+use crate::error::ExecError;
+use crate::interpreter;
+use bind::{Bound, Signature};
+use codegen::cpu::CompiledKernel;
+use ir::program::Program;
+use ir::{Graph, Literal};
+use smallvec::SmallVec;
+use std::sync::{Arc, Mutex};
+
+pub use compile::{Artifacts, PassTime};
+
+/// An argument of a call.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Read only.
+    Shared(Array),
+    /// May be overwritten by the output it is paired with, if nobody else holds it.
+    Donated(Array),
+    /// A donated argument whose memory became an output's; only after a call that succeeded.
+    Taken,
+}
+
+impl Input {
+    /// The array, unless it was taken.
+    pub fn array(&self) -> Option<&Array> {
+        match self {
+            Input::Shared(a) | Input::Donated(a) => Some(a),
+            Input::Taken => None,
+        }
+    }
+}
+
+/// Results of a call.
+pub type Outputs = SmallVec<[Array; 4]>;
+
+/// Distinct sets of extents whose bound plans are kept.
+const BOUND_PLANS: usize = 64;
+
+/// A graph made ready to run. `Send`, `Sync` and re-entrant.
+pub struct Executable {
+    mode: Mode,
+    artifacts: Artifacts,
+}
+
+enum Mode {
+    Compiled(Compiled),
+    /// Runs op by op, because the user asked for it or compilation failed.
+    Interpreted(Graph),
+}
+
+struct Compiled {
+    program: Program,
+    kernels: Vec<Arc<CompiledKernel>>,
+    constants: Vec<Option<Array>>,
+    signature: Signature,
+    /// The plan when no extent is symbolic.
+    fixed: Option<Arc<Bound>>,
+    /// Plans by the values of the symbols, the last used first.
+    bound: Mutex<Vec<Arc<Bound>>>,
+}
+
+impl std::fmt::Debug for Executable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.mode {
+            Mode::Compiled(c) => {
+                write!(f, "Executable({}: {} steps, {} kernels)", c.program.name, c.program.steps.len(), c.kernels.len())
+            }
+            Mode::Interpreted(g) => write!(f, "Executable({}, interpreted)", g.name),
+        }
+    }
+}
+
+impl Executable {
+    /// Runs it. On an error every argument is as it was.
+    pub fn call(&self, inputs: &mut [Input]) -> Result<Outputs, ExecError> {
+        match &self.mode {
+            Mode::Compiled(c) => c.call(inputs),
+            Mode::Interpreted(graph) => {
+                let literals: Vec<Literal> = inputs
+                    .iter()
+                    .map(|i| i.array().ok_or_else(|| ExecError::Bug("a taken argument".into()))?.to_literal())
+                    .collect::<Result<_, _>>()?;
+                interpreter::interpret(graph, &literals)?.iter().map(Array::from_literal).collect()
+            }
+        }
+    }
+
+    /// True if no part of it runs in the interpreter.
+    pub fn is_compiled(&self) -> bool {
+        match &self.mode {
+            Mode::Compiled(c) => {
+                !c.program.steps.iter().any(|s| matches!(s.kind, ir::program::StepKind::Interpret { .. }))
+            }
+            Mode::Interpreted(_) => false,
+        }
+    }
+
+    /// The program, unless the graph is interpreted.
+    pub fn program(&self) -> Option<&Program> {
+        match &self.mode {
+            Mode::Compiled(c) => Some(&c.program),
+            Mode::Interpreted(_) => None,
+        }
+    }
+
+    /// Machine code of a kernel of the program.
+    pub fn kernel(&self, number: usize) -> Option<&CompiledKernel> {
+        match &self.mode {
+            Mode::Compiled(c) => c.kernels.get(number).map(|k| &**k),
+            Mode::Interpreted(_) => None,
+        }
+    }
+
+    /// What compilation left to look at.
+    pub fn artifacts(&self) -> &Artifacts {
+        &self.artifacts
+    }
+}
+
+/// Runs a graph in the interpreter.
+pub fn interpret(graph: &Graph, inputs: &[Array]) -> Result<Vec<Array>, ExecError> {
+    let literals: Vec<Literal> = inputs.iter().map(Array::to_literal).collect::<Result<_, _>>()?;
+    interpreter::interpret(graph, &literals)?.iter().map(Array::from_literal).collect()
+}

@@ -1,0 +1,241 @@
+//! Running the steps of a bound program.
+
+use super::bind::{Bound, BoundStep, Place};
+use super::{Compiled, Input, Outputs};
+use crate::array::Array;
+use crate::buffer::Buffer;
+use crate::contract::{self, Matmul, Operand};
+use crate::error::ExecError;
+use crate::interpreter;
+use crate::pool;
+use codegen::cpu::Status;
+use ir::EvalError;
+use ir::program::{Launch, StepKind};
+use smallvec::SmallVec;
+use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
+
+/// Work (in additions, roughly) below which a launch stays on the calling thread: about 10 µs.
+const PARALLEL_WORK: u64 = 60_000;
+
+/// A raw pointer that the tasks of one launch share.
+#[derive(Clone, Copy)]
+struct Shared<T>(T);
+// SAFETY: what tasks do with the pointers is the kernel's business: tasks write disjoint elements.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T: Copy> Shared<T> {
+    fn get(&self) -> T {
+        self.0
+    }
+}
+
+thread_local! {
+    /// Scratch memory of this thread, kept between launches.
+    static SCRATCH: RefCell<Option<Buffer>> = const { RefCell::new(None) };
+}
+
+/// Calls `f` with at least `bytes` of scratch memory.
+fn with_scratch<R>(bytes: usize, f: impl FnOnce(*mut u8) -> R) -> Result<R, ExecError> {
+    if bytes == 0 {
+        return Ok(f(std::ptr::NonNull::<u64>::dangling().as_ptr().cast()));
+    }
+    SCRATCH.with(|s| {
+        // A kernel never calls back, so the memory is free here; if it is not, a fresh block will do.
+        let Ok(mut slot) = s.try_borrow_mut() else {
+            let own = Buffer::try_alloc(bytes).map_err(|e| ExecError::Memory(e.to_string()))?;
+            return Ok(f(own.ptr()));
+        };
+        if slot.as_ref().is_none_or(|b| b.len() < bytes) {
+            *slot = Some(Buffer::try_alloc(bytes).map_err(|e| ExecError::Memory(e.to_string()))?);
+        }
+        Ok(f(slot.as_ref().map_or(std::ptr::null_mut(), Buffer::ptr)))
+    })
+}
+
+impl Compiled {
+    pub(super) fn call(&self, inputs: &mut [Input]) -> Result<Outputs, ExecError> {
+        let bound = self.bound_for(inputs)?;
+        let memory = |e: crate::buffer::AllocError| ExecError::Memory(e.to_string());
+        let arena = Buffer::try_alloc(bound.arena).map_err(memory)?;
+
+        // Which outputs take over a donated input's memory in this call.
+        let mut takes: SmallVec<[Option<usize>; 8]> = SmallVec::from_elem(None, bound.outputs.len());
+        for place in &bound.places {
+            if let Place::InPlace { output, input } = *place
+                && let Input::Donated(a) = &inputs[input]
+            {
+                if a.is_unique() {
+                    takes[output] = Some(input);
+                } else {
+                    log::debug!(target: "tracewright::memory", "a donated input is shared; its output gets new memory");
+                }
+            }
+        }
+        let mut fresh: SmallVec<[Option<Array>; 8]> = SmallVec::from_elem(None, bound.outputs.len());
+        for place in &bound.places {
+            let (Place::Output(o) | Place::InPlace { output: o, .. }) = *place else { continue };
+            if takes[o].is_none() {
+                let (dtype, dims) = &bound.outputs[o];
+                fresh[o] = Some(Array::uninit(*dtype, dims)?);
+            }
+        }
+        let pointers: SmallVec<[*mut u8; 32]> = bound
+            .places
+            .iter()
+            .enumerate()
+            .map(|(b, place)| match *place {
+                Place::Input(i) => inputs[i].array().map_or(std::ptr::null_mut(), |a| a.buffer().ptr()),
+                Place::Output(o) | Place::InPlace { output: o, .. } => match (takes[o], &fresh[o]) {
+                    (Some(i), _) => inputs[i].array().map_or(std::ptr::null_mut(), |a| a.buffer().ptr()),
+                    (None, Some(a)) => a.buffer().ptr(),
+                    (None, None) => std::ptr::null_mut(),
+                },
+                Place::Constant(_) => {
+                    self.constants[b].as_ref().map_or(std::ptr::null_mut(), |a| a.buffer().ptr())
+                }
+                // SAFETY: the plan keeps offsets inside the arena.
+                Place::Arena(offset) => unsafe { arena.ptr().add(offset) },
+            })
+            .collect();
+        for (number, step) in bound.steps.iter().enumerate() {
+            self.step(&bound, number, step, &pointers)?;
+        }
+
+        // Nothing fails from here on: outputs leave, donated arrays are taken.
+        let mut taken: SmallVec<[Option<Array>; 8]> = SmallVec::from_elem(None, bound.outputs.len());
+        for (o, input) in takes.iter().enumerate() {
+            if let Some(i) = *input
+                && let Input::Donated(a) = std::mem::replace(&mut inputs[i], Input::Taken)
+            {
+                taken[o] = Some(a);
+            }
+        }
+        let mut results = Outputs::new();
+        for (o, &b) in self.program.output_buffers.iter().enumerate() {
+            let (_, dims) = &bound.outputs[o];
+            let array = match bound.places[b.at()] {
+                Place::Input(i) => inputs[i].array().cloned(),
+                Place::Output(p) | Place::InPlace { output: p, .. } if p == o => taken[p].take().or_else(|| fresh[p].take()),
+                // The same buffer is an earlier output.
+                Place::Output(p) | Place::InPlace { output: p, .. } => results.get(p).cloned(),
+                Place::Constant(_) => self.constants[b.at()].clone(),
+                Place::Arena(_) => None,
+            };
+            let array = array.ok_or_else(|| ExecError::Bug(format!("output {o} has no memory")))?;
+            results.push(if array.dims() == dims.as_slice() { array } else { array.reshaped(dims)? });
+        }
+        Ok(results)
+    }
+
+    fn step(&self, bound: &Bound, number: usize, step: &BoundStep, pointers: &[*mut u8]) -> Result<(), ExecError> {
+        match step {
+            BoundStep::Launch { kernel, buffers, extents, tasks, work, scratch } => {
+                if *tasks == 0 {
+                    return Ok(());
+                }
+                let kernel = &self.kernels[*kernel];
+                let params: SmallVec<[*mut u8; 8]> = buffers.iter().map(|&b| pointers[b]).collect();
+                let sites = kernel.sites();
+                let failed = Mutex::new((SmallVec::<[Status; 2]>::from_elem(Status::NONE, sites), None::<ExecError>));
+                let shared = Shared((params.as_ptr(), extents.as_ptr()));
+                let run = |_: usize, begin: u64, end: u64| {
+                    let (params, extents) = shared.get();
+                    let mut own: SmallVec<[Status; 2]> = SmallVec::from_elem(Status::NONE, sites);
+                    let outcome = with_scratch(*scratch, |scratch| {
+                        // SAFETY: the pointers are those of live buffers of the sizes that the program's types say,
+                        // which the verified kernel stays in; scratch and status are this call's own.
+                        unsafe { kernel.call(params, extents, begin as i64, end as i64, scratch, own.as_mut_ptr()) }
+                    });
+                    if outcome.is_err() || own.iter().any(Status::is_set) {
+                        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        for (all, own) in failed.0.iter_mut().zip(own) {
+                            all.merge(own);
+                        }
+                        failed.1 = failed.1.take().or(outcome.err());
+                    }
+                };
+                if *work < PARALLEL_WORK || *tasks == 1 {
+                    run(0, 0, *tasks);
+                } else {
+                    pool::global().run(*tasks, 1, &run).map_err(|e| ExecError::Bug(e.to_string()))?;
+                }
+                let (statuses, error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+                if let Some(e) = error {
+                    return Err(e);
+                }
+                if let Some(at) = (0..sites).filter(|&s| statuses[s].is_set()).min_by_key(|&s| statuses[s].task) {
+                    let StepKind::Launch(launch) = &self.program.steps[number].kind else {
+                        return Err(ExecError::Bug("a launch is no launch".into()));
+                    };
+                    return Err(index_error(launch, at, statuses[at]));
+                }
+                Ok(())
+            }
+            BoundStep::Product { dtype, extents, buffers, strides } => {
+                let operand = |i: usize| Operand { data: pointers[buffers[i]], strides: strides[i] };
+                let [batch, m, n, k] = *extents;
+                let (lhs, rhs, out) = (operand(0), operand(1), operand(2));
+                let product = Matmul { dtype: *dtype, batch, m, n, k, lhs, rhs, out };
+                // SAFETY: the strides were derived from the buffers' dense types, and the plan gives the result memory
+                // of its own.
+                unsafe { contract::library().multiply(pool::global(), &product, None) }
+                    .map_err(|e| ExecError::Bug(e.to_string()))
+            }
+            BoundStep::Interpret(number) => {
+                let StepKind::Interpret { graph, inputs, outputs, .. } = &self.program.steps[*number].kind else {
+                    return Err(ExecError::Bug("an interpreted step is none".into()));
+                };
+                self.interpret(bound, graph, inputs, outputs, pointers)
+            }
+        }
+    }
+
+    /// Runs a step without a kernel: copies its inputs, interprets, copies the outputs back.
+    fn interpret(
+        &self,
+        bound: &Bound,
+        graph: &ir::Graph,
+        inputs: &[ir::program::BufferId],
+        outputs: &[ir::program::BufferId],
+        pointers: &[*mut u8],
+    ) -> Result<(), ExecError> {
+        let values = &bound.symbols;
+        let symbol = |s: &ir::Symbol| {
+            let at = self.signature.symbols.iter().position(|(x, ..)| x == s)?;
+            Some(values[at])
+        };
+        let mut literals = Vec::new();
+        for (&b, ty) in inputs.iter().zip(graph.input_types()) {
+            let dims: Option<SmallVec<[usize; 4]>> =
+                ty.shape.iter().map(|d| d.eval(&symbol).and_then(|n| usize::try_from(n).ok())).collect();
+            let dims = dims.ok_or_else(|| ExecError::Bug(format!("an extent of {ty} is unknown")))?;
+            let array = Array::uninit(ty.dtype, &dims)?;
+            let bytes = array.buffer().len();
+            // SAFETY: the buffer holds a dense tensor of that type, the new array is as large and not shared.
+            unsafe { std::ptr::copy_nonoverlapping(pointers[b.at()], array.buffer().ptr(), bytes) };
+            literals.push(array.to_literal()?);
+        }
+        for (&b, result) in outputs.iter().zip(interpreter::interpret(graph, &literals)?) {
+            let array = Array::from_literal(&result)?;
+            // SAFETY: as above, the other way.
+            unsafe {
+                std::ptr::copy_nonoverlapping(array.buffer().ptr(), pointers[b.at()], array.buffer().len());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn index_error(launch: &Launch, site: usize, status: Status) -> ExecError {
+    let site = &launch.sites[site];
+    ExecError::Op {
+        op: site.op.into(),
+        origins: site.origins.clone(),
+        error: EvalError::IndexOutOfRange {
+            index: status.index,
+            axis: site.axis,
+            extent: usize::try_from(status.bound).unwrap_or(0),
+        },
+    }
+}
