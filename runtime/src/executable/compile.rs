@@ -62,7 +62,8 @@ fn compile(graph: &Graph, donations: &[(usize, usize)], artifacts: &mut Artifact
     timed("lower", true, start);
     let start = Instant::now();
     let threads = crate::pool::global().num_threads().min(4);
-    let kernels = kernels::compile_all(&program.kernels, CompileOptions::default(), threads).map_err(|e| e.to_string())?;
+    let kernels =
+        kernels::compile_all(&program.kernels, CompileOptions::default(), threads).map_err(|e| e.to_string())?;
     timed("codegen", true, start);
     artifacts.optimized = Some(graph);
     Compiled::new(program, kernels).map_err(|e| e.to_string())

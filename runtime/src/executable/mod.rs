@@ -76,7 +76,13 @@ impl std::fmt::Debug for Executable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.mode {
             Mode::Compiled(c) => {
-                write!(f, "Executable({}: {} steps, {} kernels)", c.program.name, c.program.steps.len(), c.kernels.len())
+                write!(
+                    f,
+                    "Executable({}: {} steps, {} kernels)",
+                    c.program.name,
+                    c.program.steps.len(),
+                    c.kernels.len()
+                )
             }
             Mode::Interpreted(g) => write!(f, "Executable({}, interpreted)", g.name),
         }

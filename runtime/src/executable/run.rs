@@ -91,9 +91,7 @@ impl Compiled {
                     (None, Some(a)) => a.buffer().ptr(),
                     (None, None) => std::ptr::null_mut(),
                 },
-                Place::Constant(_) => {
-                    self.constants[b].as_ref().map_or(std::ptr::null_mut(), |a| a.buffer().ptr())
-                }
+                Place::Constant(_) => self.constants[b].as_ref().map_or(std::ptr::null_mut(), |a| a.buffer().ptr()),
                 // SAFETY: the plan keeps offsets inside the arena.
                 Place::Arena(offset) => unsafe { arena.ptr().add(offset) },
             })
@@ -116,7 +114,9 @@ impl Compiled {
             let (_, dims) = &bound.outputs[o];
             let array = match bound.places[b.at()] {
                 Place::Input(i) => inputs[i].array().cloned(),
-                Place::Output(p) | Place::InPlace { output: p, .. } if p == o => taken[p].take().or_else(|| fresh[p].take()),
+                Place::Output(p) | Place::InPlace { output: p, .. } if p == o => {
+                    taken[p].take().or_else(|| fresh[p].take())
+                }
                 // The same buffer is an earlier output.
                 Place::Output(p) | Place::InPlace { output: p, .. } => results.get(p).cloned(),
                 Place::Constant(_) => self.constants[b.at()].clone(),

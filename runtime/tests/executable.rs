@@ -1,0 +1,148 @@
+//! Compiled graphs against the interpreter.
+
+use ir::ops::{GraphEmitter, create, index, reduce, unary, view};
+use ir::{DType, Data, Dim, Emit, EmitExt, Graph, Literal, Location, Origin, Scalar, Shape, Type, Value};
+use runtime::{Array, Executable, Input};
+use smallvec::SmallVec;
+
+fn build(inputs: &[Type], f: impl FnOnce(&mut GraphEmitter<'_>, &[Value]) -> Vec<Value>) -> Graph {
+    let mut graph = Graph::new("test");
+    let values: Vec<Value> = inputs.iter().map(|t| graph.add_input(t.clone())).collect();
+    let origin = graph.origins.intern(Origin { location: Location::caller(), scope: "".into(), gradient: false });
+    let region = graph.root();
+    let mut b = GraphEmitter { graph: &mut graph, region, origins: SmallVec::from_iter([origin]) };
+    let outputs = f(&mut b, &values);
+    graph.set_outputs(outputs);
+    graph
+}
+
+fn sample(ty: &Type, seed: u64) -> Literal {
+    let dims = ty.shape.known().unwrap();
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    Literal::from_fn(&dims, ty.dtype, |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        Scalar::of(ty.dtype, (state % 2000) as f64 / 500.0 - 2.0)
+    })
+}
+
+fn compare(graph: &Graph, inputs: &[Literal]) -> Executable {
+    let exe = Executable::compile(graph, &[]).unwrap();
+    assert!(exe.is_compiled(), "{:?}", exe.artifacts().fallback);
+    let want = runtime::interpreter::interpret(graph, inputs).unwrap();
+    let mut args: Vec<Input> = inputs.iter().map(|l| Input::Shared(Array::from_literal(l).unwrap())).collect();
+    let got = exe.call(&mut args).unwrap();
+    for (i, (w, g)) in want.iter().zip(&got).enumerate() {
+        let g = g.to_literal().unwrap();
+        assert_eq!((w.dims(), w.dtype()), (g.dims(), g.dtype()), "output {i}");
+        for at in 0..w.numel() {
+            let (a, b) = (w.get(at).as_f64(), g.get(at).as_f64());
+            let close = (a.is_nan() && b.is_nan()) || a == b || (a - b).abs() <= 1e-5 * a.abs().max(1.0);
+            assert!(close, "output {i} element {at}: interpreter {a}, compiled {b}\n{:#?}", exe.program());
+        }
+    }
+    exe
+}
+
+fn f32s<const N: usize>(dims: [i64; N]) -> Type {
+    Type::new(DType::F32, dims.map(Dim::from))
+}
+
+fn softmax(b: &mut GraphEmitter<'_>, x: Value) -> Value {
+    let shape = b.ty(x).shape.clone();
+    let axis = shape.rank() - 1;
+    let m = b.emit(reduce::ReduceMax { axes: [axis].as_slice().into() }.into(), &[x]);
+    let m = b.broadcast_reduced(m, &shape, &[axis]);
+    let d = b.sub(x, m);
+    let e = b.exp(d);
+    let s = b.reduce_sum(e, &[axis]);
+    let s = b.broadcast_reduced(s, &shape, &[axis]);
+    b.div(e, s)
+}
+
+#[test]
+fn softmax_is_one_kernel() {
+    for dims in [[4, 10], [3, 1000], [1, 33], [0, 5], [64, 1]] {
+        let t = f32s(dims);
+        let g = build(&[t.clone()], |b, v| vec![softmax(b, v[0])]);
+        let exe = compare(&g, &[sample(&t, 1)]);
+        assert_eq!(exe.program().unwrap().steps.len(), 1);
+    }
+}
+
+#[test]
+fn column_sums_and_views() {
+    for dims in [[7, 5], [128, 512], [3, 200]] {
+        let t = f32s(dims);
+        let g = build(&[t.clone()], |b, v| {
+            let s = b.reduce_sum(v[0], &[0]);
+            let y = b.transpose(v[0], &[1, 0]);
+            let z = b.mul(y, y);
+            let r = b.emit(view::Reverse { axes: [0usize].as_slice().into() }.into(), &[z]);
+            let total = b.reduce_sum(v[0], &[0, 1]);
+            vec![s, z, r, total]
+        });
+        compare(&g, &[sample(&t, 2)]);
+    }
+}
+
+#[test]
+fn products_and_bias() {
+    let (x, w, c) = (f32s([9, 20]), f32s([20, 33]), f32s([33]));
+    let g = build(&[x.clone(), w.clone(), c.clone()], |b, v| {
+        let dot = ir::ops::contract::DotGeneral {
+            lhs_batch: [].as_slice().into(),
+            rhs_batch: [].as_slice().into(),
+            lhs_contract: [1usize].as_slice().into(),
+            rhs_contract: [0usize].as_slice().into(),
+        };
+        let y = b.emit(dot.into(), &[v[0], v[1]]);
+        let shape = b.ty(y).shape.clone();
+        let bias = b.broadcast_in_dim(v[2], &shape, &[1]);
+        let y = b.add(y, bias);
+        let z = b.emit(unary::Tanh {}.into(), &[y]);
+        let flat = b.reshape(z, &Shape::from([9 * 33]));
+        vec![z, flat]
+    });
+    compare(&g, &[sample(&x, 3), sample(&w, 4), sample(&c, 5)]);
+}
+
+#[test]
+fn gather_scatter_and_errors() {
+    let x = f32s([10, 6]);
+    let i = Type::new(DType::I64, [4]);
+    let g = build(&[x.clone(), i.clone()], |b, v| {
+        let y = b.emit(index::Gather { axis: 0, batch: 0, mode: index::IndexMode::Error }.into(), &[v[0], v[1]]);
+        let y = b.scale(y, 2.0);
+        let z = b.emit(index::ScatterAdd { axis: 0, batch: 0, mode: index::IndexMode::Error }.into(), &[v[0], v[1], y]);
+        vec![y, z]
+    });
+    let idx = Literal::new(&[4], Data::I64(vec![3, 3, 0, 9]));
+    let exe = compare(&g, &[sample(&x, 6), idx]);
+    let bad = Literal::new(&[4], Data::I64(vec![3, 10, 0, -1]));
+    let mut args = [sample(&x, 6), bad.clone()].map(|l| Input::Shared(Array::from_literal(&l).unwrap()));
+    let compiled = exe.call(&mut args).unwrap_err();
+    let interpreted = runtime::interpreter::interpret(&g, &[sample(&x, 6), bad]).unwrap_err();
+    assert_eq!(compiled, interpreted);
+}
+
+#[test]
+fn symbolic_batch() {
+    let t = Type::new(DType::F32, [Dim::symbol("B"), Dim::from(12)]);
+    let g = build(&[t], |b, v| {
+        let y = softmax(b, v[0]);
+        let n = b.dim_value(&Dim::symbol("B"));
+        let n = b.convert(n, DType::F32);
+        let s = b.reduce_sum(y, &[0]);
+        let shape = b.ty(s).shape.clone();
+        let n = b.broadcast_in_dim(n, &shape, &[]);
+        let mean = b.div(s, n);
+        let i = b.emit(create::Iota { dtype: DType::F32, shape: b.ty(v[0]).shape.clone(), axis: 0 }.into(), &[]);
+        let z = b.add(i, y);
+        vec![mean, z]
+    });
+    for n in [1, 2, 7, 64, 3000] {
+        compare(&g, &[sample(&f32s([n, 12]), n as u64)]);
+    }
+}
