@@ -4,8 +4,10 @@ pub mod array;
 pub mod buffer;
 pub mod contract;
 pub mod error;
+pub mod events;
 pub mod executable;
 pub mod interpreter;
+pub mod options;
 pub mod pool;
 
 pub use array::Array;

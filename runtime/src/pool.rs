@@ -14,6 +14,7 @@
 //! The pool promises nothing about which thread does which chunk. Where results must not depend on the number of
 //! threads, a task must fix everything that it computes.
 
+use crate::options;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,10 +61,11 @@ thread_local! {
     static LIMIT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The pool that executables use. Its size is `TRACEWRIGHT_THREADS`, or else the number of cores.
+/// The pool that executables use. Its size at first use is that of the options in force, or else the number of cores.
 pub fn global() -> &'static Pool {
     static POOL: OnceLock<Pool> = OnceLock::new();
-    POOL.get_or_init(|| Pool::new(cores()))
+    // Options that cannot be read are reported by whoever compiles; the pool does without.
+    POOL.get_or_init(|| Pool::new(options::current().ok().and_then(|o| o.threads).unwrap_or_else(cores)))
 }
 
 /// The number of cores available to this process.
