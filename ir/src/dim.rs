@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of a symbolic dimension, such as `B`.
+/// The name of a symbolic dimension, such as `B`. Text forms can hold it if [`Symbol::is_valid`] says so.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Symbol(Arc<str>);
 
@@ -13,6 +13,13 @@ impl Symbol {
     /// A symbol of that name.
     pub fn new(name: &str) -> Self {
         Symbol(name.into())
+    }
+    /// True for letters, digits and underscores that do not begin with a digit and are not `floordiv` or `mod`.
+    pub fn is_valid(name: &str) -> bool {
+        let word = |c: char| c.is_alphanumeric() || c == '_';
+        name.chars().all(word)
+            && name.starts_with(|c: char| word(c) && !c.is_ascii_digit())
+            && !matches!(name, "floordiv" | "mod")
     }
     /// The name.
     pub fn name(&self) -> &str {
@@ -32,7 +39,7 @@ impl fmt::Debug for Symbol {
 }
 
 /// What a monomial multiplies: a symbol, or a quotient or remainder that does not divide out.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Atom {
     /// A symbol.
     Symbol(Symbol),
@@ -43,7 +50,7 @@ pub enum Atom {
 }
 
 /// `coefficient * product of atoms`; the atoms are sorted.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term {
     /// The product.
     pub atoms: SmallVec<[Atom; 1]>,
@@ -52,7 +59,8 @@ pub struct Term {
 }
 
 /// The extent of one axis: a number, or a polynomial over symbols in normal form, so that equal polynomials are equal
-/// values. A `Dim` may be negative in the middle of a computation; an axis is never negative.
+/// values. A `Dim` may be negative in the middle of a computation; an axis is never negative. Arithmetic saturates, so
+/// that shapes too large for memory stay large.
 ///
 /// ```
 /// use ir::Dim;
@@ -62,13 +70,35 @@ pub struct Term {
 /// assert_eq!("2*B+2".parse::<Dim>().unwrap(), b * 2 + 2);
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Form", into = "Form")]
 pub struct Dim(Repr);
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Repr {
     Known(i64),
     /// Sorted by atoms, at least one term with atoms.
     Sum(Arc<[Term]>),
+}
+
+/// The serialised form. Expressions travel as text, so that what a file holds is in normal form and of limited depth.
+#[derive(Serialize, Deserialize)]
+enum Form {
+    Known(i64),
+    Text(String),
+}
+impl From<Dim> for Form {
+    fn from(d: Dim) -> Form {
+        d.known().map_or_else(|| Form::Text(d.to_string()), Form::Known)
+    }
+}
+impl TryFrom<Form> for Dim {
+    type Error = String;
+    fn try_from(form: Form) -> Result<Dim, String> {
+        match form {
+            Form::Known(n) => Ok(Dim::from(n)),
+            Form::Text(text) => text.parse(),
+        }
+    }
 }
 
 impl Dim {
@@ -114,7 +144,9 @@ impl Dim {
         let mut merged: SmallVec<[Term; 2]> = SmallVec::new();
         for t in terms {
             match merged.last_mut() {
-                Some(last) if last.atoms == t.atoms => last.coefficient = last.coefficient.wrapping_add(t.coefficient),
+                Some(last) if last.atoms == t.atoms => {
+                    last.coefficient = last.coefficient.saturating_add(t.coefficient)
+                }
                 _ => merged.push(t),
             }
         }
@@ -189,7 +221,7 @@ impl Dim {
     /// `self / by` where that is a polynomial, that is, where the division has no remainder for any symbol.
     pub fn exact_div(&self, by: &Dim) -> Option<Dim> {
         if let (Some(a), Some(b)) = (self.known(), by.known()) {
-            return (b != 0 && a % b == 0).then(|| Dim::from(a / b));
+            return (a.checked_rem(b) == Some(0)).then(|| Dim::from(a / b));
         }
         if self == by {
             return Some(Dim::from(1));
@@ -204,7 +236,7 @@ impl Dim {
             let Some(top) = terms.iter().max_by_key(|t| t.atoms.len()) else {
                 return Some(quotient);
             };
-            if lead.coefficient == 0 || top.coefficient % lead.coefficient != 0 {
+            if top.coefficient.checked_rem(lead.coefficient) != Some(0) {
                 return None;
             }
             let mut atoms = top.atoms.clone();
@@ -220,6 +252,19 @@ impl Dim {
         None
     }
 
+    /// `self = quotient * by + rest`, with every term that `by` divides in the quotient.
+    pub fn split_multiples(&self, by: &Dim) -> (Dim, Dim) {
+        let (mut quotient, mut rest) = (Dim::from(0), Dim::from(0));
+        for term in self.terms() {
+            let term = Dim::from_terms(SmallVec::from_iter([term]));
+            match term.exact_div(by) {
+                Some(q) => quotient = quotient + q,
+                None => rest = rest + term,
+            }
+        }
+        (quotient, rest)
+    }
+
     /// `floor(self / by)`.
     pub fn floor_div(&self, by: &Dim) -> Dim {
         if let Some(q) = self.exact_div(by) {
@@ -230,7 +275,11 @@ impl Dim {
         {
             return Dim::from(q);
         }
-        Dim::from(Atom::FloorDiv(Arc::new((self.clone(), by.clone()))))
+        let (quotient, rest) = self.split_multiples(by);
+        if !quotient.is(0) {
+            return quotient + rest.floor_div(by);
+        }
+        Dim::from(Atom::FloorDiv(Arc::new((rest, by.clone()))))
     }
 
     /// `ceil(self / by)`.
@@ -244,11 +293,15 @@ impl Dim {
             return Dim::from(0);
         }
         if let (Some(a), Some(b)) = (self.known(), by.known())
-            && b != 0
+            && let Some(q) = floor_div(a, b)
         {
-            return Dim::from(a.rem_euclid(b));
+            return Dim::from(a - b * q);
         }
-        Dim::from(Atom::Mod(Arc::new((self.clone(), by.clone()))))
+        let (quotient, rest) = self.split_multiples(by);
+        if !quotient.is(0) {
+            return rest.modulo(by);
+        }
+        Dim::from(Atom::Mod(Arc::new((rest, by.clone()))))
     }
 }
 
@@ -290,7 +343,7 @@ impl PartialEq<usize> for Dim {
 
 fn add(a: &Dim, b: &Dim) -> Dim {
     match (a.known(), b.known()) {
-        (Some(a), Some(b)) => Dim::from(a.wrapping_add(b)),
+        (Some(a), Some(b)) => Dim::from(a.saturating_add(b)),
         (Some(0), _) => b.clone(),
         (_, Some(0)) => a.clone(),
         _ => {
@@ -303,7 +356,7 @@ fn add(a: &Dim, b: &Dim) -> Dim {
 
 fn mul(a: &Dim, b: &Dim) -> Dim {
     match (a.known(), b.known()) {
-        (Some(a), Some(b)) => Dim::from(a.wrapping_mul(b)),
+        (Some(a), Some(b)) => Dim::from(a.saturating_mul(b)),
         (Some(1), _) => b.clone(),
         (_, Some(1)) => a.clone(),
         _ => {
@@ -313,7 +366,7 @@ fn mul(a: &Dim, b: &Dim) -> Dim {
                     let mut atoms = s.atoms.clone();
                     atoms.extend(t.atoms.iter().cloned());
                     atoms.sort();
-                    let coefficient = s.coefficient.wrapping_mul(t.coefficient);
+                    let coefficient = s.coefficient.saturating_mul(t.coefficient);
                     terms.push(Term { atoms, coefficient });
                 }
             }
@@ -399,7 +452,7 @@ struct DimParser<'a> {
     at: usize,
 }
 
-impl DimParser<'_> {
+impl<'a> DimParser<'a> {
     fn skip_space(&mut self) {
         while self.text[self.at..].starts_with(' ') {
             self.at += 1;
@@ -415,7 +468,7 @@ impl DimParser<'_> {
         found
     }
 
-    fn word(&mut self) -> &str {
+    fn word(&mut self) -> &'a str {
         self.skip_space();
         let rest = &self.text[self.at..];
         let len = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
@@ -427,48 +480,53 @@ impl DimParser<'_> {
         if depth > 64 {
             return Err("dimension nests too deep".into());
         }
-        let negative = self.eat('-');
-        let first = self.product(depth)?;
-        let mut d = if negative { Dim::from(0) - first } else { first };
+        let mut terms: SmallVec<[Term; 2]> = SmallVec::new();
+        let mut negative = self.eat('-');
         loop {
-            if self.eat('+') {
-                d = d + self.product(depth)?;
+            terms.extend(self.product(negative, depth)?.terms());
+            negative = if self.eat('+') {
+                false
             } else if self.eat('-') {
-                d = d - self.product(depth)?;
+                true
             } else {
-                return Ok(d);
-            }
+                return Ok(Dim::from_terms(terms));
+            };
         }
     }
 
-    fn product(&mut self, depth: u32) -> Result<Dim, String> {
-        let mut d = self.factor(depth)?;
+    fn product(&mut self, negative: bool, depth: u32) -> Result<Dim, String> {
+        let mut d = self.factor(negative, depth)?;
         while self.eat('*') {
-            d = d * self.factor(depth)?;
+            d = d * self.factor(false, depth)?;
         }
         Ok(d)
     }
 
-    fn factor(&mut self, depth: u32) -> Result<Dim, String> {
-        let whole = self.text.to_string();
-        let bad = |what: &str| Err(format!("expected a number or symbol, found `{what}` in dimension `{whole}`"));
-        let word = self.word().to_string();
-        match word.as_str() {
-            "" => bad(&self.text[self.at..]),
+    fn factor(&mut self, negative: bool, depth: u32) -> Result<Dim, String> {
+        let text = self.text;
+        let bad = |what: &str| Err(format!("expected a number or symbol, found `{what}` in dimension `{text}`"));
+        let word = self.word();
+        let factor = match word {
+            "" => return bad(&text[self.at..]),
             "floordiv" | "mod" => {
                 if !self.eat('(') {
-                    return bad(&word);
+                    return bad(word);
                 }
                 let a = self.sum(depth + 1)?;
                 let comma = self.eat(',');
                 let b = self.sum(depth + 1)?;
                 if !comma || !self.eat(')') {
-                    return bad(&word);
+                    return bad(word);
                 }
-                Ok(if word == "mod" { a.modulo(&b) } else { a.floor_div(&b) })
+                if word == "mod" { a.modulo(&b) } else { a.floor_div(&b) }
             }
-            w if w.starts_with(|c: char| c.is_ascii_digit()) => w.parse::<i64>().map(Dim::from).or_else(|_| bad(w)),
-            w => Ok(Dim::symbol(w)),
-        }
+            w if w.starts_with(|c: char| c.is_ascii_digit()) => {
+                // The sign goes with the number, because that of the lowest i64 has no positive partner.
+                let Ok(n) = format!("{}{w}", if negative { "-" } else { "" }).parse::<i64>() else { return bad(w) };
+                return Ok(Dim::from(n));
+            }
+            w => Dim::symbol(w),
+        };
+        Ok(if negative { Dim::from(0) - factor } else { factor })
     }
 }

@@ -52,7 +52,7 @@ impl OpDef for Concatenate {
     fn lowering(&self) -> Lowering {
         Lowering::View
     }
-    fn view(&self, operands: &[&Type], _: &Type, index: &[Dim], _: &Ranges) -> View {
+    fn view(&self, operands: &[&Type], _: &Type, index: &[Dim], ranges: &Ranges) -> View {
         let mut pieces = SmallVec::new();
         let mut start = Dim::from(0);
         for (operand, x) in operands.iter().enumerate() {
@@ -60,9 +60,16 @@ impl OpDef for Concatenate {
             inner[self.axis] = &index[self.axis] - &start;
             start = start + &x.shape[self.axis];
             // Pieces are tried in order, so only the upper end needs a test; the last needs none.
-            let non_negative =
-                if operand + 1 == operands.len() { smallvec![] } else { smallvec![&start - 1 - &index[self.axis]] };
+            let below_end = &start - 1 - &index[self.axis];
+            if ranges.is_negative(&below_end) {
+                continue;
+            }
+            let last = operand + 1 == operands.len() || ranges.is_non_negative(&below_end);
+            let non_negative = if last { smallvec![] } else { smallvec![below_end] };
             pieces.push(ViewPiece { operand, index: inner, non_negative, divisible: smallvec![] });
+            if last {
+                break;
+            }
         }
         View { pieces, fill: None }
     }

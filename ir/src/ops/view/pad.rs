@@ -76,10 +76,14 @@ impl OpDef for Pad {
             let shifted = d - &self.low[i];
             let step = Dim::from(self.interior[i] + 1);
             let inner = ranges.floor_div(&shifted, &step);
-            if !step.is(1) {
+            let remainder = ranges.modulo(&shifted, &step);
+            if !remainder.is(0) {
                 piece.divisible.push((shifted.clone(), step));
             }
             for bound in [shifted, &operands[0].shape[i] - 1 - &inner] {
+                if remainder.known().is_some_and(|r| r != 0) || ranges.is_negative(&bound) {
+                    return View { pieces: smallvec![], fill: Some(self.value) };
+                }
                 if !ranges.is_non_negative(&bound) {
                     piece.non_negative.push(bound);
                 }
