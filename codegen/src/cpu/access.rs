@@ -215,7 +215,7 @@ impl Emitter<'_, '_> {
             } else {
                 let place = self.place(memory, index, 0)?;
                 let (vec, scalar) = self.load_splat(dtype, place);
-                self.define_val(var, Val::Uniform { vec, known: None, scalar });
+                self.define_val(var, Val::Uniform { vec, scalar });
             }
             return Ok(());
         }

@@ -169,7 +169,7 @@ impl Emitter<'_, '_> {
                 let val = if self.varies_per_lane(a) {
                     Val::Varying(subs)
                 } else {
-                    Val::Uniform { vec: subs[0][0], known: None, scalar: None }
+                    Val::Uniform { vec: subs[0][0], scalar: None }
                 };
                 self.define_val(result, val);
             }

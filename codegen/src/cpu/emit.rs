@@ -27,11 +27,11 @@ pub(super) enum Val {
     Uniform {
         /// The value in every lane.
         vec: Value,
-        /// What it is, if that is known.
-        known: Option<Scalar>,
         /// An i64 also as a scalar.
         scalar: Option<Value>,
     },
+    /// A constant. It is loaded where it is used, unless it is hoisted: it may be far from its definition.
+    Known(Scalar),
     /// Vectors of each sub-block.
     Varying(SmallVec<[Vecs; 4]>),
 }
@@ -121,6 +121,11 @@ pub(super) fn register(dtype: DType) -> Type {
         DType::I64 => I64X2,
         DType::I32 | DType::U8 | DType::Bool | DType::F16 | DType::BF16 => I32X4,
     }
+}
+
+/// The bits of a value in its lane of a register.
+pub(super) fn register_bits(s: Scalar) -> u64 {
+    if s == Scalar::Bool(true) { u32::MAX as u64 } else { s.bits() }
 }
 
 /// True for the dtypes with 64-bit lanes.
@@ -271,20 +276,21 @@ impl Emitter<'_, '_> {
     }
 
     pub(super) fn is_uniform(&self, v: Var) -> Result<bool> {
-        Ok(matches!(self.val(v)?, Val::Uniform { .. }))
+        Ok(!matches!(self.val(v)?, Val::Varying(_)))
     }
 
     /// The vectors of a value at the sub-block at hand.
-    pub(super) fn vecs(&self, v: Var) -> Result<Vecs> {
+    pub(super) fn vecs(&mut self, v: Var) -> Result<Vecs> {
         Ok(match self.val(v)? {
             Val::Uniform { vec, .. } => smallvec![*vec],
+            &Val::Known(s) => smallvec![self.constant(s)],
             Val::Varying(subs) => subs[self.lanes.as_ref().map_or(0, |l| l.sub)].clone(),
         })
     }
 
     pub(super) fn known(&self, v: Var) -> Option<Scalar> {
         match self.env[v.at()] {
-            Some(Val::Uniform { known, .. }) => known,
+            Some(Val::Known(s)) => Some(s),
             _ => None,
         }
     }
@@ -297,7 +303,7 @@ impl Emitter<'_, '_> {
                 return;
             }
             (_, true) => Val::Varying(smallvec![vecs]),
-            (_, false) => Val::Uniform { vec: vecs[0], known: None, scalar: None },
+            (_, false) => Val::Uniform { vec: vecs[0], scalar: None },
         };
         self.define_val(var, new);
     }
@@ -313,12 +319,14 @@ impl Emitter<'_, '_> {
 
     /// A constant in every lane.
     pub(super) fn constant(&mut self, s: Scalar) -> Value {
-        let bits = if s == Scalar::Bool(true) { u32::MAX as u64 } else { s.bits() };
-        self.bits(register(s.dtype()), bits)
+        self.bits(register(s.dtype()), register_bits(s))
     }
 
     /// A vector whose lanes all have those bits.
     pub(super) fn bits(&mut self, ty: Type, bits: u64) -> Value {
+        if let Some(hoisted) = self.indices.constant(ty, bits) {
+            return hoisted;
+        }
         let bytes: Vec<u8> = match ty.lane_bits() {
             32 => (bits as u32).to_le_bytes().repeat(4),
             _ => bits.to_le_bytes().repeat(2),
@@ -426,18 +434,13 @@ impl Emitter<'_, '_> {
         let varying = self.lanes.as_ref().is_some_and(|l| l.varying(var));
         let vecs: Vecs = match expr {
             Expr::Const(s) => {
-                let vec = self.constant(*s);
-                let scalar = match s {
-                    Scalar::I64(n) => Some(self.int(*n)),
-                    _ => None,
-                };
-                self.define_val(var, Val::Uniform { vec, known: Some(*s), scalar });
+                self.define_val(var, Val::Known(*s));
                 return Ok(());
             }
             Expr::Index(i) if !varying => {
                 let scalar = self.index(*i)?;
                 let vec = self.b.ins().splat(I64X2, scalar);
-                self.define_val(var, Val::Uniform { vec, known: None, scalar: Some(scalar) });
+                self.define_val(var, Val::Uniform { vec, scalar: Some(scalar) });
                 return Ok(());
             }
             Expr::Index(i) => self.index_vectors(*i)?,
@@ -446,7 +449,7 @@ impl Emitter<'_, '_> {
             Expr::Binary(op, a, b) => {
                 let vecs = self.binary(*op, *a, *b)?;
                 if let Some(scalar) = self.scalar_binary(*op, *a, *b) {
-                    self.define_val(var, Val::Uniform { vec: vecs[0], known: None, scalar: Some(scalar) });
+                    self.define_val(var, Val::Uniform { vec: vecs[0], scalar: Some(scalar) });
                     return Ok(());
                 }
                 vecs
@@ -457,9 +460,7 @@ impl Emitter<'_, '_> {
                 // `Scalar::convert` rounds f64 to 16 bits in two steps.
                 let folds = !(to.is_half() && self.dtype(*a) == DType::F64);
                 if let Some(known) = self.known(*a).filter(|_| folds) {
-                    let known = known.convert(*to);
-                    let vec = self.constant(known);
-                    self.define_val(var, Val::Uniform { vec, known: Some(known), scalar: None });
+                    self.define_val(var, Val::Known(known.convert(*to)));
                     return Ok(());
                 }
                 let from = self.dtype(*a);

@@ -1,12 +1,16 @@
 //! Index expressions as 64-bit scalars, and what they do along a lanes loop.
 
-use super::emit::{Emitter, Result, Val, Vecs, visit};
+use super::emit::{Emitter, Result, Val, Vecs, register, register_bits, visit};
 use cranelift_codegen::ir::types::I64X2;
-use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use ir::kernel::{Block, Expr, Index, IndexNode, Stmt};
+use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
 
-/// Index expressions that are at hand, by expression and iteration of the block; 0 for those that do not vary.
+/// The most constants that a loop keeps in registers.
+const MAX_CONSTANTS: usize = 6;
+
+/// Index expressions and constants that are at hand; expressions by iteration of the block; 0 for those that do not vary.
 #[derive(Default)]
 pub(super) struct Cache {
     known: HashMap<Key, Value>,
@@ -18,6 +22,8 @@ enum Key {
     Node(Index, usize),
     /// Floored quotient, which a quotient and a remainder share.
     Quotient(Index, Index, usize),
+    /// A vector constant that was hoisted.
+    Constant(Type, u64),
 }
 
 impl Cache {
@@ -28,6 +34,9 @@ impl Cache {
         for key in self.log.drain(mark..) {
             self.known.remove(&key);
         }
+    }
+    pub(super) fn constant(&self, ty: Type, bits: u64) -> Option<Value> {
+        self.known.get(&Key::Constant(ty, bits)).copied()
     }
     fn insert(&mut self, key: Key, value: Value) {
         if self.known.insert(key, value).is_none() {
@@ -79,6 +88,7 @@ impl Emitter<'_, '_> {
             Var(v) => match self.val(v)?.clone() {
                 Val::Uniform { scalar: Some(scalar), .. } => scalar,
                 Val::Uniform { vec, .. } => self.b.ins().extractlane(vec, 0),
+                Val::Known(s) => self.int(s.as_i64()),
                 Val::Varying(subs) => {
                     let width = self.width();
                     let vecs = subs.get(lane / width).ok_or_else(|| self.malformed("an index before its value"))?;
@@ -131,14 +141,16 @@ impl Emitter<'_, '_> {
         let dividend = self.index_at(x, lane)?;
         let value = match self.kernel.indices.as_const(y) {
             Some(n) if n > 0 && n & (n - 1) == 0 => self.b.ins().sshr_imm_u(dividend, n.trailing_zeros() as i64),
-            known => {
-                let divisor = match known {
-                    Some(n) => self.int(n.max(1)),
-                    None => {
-                        let (y, one) = (self.index_at(y, lane)?, self.int(1));
-                        self.b.ins().smax(y, one)
-                    }
-                };
+            Some(n) if n > 0 => {
+                // Below zero, floor(x / n) is !(!x / n).
+                let sign = (!positive).then(|| self.b.ins().sshr_imm_u(dividend, 63));
+                let x = sign.map_or(dividend, |sign| self.b.ins().bxor(dividend, sign));
+                let quotient = self.divide_by(x, n as u64);
+                sign.map_or(quotient, |sign| self.b.ins().bxor(quotient, sign))
+            }
+            _ => {
+                let (y, one) = (self.index_at(y, lane)?, self.int(1));
+                let divisor = self.b.ins().smax(y, one);
                 if positive {
                     self.b.ins().udiv(dividend, divisor)
                 } else {
@@ -152,6 +164,16 @@ impl Emitter<'_, '_> {
         };
         self.indices.insert(key, value);
         Ok(value)
+    }
+
+    /// The quotient of a number below 2^63 by a constant that is no power of two, as a product (Granlund and Montgomery,
+    /// "Division by invariant integers using multiplication", 1994).
+    fn divide_by(&mut self, x: Value, n: u64) -> Value {
+        let log = u64::BITS - (n - 1).leading_zeros();
+        let factor = ((1u128 << (63 + log)) / n as u128 + 1) as u64;
+        let factor = self.int(factor as i64);
+        let high = self.b.ins().umulhi(x, factor);
+        self.b.ins().ushr_imm_u(high, log as i64 - 1)
     }
 
     /// True if the expression is known not to be negative. Extents are not.
@@ -223,11 +245,19 @@ impl Emitter<'_, '_> {
         Ok(vecs)
     }
 
-    /// Emits the divisions of a block's index expressions whose operands are at hand, so that they do not run again in
-    /// the loop that is about to begin. Other index arithmetic is left to Cranelift, which does not move divisions.
+    /// Emits what the loop that is about to begin would compute anew each time: the index expressions of its body
+    /// whose operands are at hand, and its constants if they are few. Cranelift runs without its own such pass, which
+    /// takes a third of the time to compile.
     pub(super) fn hoist(&mut self, body: &Block) -> Result<()> {
         let mut roots = Vec::new();
+        let mut constants: SmallVec<[(Type, u64); MAX_CONSTANTS]> = SmallVec::new();
         visit(body, &mut |stmt| match stmt {
+            Stmt::Let { expr: Expr::Const(s), .. } => {
+                let constant = (register(s.dtype()), register_bits(*s));
+                if constants.len() <= MAX_CONSTANTS && !constants.contains(&constant) {
+                    constants.push(constant);
+                }
+            }
             Stmt::Let { expr: Expr::Index(i) | Expr::Load { index: i, .. }, .. } | Stmt::Store { index: i, .. } => {
                 roots.push(*i)
             }
@@ -235,6 +265,12 @@ impl Emitter<'_, '_> {
             Stmt::Loop(l) => roots.push(l.extent),
             Stmt::Let { .. } => {}
         });
+        if constants.len() <= MAX_CONSTANTS {
+            for (ty, bits) in constants {
+                let value = self.bits(ty, bits);
+                self.indices.insert(Key::Constant(ty, bits), value);
+            }
+        }
         let mut seen = HashSet::new();
         for root in roots {
             self.hoist_index(root, &mut seen)?;
@@ -249,7 +285,7 @@ impl Emitter<'_, '_> {
         }
         match self.kernel.indices.node(i) {
             Const(_) | Extent(_) | Iter(_) | Var(_) => Ok(()),
-            FloorDiv(..) | Mod(..) if self.at_hand(i) => self.index(i).map(|_| ()),
+            _ if self.at_hand(i) => self.index(i).map(|_| ()),
             Add(x, y) | Mul(x, y) | Min(x, y) | Max(x, y) | FloorDiv(x, y) | Mod(x, y) => {
                 self.hoist_index(x, seen)?;
                 self.hoist_index(y, seen)
@@ -266,7 +302,7 @@ impl Emitter<'_, '_> {
         match self.kernel.indices.node(i) {
             Const(_) | Extent(_) => true,
             Iter(it) => self.iters.get(it.at()).is_some_and(Option::is_some),
-            Var(v) => matches!(self.env.get(v.at()), Some(Some(Val::Uniform { .. }))),
+            Var(v) => matches!(self.env.get(v.at()), Some(Some(Val::Uniform { .. } | Val::Known(_)))),
             Add(x, y) | Mul(x, y) | Min(x, y) | Max(x, y) | FloorDiv(x, y) | Mod(x, y) => {
                 self.at_hand(x) && self.at_hand(y)
             }

@@ -239,7 +239,7 @@ impl Emitter<'_, '_> {
             let vecs = state.split(lanes, &mut rest);
             let results = self.fold(state.accumulator.combine, &state.dtypes, vecs)?;
             for (&result, vec) in state.accumulator.results.iter().zip(results) {
-                self.define_val(result, Val::Uniform { vec, known: None, scalar: None });
+                self.define_val(result, Val::Uniform { vec, scalar: None });
             }
         }
         Ok(())
@@ -392,7 +392,7 @@ impl Emitter<'_, '_> {
         Ok(())
     }
 
-    fn inputs(&self, state: &State) -> Result<Vec<Vecs>> {
+    fn inputs(&mut self, state: &State) -> Result<Vec<Vecs>> {
         state.accumulator.inputs.iter().map(|&v| self.vecs(v)).collect()
     }
 }

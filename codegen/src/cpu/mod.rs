@@ -230,7 +230,7 @@ impl Compiler {
         let mut flags = settings::builder();
         let verify = if cfg!(debug_assertions) { "true" } else { "false" };
         for (name, value) in [
-            ("opt_level", "speed"),
+            ("opt_level", "none"),
             ("enable_verifier", verify),
             ("enable_probestack", "false"),
             ("unwind_info", "false"),

@@ -307,8 +307,9 @@ impl Emitter<'_, '_> {
 
     /// The scalar of an i64 operation whose operands have scalars, for use in index expressions.
     pub(super) fn scalar_binary(&mut self, op: BinaryOp, a: Var, b: Var) -> Option<Value> {
-        let scalar = |v: Var| match &self.env[v.at()] {
+        let mut scalar = |v: Var| match &self.env[v.at()] {
             Some(Val::Uniform { scalar, .. }) => *scalar,
+            &Some(Val::Known(Scalar::I64(n))) => Some(self.int(n)),
             _ => None,
         };
         let (x, y) = (scalar(a)?, scalar(b)?);

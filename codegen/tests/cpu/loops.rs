@@ -34,7 +34,7 @@ fn pointwise_vectors_are_packed() {
     }
 }
 
-const SOFTMAX: &str = "kernel @softmax(%x: in f32, %y: out f32; R, N) scratch(%row: f32[N]) {
+pub const SOFTMAX: &str = "kernel @softmax(%x: in f32, %y: out f32; R, N) scratch(%row: f32[N]) {
   nest %r in 0..R work N*20 {
     for %i in 0..N lanes {
       %0: f32 = load %x[%r*N + %i]

@@ -4,3 +4,4 @@
 mod harness;
 mod loops;
 mod ops;
+mod speed;

@@ -134,7 +134,9 @@ fn binary_operations_with_a_constant() {
             if scalar::binary(op, zero, zero).is_none() {
                 continue;
             }
-            for c in unusual(dtype) {
+            // Only these look at a constant.
+            let special = matches!(op, BinaryOp::Max | BinaryOp::Min | BinaryOp::Div | BinaryOp::Rem);
+            for c in unusual(dtype).into_iter().step_by(if special { 1 } else { 9 }) {
                 for left in [true, false] {
                     let kernel = pointwise(&[dtype], |k, x| {
                         let c = k.constant(c);
