@@ -193,6 +193,17 @@ def erf_fit():
     fit("exp2", lambda r: mp.mpf(2) ** r, lambda r: mpf(2) ** -r, range(6), -mpf(1) / 2, mpf(1) / 2, f32)
 
 
+def pow_fit():
+    # log2(m) = s p(s^2), s = (m - 1) / (m + 1), m in [1/sqrt 2, sqrt 2]; the series in z = s^2 needs no quotient
+    p = series([(2 / LN2 / (2 * k + 1), k) for k in range(25)])
+    most = ((SQRT2 - 1) / (SQRT2 + 1)) ** 2 * mpf("1.0001")
+    fit("pow, log2 p(z)", p, lambda z: 1 / p(z), range(5), 0, most, f64)
+    # 2^r = 1 + r q(r)
+    q = series([(LN2 ** (k + 1) / fac(k + 1), k) for k in range(30)])
+    half = mpf(1) / 2
+    fit("pow, exp2 q", q, lambda r: abs(r) * mpf(2) ** -r + mpf(10) ** -15, range(6), -half, half, f64)
+
+
 if __name__ == "__main__":
     only = sys.argv[1:]
     jobs = {
@@ -201,6 +212,7 @@ if __name__ == "__main__":
         "log": lambda: [log_fit(d) for d in (5, 6, 7)],
         "sin": sin_fit,
         "erf": erf_fit,
+        "pow": pow_fit,
     }
     for name, job in jobs.items():
         if not only or name in only:

@@ -14,15 +14,18 @@ use cranelift_module::{Linkage, Module};
 use ir::kernel::UnaryOp;
 use std::time::Instant;
 
-/// Compiled code: two inputs, an output, the number of floats (a multiple of four, at least four).
+/// Two inputs, an output, the number of floats (a multiple of four, at least four).
+type Run = extern "C" fn(*const f32, *const f32, *mut f32, usize);
+
+/// Compiled code and its memory.
 struct Code {
-    run: extern "C" fn(*const f32, *const f32, *mut f32, usize),
+    run: Run,
     _module: JITModule,
 }
 
 impl Code {
     /// A loop over vectors around `body`. With FMA the code is for this machine, without it for the oldest x86-64.
-    fn new(has_fma: bool, mut body: impl FnMut(&mut FunctionBuilder, Value, Value) -> Value) -> Code {
+    fn new(has_fma: bool, body: impl Fn(&mut FunctionBuilder, Value, Value) -> Value) -> Code {
         let mut flags = settings::builder();
         flags.set("opt_level", "speed").unwrap();
         flags.set("is_pic", "false").unwrap();
@@ -69,22 +72,18 @@ impl Code {
         assert!(context.compiled_code().unwrap().buffer.relocs().is_empty(), "kernels must be free of relocations");
         module.finalize_definitions().unwrap();
         // SAFETY: the code was compiled above with this signature, and the module lives as long as the pointer.
-        let run = unsafe {
-            std::mem::transmute::<*const u8, extern "C" fn(*const f32, *const f32, *mut f32, usize)>(
-                module.get_finalized_function(id),
-            )
-        };
+        let run = unsafe { std::mem::transmute::<*const u8, Run>(module.get_finalized_function(id)) };
         Code { run, _module: module }
     }
 
     fn unary(op: UnaryOp, has_fma: bool) -> Code {
         Code::new(has_fma, |b, x, _| math::emit_f32x4(b, has_fma, op, x).expect("a function of the module"))
     }
+}
 
-    fn call(&self, x: &[f32], y: &[f32], out: &mut [f32]) {
-        assert!(x.len() == y.len() && x.len() == out.len() && x.len().is_multiple_of(4) && !x.is_empty());
-        (self.run)(x.as_ptr(), y.as_ptr(), out.as_mut_ptr(), x.len());
-    }
+fn call(run: Run, x: &[f32], y: &[f32], out: &mut [f32]) {
+    assert!(x.len() == y.len() && x.len() == out.len() && x.len().is_multiple_of(4) && !x.is_empty());
+    run(x.as_ptr(), y.as_ptr(), out.as_mut_ptr(), x.len());
 }
 
 /// Distance from the exact value in units of the last place of an f32 of that magnitude; 0 for the same NaN, infinity
@@ -160,7 +159,7 @@ fn sweep(op: UnaryOp, bound: f64, exact: fn(f64) -> f64) {
                     }
                     let want = x.map(|x| exact(x as f64));
                     for (code, worst) in codes.iter().zip(&mut worst) {
-                        code(x.as_ptr(), x.as_ptr(), out.as_mut_ptr(), x.len());
+                        call(*code, &x, &x, &mut out);
                         for ((&x, &got), &want) in x.iter().zip(&out).zip(&want) {
                             worst.see(x, 0.0, got, want);
                         }
@@ -180,7 +179,7 @@ fn sweep(op: UnaryOp, bound: f64, exact: fn(f64) -> f64) {
     let x: Vec<f32> = special.into_iter().chain(tiny).collect();
     let mut out = vec![0f32; x.len()];
     for (code, fma) in codes.iter().zip([true, false]) {
-        code.call(&x, &x, &mut out);
+        call(code.run, &x, &x, &mut out);
         for (&x, &got) in x.iter().zip(&out) {
             let want = exact(x as f64);
             assert!(error_in_ulps(got, want) <= bound, "{} fma={fma}: {got:e} for {want:e} at {x:e}", op.name());
@@ -223,34 +222,133 @@ fn erf() {
     sweep(UnaryOp::Erf, 4.0, libm::erf);
 }
 
+/// Runs pow over pairs and keeps the worst.
+fn pow_pairs(run: Run, pairs: impl Iterator<Item = (f32, f32)>) -> Worst {
+    let mut worst = Worst::NONE;
+    let mut pairs = pairs.peekable();
+    let (mut x, mut y, mut out) = ([1f32; 1024], [1f32; 1024], [0f32; 1024]);
+    while pairs.peek().is_some() {
+        for ((x, y), pair) in x.iter_mut().zip(&mut y).zip(&mut pairs) {
+            (*x, *y) = pair;
+        }
+        call(run, &x, &y, &mut out);
+        for ((&x, &y), &got) in x.iter().zip(&y).zip(&out) {
+            worst.see(x, y, got, (x as f64).powf(y as f64));
+        }
+    }
+    worst
+}
+
+#[test]
+fn pow() {
+    let magnitudes = [
+        0.0,
+        f32::from_bits(1),
+        1.1e-39,
+        f32::MIN_POSITIVE,
+        1e-20,
+        0.1,
+        0.5,
+        1.0 - f32::EPSILON / 2.0,
+        1.0,
+        1.0 + f32::EPSILON,
+        1.5,
+        2.0,
+        2.5,
+        3.0,
+        4.0,
+        10.0,
+        127.0,
+        128.0,
+        149.0,
+        150.0,
+        1001.5,
+        8_388_607.0,
+        8_388_607.5,
+        8_388_608.0,
+        8_388_609.0,
+        16_777_215.0,
+        16_777_216.0,
+        1e9,
+        1e20,
+        f32::MAX,
+        f32::INFINITY,
+        f32::NAN,
+    ];
+    let special: Vec<f32> = magnitudes.iter().flat_map(|&m| [m, -m]).collect();
+    // A linear congruential generator (Knuth's MMIX constants), upper half.
+    let random = |seed: u64| {
+        let mut state = seed;
+        std::iter::from_fn(move || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            Some((state >> 32) as u32)
+        })
+    };
+    let count = if everything() { 500_000_000 } else { 5_000_000 };
+    for fma in [true, false] {
+        let code = Code::new(fma, |b, x, y| math::emit_pow_f32x4(b, fma, x, y));
+        let grid = special.iter().flat_map(|&x| special.iter().map(move |&y| (x, y)));
+        pow_pairs(code.run, grid).check("pow, special values", fma, 4.0);
+        // Any bits; then bases of any size with powers that keep the result about the range; then bases near one.
+        let parts = std::thread::scope(|s| {
+            let run = code.run;
+            [1u64, 2]
+                .map(|seed| {
+                    s.spawn(move || {
+                        let mut r = random(seed);
+                        let pairs = std::iter::from_fn(move || {
+                            let (a, b) = (r.next()?, r.next()?);
+                            let unit = b as i32 as f32 / 2147483648.0;
+                            let (x, y) = match b % 4 {
+                                0 => (f32::from_bits(a), f32::from_bits(b)),
+                                1 => {
+                                    let x = f32::from_bits(a);
+                                    (x, unit * 160.0 / x.abs().log2())
+                                }
+                                2 => {
+                                    let x = 1.0 + unit / 1024.0;
+                                    (x, a as i32 as f32 / 2147483648.0 * 160.0 / x.log2())
+                                }
+                                _ => (f32::from_bits(a), (unit * 40.0).round()),
+                            };
+                            Some((x, y))
+                        });
+                        pow_pairs(run, pairs.take(count / 2))
+                    })
+                })
+                .map(|p| p.join().unwrap())
+        });
+        for worst in parts {
+            worst.check("pow", fma, 4.0);
+        }
+    }
+}
+
 /// Not a check: nanoseconds per element, printed when asked for with `TRACEWRIGHT_TEST_TIMES=1`.
 #[test]
 fn times() {
-    if std::env::var_os("TRACEWRIGHT_TEST_TIMES").is_none() {
+    if std::env::var_os("TRACEWRIGHT_TEST_TIMES").is_none_or(|v| v != "1") {
         return;
     }
     let x: Vec<f32> = (0..4096).map(|i| (i as f32 - 2048.0) / 512.0).collect();
+    let base: Vec<f32> = x.iter().map(|x| x.abs()).collect();
     let mut out = vec![0f32; x.len()];
-    for op in UnaryOp::ALL.iter().copied() {
-        for fma in [true, false] {
-            let mut known = true;
-            let code = Code::new(fma, |b, x, _| {
-                math::emit_f32x4(b, fma, op, x).unwrap_or_else(|| {
-                    known = false;
-                    x
-                })
-            });
-            if !known {
-                continue;
+    let mut print = |name: &str, code: Code| {
+        let best = (0..200).map(|_| {
+            let start = Instant::now();
+            for _ in 0..10 {
+                call(code.run, &base, &x, &mut out);
             }
-            let best = (0..200).map(|_| {
-                let start = Instant::now();
-                for _ in 0..10 {
-                    code.call(&x, &x, &mut out);
-                }
-                start.elapsed().as_nanos() as f64 / (10 * x.len()) as f64
-            });
-            println!("{:>9} fma={fma}: {:.3} ns/element", op.name(), best.fold(f64::INFINITY, f64::min));
+            start.elapsed().as_nanos() as f64 / (10 * x.len()) as f64
+        });
+        println!("{name:>9}: {:.3} ns/element", best.fold(f64::INFINITY, f64::min));
+    };
+    use UnaryOp::{Cos, Erf, Exp, Log, Logistic, Sin, Tanh};
+    for fma in [true, false] {
+        println!("fma={fma}");
+        for op in [Exp, Log, Tanh, Logistic, Sin, Cos, Erf] {
+            print(op.name(), Code::unary(op, fma));
         }
+        print("pow", Code::new(fma, |b, x, y| math::emit_pow_f32x4(b, fma, x, y)));
     }
 }

@@ -162,6 +162,10 @@ impl<'a, 'f> Lanes<'a, 'f> {
         self.b.ins().bitcast(to, MemFlagsData::new(), x)
     }
 
+    pub(super) fn iadd(&mut self, x: Value, y: Value) -> Value {
+        self.b.ins().iadd(x, y)
+    }
+
     pub(super) fn isub(&mut self, x: Value, y: Value) -> Value {
         self.b.ins().isub(x, y)
     }

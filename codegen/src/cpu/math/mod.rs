@@ -4,6 +4,7 @@ mod erf;
 mod exp;
 mod lanes;
 mod log;
+mod pow;
 mod trig;
 
 use cranelift_codegen::ir::Value;
@@ -24,4 +25,9 @@ pub fn emit_f32x4(b: &mut FunctionBuilder, has_fma: bool, op: UnaryOp, x: Value)
         UnaryOp::Erf => erf::erf(l, x),
         _ => return None,
     })
+}
+
+/// Emits `x` to the power of `y` on F32X4 values.
+pub fn emit_pow_f32x4(b: &mut FunctionBuilder, has_fma: bool, x: Value, y: Value) -> Value {
+    pow::pow(&mut Lanes::new(b, has_fma), x, y)
 }
