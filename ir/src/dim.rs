@@ -189,10 +189,7 @@ impl Dim {
                     let v = match a {
                         Atom::Symbol(s) => value_of(s)?,
                         Atom::FloorDiv(ab) => floor_div(ab.0.eval(value_of)?, ab.1.eval(value_of)?)?,
-                        Atom::Mod(ab) => {
-                            let (a, b) = (ab.0.eval(value_of)?, ab.1.eval(value_of)?);
-                            a.checked_sub(b.checked_mul(floor_div(a, b)?)?)?
-                        }
+                        Atom::Mod(ab) => floor_mod(ab.0.eval(value_of)?, ab.1.eval(value_of)?)?,
                     };
                     p.checked_mul(v)
                 })?;
@@ -293,9 +290,9 @@ impl Dim {
             return Dim::from(0);
         }
         if let (Some(a), Some(b)) = (self.known(), by.known())
-            && let Some(q) = floor_div(a, b)
+            && let Some(r) = floor_mod(a, b)
         {
-            return Dim::from(a - b * q);
+            return Dim::from(r);
         }
         let (quotient, rest) = self.split_multiples(by);
         if !quotient.is(0) {
@@ -308,6 +305,11 @@ impl Dim {
 fn floor_div(a: i64, b: i64) -> Option<i64> {
     let q = a.checked_div(b)?;
     Some(if a % b != 0 && (a < 0) != (b < 0) { q - 1 } else { q })
+}
+
+fn floor_mod(a: i64, b: i64) -> Option<i64> {
+    // The remainder is in range even where the product is not.
+    floor_div(a, b).map(|q| a.wrapping_sub(b.wrapping_mul(q)))
 }
 
 impl From<Atom> for Dim {

@@ -322,7 +322,7 @@ fn step(chain: &mut Chain, c: &mut Choices<'_>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3_000) })]
 
     #[test]
     fn long_chains(dims in prop::collection::vec(1i64..5, 0..4), choices in prop::collection::vec(any::<u32>(), 0..60)) {

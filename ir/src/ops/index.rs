@@ -219,7 +219,7 @@ impl OpDef for ScatterAdd {
         let ct = cx.cotangent();
         let op = Gather { axis: self.axis, batch: self.batch, mode: self.mode.without_error() };
         let updates = cx.wanted[2].then(|| b.emit(op.into(), &[ct, cx.operands[1]]));
-        Ok(smallvec![Some(ct), None, updates])
+        Ok(smallvec![cx.wanted[0].then_some(ct), None, updates])
     }
     fn jvp(
         &self,
