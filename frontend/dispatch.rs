@@ -42,6 +42,13 @@ pub(crate) fn enter() -> HereGuard {
     HereGuard(before)
 }
 
+/// Makes that line the user's line, unless an outer op set it.
+pub(crate) fn enter_at(line: &'static Location<'static>) -> HereGuard {
+    let before = HERE.get();
+    HERE.set(before.or(Some(line)));
+    HereGuard(before)
+}
+
 /// Forgets the user's line for a function of the user that runs inside an op or transform.
 pub(crate) fn leave() -> HereGuard {
     HereGuard(HERE.replace(None))

@@ -174,11 +174,15 @@ impl Error {
     }
 
     fn edit(mut self, f: impl FnOnce(&mut Fault)) -> Error {
-        match Arc::get_mut(&mut self.0) {
-            Some(fault) => f(fault),
-            None => unreachable!("an error is edited only before it is shared"),
+        if let Some(fault) = Arc::get_mut(&mut self.0) {
+            f(fault);
+            return self;
         }
-        self
+        let mut fault = self.0.copy();
+        // The copy speaks for both.
+        self.0.observed.store(true, Ordering::Relaxed);
+        f(&mut fault);
+        Error(Arc::new(fault))
     }
 
     pub(crate) fn with_operands(self, operands: impl IntoIterator<Item = String>) -> Error {
@@ -234,6 +238,20 @@ impl Error {
 }
 
 impl Fault {
+    fn copy(&self) -> Fault {
+        Fault {
+            code: self.code,
+            op: self.op.clone(),
+            operands: self.operands.clone(),
+            rule: self.rule.clone(),
+            legal: self.legal.clone(),
+            location: self.location.clone(),
+            scope: self.scope.clone(),
+            notes: self.notes.clone(),
+            observed: AtomicBool::new(self.observed.load(Ordering::Relaxed)),
+        }
+    }
+
     fn headline(&self) -> String {
         let operands = self.operands.as_ref().map(|o| format!("({})", o.join(", "))).unwrap_or_default();
         format!("error[{}]: {}{operands}: {}", self.code, self.op, self.rule)

@@ -11,29 +11,31 @@ mod eager;
 mod error;
 pub mod event;
 mod execute;
+pub mod jit;
 mod nested;
+pub mod nn;
 mod ops;
+pub mod optim;
 mod print;
 mod promote;
+mod random;
 mod scope;
 mod strict;
 mod tensor;
 mod trace;
+mod transform;
 pub mod tree;
 
 pub use device::Device;
 pub use error::{Code, Error, Result};
 pub use ir::{DType, Dim, Element, Literal, Scalar, Shape, Symbol, Type};
+pub use jit::jit;
 pub use nested::Nested;
 pub use ops::{Arg, Reduction, concat, keepdims, stack};
 pub use promote::{Number, promote};
+pub use random::Generator;
 pub use scope::scope;
 pub use strict::set_strict;
 pub use tensor::{Tensor, extent};
+pub use transform::grad::{self, grad, value_and_grad};
 pub use tree::Tree;
-
-/// Neural networks.
-pub mod nn {
-    pub use crate::cell::Buffer;
-    pub use tracewright_derive::Module;
-}

@@ -244,9 +244,9 @@ fn floats(shown: &[Scalar]) -> Vec<String> {
     };
     let places = finite.iter().map(needed).max().unwrap_or(0);
     let one = |s: &Scalar| {
-        let text = fixed(*s, places.max(1));
-        let text = if places == 0 { text.trim_end_matches('0').to_string() } else { text };
-        format!("{}{text}", sign(s))
+        let text = trimmed(fixed(*s, places.max(1)));
+        let have = text.len() - 1 - text.find('.').unwrap_or(text.len() - 1);
+        format!("{}{text}{}", sign(s), " ".repeat(places.saturating_sub(have)))
     };
     shown.iter().map(|s| if s.as_f64().is_finite() { one(s) } else { special(s.as_f64()) }).collect()
 }

@@ -43,3 +43,10 @@ pub(crate) fn caught(payload: Box<dyn Any + Send>, function: &'static str) -> Er
     // `unwrap` on a `Result<_, Error>` quotes the error, so its own message is in there.
     Error::new(crate::Code::Panic, function, format!("the function panicked: {message}"), "")
 }
+
+/// The error of a panic in the compiler itself.
+pub(crate) fn bug(payload: Box<dyn Any + Send>, stage: &'static str) -> Error {
+    let inner = caught(payload, stage).observed();
+    let rule = inner.rule().replacen("the function panicked: ", "the compiler panicked: ", 1);
+    Error::new(crate::Code::Bug, stage, rule, "").note("this is a bug in tracewright, please report it")
+}

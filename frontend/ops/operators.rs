@@ -1,5 +1,8 @@
 //! Operators.
 //!
+//! Numbers may stand on either side; on the left they are f64 and i64, so that the type of `(1.0 - &x).sqrt()` can be
+//! inferred.
+//!
 //! `/` of integers gives f32, as PyTorch and JAX have it; `%` has the sign of the divisor, as in Python.
 
 use super::arg::Arg;
@@ -26,7 +29,7 @@ macro_rules! operator {
                 pointwise($text, false, Operands::$operands, &[self.into(), rhs.into()], &$body)
             }
         }
-        operator!(@left $trait $method $text $operands $body; f64, f32, i64, i32);
+        operator!(@left $trait $method $text $operands $body; f64, i64);
     )* };
     (@left $trait:ident $method:ident $text:literal $operands:ident $body:expr; $($number:ty),*) => { $(
         impl $trait<Tensor> for $number {

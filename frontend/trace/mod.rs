@@ -5,7 +5,7 @@
 
 mod state;
 
-pub(crate) use state::{CellUse, Finished, Guard, Trace};
+pub(crate) use state::{CellUse, Guard, Trace};
 
 use crate::cell::CellId;
 use crate::dispatch::here;
@@ -13,7 +13,7 @@ use crate::error::{Code, Error};
 use crate::event::{self, EventKind};
 use crate::tensor::{Repr, Tensor};
 use crate::{scope, strict};
-use ir::{Dim, Primitive, Type, Value};
+use ir::{Dim, Primitive, Symbol, Type, Value};
 use std::cell::RefCell;
 use std::panic::Location;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub(crate) struct Traced {
 
 thread_local! {
     static STACK: RefCell<Vec<Trace>> = const { RefCell::new(Vec::new()) };
+    /// Symbols that became numbers since this was last asked.
+    static SPECIALIZED: RefCell<Vec<Symbol>> = const { RefCell::new(Vec::new()) };
 }
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -134,7 +136,7 @@ pub(crate) fn specialize(dim: &Dim, at: &'static Location<'static>) -> usize {
     let found = STACK.with_borrow_mut(|s| {
         let trace = s.iter_mut().rev().find(|t| dim.eval(&|x| t.symbol_values.get(x).copied()).is_some())?;
         let n = dim.eval(&|x| trace.symbol_values.get(x).copied())?;
-        trace.specialized.extend(dim.symbols().into_iter().map(|x| (x, at)));
+        SPECIALIZED.with_borrow_mut(|all| all.extend(dim.symbols()));
         usize::try_from(n).ok()
     });
     match found {
@@ -146,6 +148,11 @@ pub(crate) fn specialize(dim: &Dim, at: &'static Location<'static>) -> usize {
             Error::new(Code::Trace, "size", format!("the dimension {dim} has no value here"), "use it as a Dim").at(at),
         ),
     }
+}
+
+/// The symbols that became numbers since the last call.
+pub(crate) fn take_specialized() -> Vec<Symbol> {
+    SPECIALIZED.take()
 }
 
 /// The value of a cell in the innermost trace, read from the enclosing one the first time.
@@ -171,7 +178,7 @@ fn read_cell_at(cell: &Arc<dyn CellId>, depth: usize) -> Tensor {
         let input = trace.tensor(value, here());
         trace.cells.push(CellUse {
             cell: cell.clone(),
-            input: Some(value),
+            input: value,
             source: outer,
             written: None,
             read: input.clone(),
@@ -187,4 +194,20 @@ pub(crate) fn write_cell(cell: &Arc<dyn CellId>, value: Tensor) {
         let used = t.cells.iter_mut().find(|c| c.cell.id() == cell.id());
         used.expect("reading registers the cell").written = Some(value);
     });
+}
+
+/// What every cell of the innermost trace was written with, in their order.
+pub(crate) fn cell_writes() -> Vec<Option<Tensor>> {
+    with_top(|t| t.cells.iter().map(|c| c.written.clone()).collect())
+}
+
+/// Copies a graph into the innermost trace, its inputs bound to tensors of any kind.
+pub(crate) fn inline(graph: &ir::Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+    let values: Vec<Value> = arguments.iter().map(lift).collect::<Result<_, _>>()?;
+    let at = here();
+    Ok(with_top(|t| {
+        let root = t.graph.root();
+        let outputs = t.graph.inline(root, graph, &values);
+        outputs.into_iter().map(|v| t.tensor(v, at)).collect()
+    }))
 }

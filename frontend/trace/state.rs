@@ -21,8 +21,6 @@ pub(crate) struct Trace {
     captured: HashMap<(u64, usize), Value>,
     pub cells: Vec<CellUse>,
     pub symbol_values: HashMap<Symbol, i64>,
-    /// Symbols that became numbers, and where.
-    pub specialized: Vec<(Symbol, &'static Location<'static>)>,
     /// The last origin, which the next op often shares.
     last_origin: Option<(&'static Location<'static>, Arc<str>, OriginId)>,
 }
@@ -31,7 +29,7 @@ pub(crate) struct Trace {
 pub(crate) struct CellUse {
     pub cell: Arc<dyn CellId>,
     /// The input that stands for the value before the trace.
-    pub input: Option<Value>,
+    pub input: Value,
     /// That value in the enclosing trace.
     pub source: Tensor,
     pub read: Tensor,
@@ -46,9 +44,6 @@ impl CellUse {
     }
 }
 
-/// A trace after its end.
-pub(crate) type Finished = Trace;
-
 /// Closes its trace, and any left open inside, when dropped; also in a panic.
 pub(crate) struct Guard {
     pub(super) depth: usize,
@@ -56,7 +51,7 @@ pub(crate) struct Guard {
 
 impl Guard {
     /// Ends the trace and yields it.
-    pub fn finish(self) -> Finished {
+    pub fn finish(self) -> Trace {
         STACK.with_borrow_mut(|s| {
             s.truncate(self.depth + 1);
             s.pop().expect("a guard outlives its trace only here")
@@ -81,7 +76,6 @@ impl Trace {
             captured: HashMap::new(),
             cells: Vec::new(),
             symbol_values: HashMap::new(),
-            specialized: Vec::new(),
             last_origin: None,
         }
     }

@@ -1,0 +1,250 @@
+//! Calling: finding the entry, tracing where there is none.
+
+use super::entry::Entry;
+use super::key::{Describe, Signature};
+use super::lowered::Lowered;
+use super::record::{Recorded, record};
+use super::{Arguments, Jit};
+use crate::dispatch::{enter, here, leave};
+use crate::error::{Code, Error, Result};
+use crate::event::{self, EventKind};
+use crate::tensor::Tensor;
+use crate::tree::{Tree, Visit, leaves};
+use crate::{strict, trace};
+use ir::{Graph, Symbol};
+use std::borrow::Borrow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Counters of a compiled function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Times it was traced for a new kind of arguments.
+    pub traces: u64,
+    /// Calls that an entry served.
+    pub hits: u64,
+    /// Entries that had to go.
+    pub evictions: u64,
+    /// Entries there are.
+    pub entries: usize,
+}
+
+type Found<R> = (Arc<Entry<R>>, bool);
+
+impl<A: 'static, R: Tree> Jit<A, R> {
+    /// Counters.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            traces: self.traces.load(Relaxed),
+            hits: self.hits.load(Relaxed),
+            evictions: self.evictions.load(Relaxed),
+            entries: self.entries.read().unwrap_or_else(|e| e.into_inner()).len(),
+        }
+    }
+
+    fn label(&self) -> String {
+        format!("{} ({})", self.name, self.made)
+    }
+
+    /// The entry for a call, traced if there is none.
+    fn entry(&self, arguments: &dyn Arguments<A>, donated: bool) -> Result<Arc<Entry<R>>> {
+        let walk = |v: &mut dyn Visit| arguments.visit(v);
+        if let Some((entry, last)) = self.find(&walk, donated) {
+            if !last {
+                entry.used.store(self.clock.fetch_add(1, Relaxed) + 1, Relaxed);
+            }
+            self.hits.fetch_add(1, Relaxed);
+            return Ok(entry);
+        }
+        let (signature, recorded) = self.trace(arguments, donated)?;
+        self.miss(&signature);
+        let entry = Arc::new(Entry::compile(signature, recorded)?);
+        entry.used.store(self.clock.fetch_add(1, Relaxed) + 1, Relaxed);
+        let mut entries = self.entries.write().unwrap_or_else(|e| e.into_inner());
+        if entries.len() >= self.capacity {
+            let oldest = (0..entries.len()).min_by_key(|&i| entries[i].used.load(Relaxed)).unwrap_or(0);
+            let gone = entries.swap_remove(oldest);
+            self.evictions.fetch_add(1, Relaxed);
+            event::record(EventKind::Eviction, || {
+                format!("{}: {} entries are kept, {} goes", self.label(), self.capacity, gone.signature)
+            });
+        }
+        entries.push(entry.clone());
+        self.last.store(entries.len() - 1, Relaxed);
+        Ok(entry)
+    }
+
+    fn find(&self, walk: &dyn Fn(&mut dyn Visit), donated: bool) -> Option<Found<R>> {
+        let entries = self.entries.read().unwrap_or_else(|e| e.into_inner());
+        let last = self.last.load(Relaxed);
+        if let Some(e) = entries.get(last)
+            && e.fits(walk, donated)
+        {
+            return Some((e.clone(), true));
+        }
+        let at = entries.iter().position(|e| e.fits(walk, donated))?;
+        self.last.store(at, Relaxed);
+        Some((entries[at].clone(), false))
+    }
+
+    /// Counts a miss and says why it was one.
+    fn miss(&self, signature: &Signature) {
+        self.traces.fetch_add(1, Relaxed);
+        let entries = self.entries.read().unwrap_or_else(|e| e.into_inner());
+        match entries.iter().map(|e| e.signature.difference(signature)).min_by_key(|d| d.0) {
+            None => event::record(EventKind::Trace, || format!("{}: first trace, {signature}", self.label())),
+            Some((_, difference)) => event::record(EventKind::Retrace, || format!("{}: {difference}", self.label())),
+        }
+    }
+
+    /// Traces for these arguments.
+    fn trace(&self, arguments: &dyn Arguments<A>, donated: bool) -> Result<(Signature, Recorded<R>)> {
+        let mut dynamic = self.dynamic.clone();
+        loop {
+            let donated = if donated { self.state_leaves(arguments) } else { 0 };
+            let mut d = Describe::new(&dynamic, donated);
+            arguments.visit(&mut d);
+            let (signature, symbols) = d.finish()?;
+            let recorded = self.record(arguments, &signature, &symbols);
+            // A function that turned a symbol into a number is traced again for that number, which goes into the key;
+            // what became of the first trace, an error too, no longer counts.
+            let specialized = trace::take_specialized();
+            if !specialized.is_empty() {
+                dynamic.retain(|d| !specialized.contains(&d.symbol.symbol));
+                continue;
+            }
+            let recorded = recorded?;
+            if self.check {
+                let again = self.record(arguments, &signature, &symbols)?;
+                if let Some(e) = differing(&recorded.graph, &again.graph) {
+                    return Err(e);
+                }
+            }
+            return Ok((signature, recorded));
+        }
+    }
+
+    fn record(
+        &self,
+        arguments: &dyn Arguments<A>,
+        signature: &Signature,
+        symbols: &[(Symbol, i64)],
+    ) -> Result<Recorded<R>> {
+        record(&*self.function, &self.name, arguments, signature, symbols)
+    }
+
+    /// Number of leaves of the first argument.
+    fn state_leaves(&self, arguments: &dyn Arguments<A>) -> usize {
+        let all = leaves(&|v| arguments.visit(v), "");
+        all.iter().filter(|(path, _)| path == "0" || path.starts_with("0.")).count()
+    }
+
+    fn run(&self, arguments: &dyn Arguments<A>) -> Result<R> {
+        if trace::active() {
+            return self.inline(arguments);
+        }
+        let entry = self.entry(arguments, false)?;
+        entry.call(&|v| arguments.visit(v))
+    }
+
+    /// Records the function into the trace that is open.
+    fn inline(&self, arguments: &dyn Arguments<A>) -> Result<R> {
+        if let Some(e) = leaves(&|v| arguments.visit(v), "").iter().find_map(|(_, t)| t.error_ref().cloned()) {
+            return Err(e);
+        }
+        let _line = leave();
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.function.run(arguments.map(&mut Tensor::clone))));
+        let result = outcome.map_err(|payload| strict::caught(payload, "jit"))?;
+        match result.leaves().iter().find_map(|(_, t)| t.error_ref().cloned()) {
+            Some(e) => Err(e),
+            None => Ok(result),
+        }
+    }
+
+    fn lowered(&self, arguments: &dyn Arguments<A>) -> Result<Lowered> {
+        if trace::active() {
+            let e = Error::new(Code::Trace, "lower", "a trace is open", "look at stages outside of traced functions");
+            return Err(e.at(here()));
+        }
+        let (_, recorded) = self.trace(arguments, false)?;
+        Ok(Lowered::new(recorded.graph))
+    }
+}
+
+/// The error for two traces that differ, if they do.
+fn differing(a: &Graph, b: &Graph) -> Option<Error> {
+    if a == b {
+        return None;
+    }
+    let ops = |g: &Graph| g.region(g.root()).ops.clone();
+    let (x, y) = (ops(a), ops(b));
+    let place = |g: &Graph, op: ir::Op| {
+        g.op(op).origins.first().map(|&o| g.origins.get(o).to_string()).unwrap_or_else(|| "an unknown line".into())
+    };
+    let mut notes = Vec::new();
+    for (&p, &q) in x.iter().zip(&y) {
+        let (left, right) = (a.op(p), b.op(q));
+        if left.primitive == right.primitive {
+            continue;
+        }
+        notes.push(format!("{:?} became {:?} at {}", left.primitive, right.primitive, place(a, p)));
+        if left.primitive.name() != right.primitive.name() {
+            break;
+        }
+    }
+    let rule = match notes.is_empty() {
+        true => format!("two traces of the same arguments have {} and {} ops", x.len(), y.len()),
+        false => "two traces of the same arguments differ".into(),
+    };
+    let legal = "pass what changes as an argument tensor, or keep it in an nn::Buffer";
+    Some(notes.into_iter().take(8).fold(Error::new(Code::HostConstant, "jit", rule, legal), Error::note))
+}
+
+macro_rules! calls {
+    ($(($first:ident $state:ident; $($t:ident $x:ident),*))*) => { $(
+        impl<$first: Tree, $($t: Tree,)* R: Tree> Jit<($first, $($t,)*), R> {
+            /// Runs it, compiled; arguments are given by value or by reference. On an error nothing has changed.
+            #[track_caller]
+            pub fn call(&self, $state: impl Borrow<$first>, $($x: impl Borrow<$t>),*) -> Result<R> {
+                let _here = enter();
+                self.run(&($state.borrow(), $($x.borrow(),)*)).map_err(Error::observed)
+            }
+
+            /// Traces it for these arguments, to look at the stages of its compilation.
+            #[track_caller]
+            pub fn lower(&self, $state: impl Borrow<$first>, $($x: impl Borrow<$t>),*) -> Result<Lowered> {
+                let _here = enter();
+                self.lowered(&($state.borrow(), $($x.borrow(),)*)).map_err(Error::observed)
+            }
+        }
+
+        impl<$first: Tree, $($t: Tree,)* R: Tree> Jit<($first, $($t,)*), ($first, R)> {
+            /// Runs a function of a state and more that returns the new state and more. The state is updated in place;
+            /// on an error it is as it was.
+            #[track_caller]
+            pub fn call_mut(&self, $state: &mut $first, $($x: impl Borrow<$t>),*) -> Result<R> {
+                let _here = enter();
+                $(let $x = $x.borrow();)*
+                let outcome = (|| {
+                    if trace::active() {
+                        return self.inline(&(&*$state, $($x,)*));
+                    }
+                    let entry = self.entry(&(&*$state, $($x,)*), true)?;
+                    entry.call_mut($state, &|_v: &mut dyn Visit| { $($x.visit(_v);)* })
+                })();
+                let (new, rest) = outcome.map_err(Error::observed)?;
+                *$state = new;
+                Ok(rest)
+            }
+        }
+    )* };
+}
+calls! {
+    (A a;)
+    (A a; B b)
+    (A a; B b, C c)
+    (A a; B b, C c, D d)
+    (A a; B b, C c, D d, E e)
+    (A a; B b, C c, D d, E e, F f)
+}

@@ -1,0 +1,183 @@
+//! One compiled entry and its call.
+
+use super::key::{Matcher, Signature};
+use super::record::{Feed, Recorded, Source, TouchedCell};
+use crate::error::{Error, Result};
+use crate::tensor::{Repr, Tensor};
+use crate::tree::{Fixed, Tree, Visit};
+use ir::Graph;
+use runtime::{Array, Executable, Input, Outputs};
+use smallvec::SmallVec;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, OnceLock};
+
+/// A function compiled for one signature.
+pub(crate) struct Entry<R> {
+    pub signature: Signature,
+    pub graph: Graph,
+    executable: Executable,
+    /// For each leaf, the input it is, if it is the first of the leaves that are this input.
+    leaf_input: Vec<(usize, bool)>,
+    feeds: Vec<Feed>,
+    template: R,
+    results: Vec<Source>,
+    cells: Vec<TouchedCell>,
+    /// Inputs whose memory an output may take over.
+    donated: Vec<bool>,
+    /// When it was last used.
+    pub used: AtomicU64,
+}
+
+pub(crate) type Inputs = SmallVec<[Input; 8]>;
+
+/// Held while cells are written, so that concurrent updates do not get lost.
+static CELLS: Mutex<()> = Mutex::new(());
+
+impl<R: Tree> Entry<R> {
+    pub fn compile(signature: Signature, recorded: Recorded<R>) -> Result<Entry<R>> {
+        let Recorded { graph, leaf_inputs, leaf_input, feeds, template, results, cells, .. } = recorded;
+        let types = (graph.input_types(), graph.output_types());
+        let mut donations: Vec<(usize, usize)> = Vec::new();
+        for (leaf, source) in results.iter().enumerate().take(signature.donated) {
+            let Source::Output(out) = source else { continue };
+            let input = leaf_input[leaf];
+            let kept = results.iter().chain(cells.iter().filter_map(|c| c.write.as_ref()));
+            let kept = kept.clone().any(|s| matches!(s, Source::Input(i) if *i == input));
+            let paired = donations.iter().any(|(i, o)| *i == input || o == out);
+            if !kept && !paired && types.0[input] == types.1[*out] {
+                donations.push((input, *out));
+            }
+        }
+        let executable = Executable::compile(&graph, &donations).map_err(Error::exec)?;
+        let donated = (0..leaf_inputs).map(|i| donations.iter().any(|d| d.0 == i)).collect();
+        let mut seen = 0;
+        let leaf_input = leaf_input
+            .into_iter()
+            .map(|i| {
+                let first = i == seen;
+                seen += first as usize;
+                (i, first)
+            })
+            .collect();
+        let used = AtomicU64::new(0);
+        Ok(Entry { signature, graph, executable, leaf_input, feeds, template, results, cells, donated, used })
+    }
+
+    /// True if it was made for arguments like these.
+    pub fn fits(&self, walk: &dyn Fn(&mut dyn Visit), donated: bool) -> bool {
+        if donated != (self.signature.donated > 0) {
+            return false;
+        }
+        let mut m = Matcher::new(&self.signature);
+        walk(&mut m);
+        m.finish()
+    }
+
+    /// Runs it on leaves that fit.
+    pub fn call(&self, walk: &dyn Fn(&mut dyn Visit)) -> Result<R> {
+        let mut gather = Gather { entry: &self.leaf_input, leaf: 0, inputs: SmallVec::new() };
+        walk(&mut gather);
+        let mut inputs = gather.inputs;
+        let outputs = self.run(&mut inputs)?;
+        Ok(self.build(&inputs, &outputs))
+    }
+
+    /// Runs it with the leaves of `state` first, which it may overwrite; they are as before if it fails.
+    pub fn call_mut<S: Tree>(&self, state: &mut S, walk_rest: &dyn Fn(&mut dyn Visit)) -> Result<R> {
+        let mut inputs: Inputs = SmallVec::new();
+        let mut leaf = 0;
+        state.visit_mut(&mut |t| {
+            let (i, first) = self.leaf_input[leaf];
+            leaf += 1;
+            // Taken out even where it is tied, so that the memory has no other holder.
+            let taken = std::mem::replace(t, taken());
+            if let (Repr::Array(a), true) = (taken.0, first) {
+                inputs.push(if self.donated[i] { Input::Donated(a) } else { Input::Shared(a) });
+            }
+        });
+        let mut gather = Gather { entry: &self.leaf_input, leaf, inputs };
+        walk_rest(&mut gather);
+        let mut inputs = gather.inputs;
+        match self.run(&mut inputs) {
+            Ok(outputs) => Ok(self.build(&inputs, &outputs)),
+            Err(e) => {
+                let mut leaf = 0;
+                state.visit_mut(&mut |t| {
+                    let (i, _) = self.leaf_input[leaf];
+                    leaf += 1;
+                    if let Some(a) = inputs[i].array() {
+                        *t = Tensor::array(a.clone());
+                    }
+                });
+                Err(e)
+            }
+        }
+    }
+
+    fn run(&self, inputs: &mut Inputs) -> Result<Outputs> {
+        let writes = self.cells.iter().any(|c| c.write.is_some());
+        let _exclusive = writes.then(|| CELLS.lock().unwrap_or_else(|e| e.into_inner()));
+        for feed in &self.feeds {
+            inputs.push(Input::Shared(match feed {
+                Feed::Capture(a) => a.clone(),
+                Feed::Cell(i) => match self.cells[*i].cell.stored().0 {
+                    Repr::Array(a) => a,
+                    Repr::Error(e) => return Err(e),
+                    Repr::Traced(_) => unreachable!("a cell outside of traces holds no traced value"),
+                },
+            }));
+        }
+        let outputs = self.executable.call(inputs).map_err(Error::exec)?;
+        for c in &self.cells {
+            if let Some(source) = &c.write {
+                c.cell.store(Tensor::array(self.array(source, inputs, &outputs)));
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn array(&self, source: &Source, inputs: &Inputs, outputs: &Outputs) -> Array {
+        match source {
+            Source::Output(i) => outputs[*i].clone(),
+            Source::Input(i) => match &inputs[*i] {
+                Input::Shared(a) | Input::Donated(a) => a.clone(),
+                Input::Taken => unreachable!("an input that is also a result is not donated"),
+            },
+        }
+    }
+
+    fn build(&self, inputs: &Inputs, outputs: &Outputs) -> R {
+        let mut sources = self.results.iter();
+        self.template.map(&mut |_| {
+            let source = sources.next().expect("one source per result leaf");
+            Tensor::array(self.array(source, inputs, outputs))
+        })
+    }
+}
+
+/// Clones the arrays of a call, each input once.
+struct Gather<'a> {
+    entry: &'a [(usize, bool)],
+    leaf: usize,
+    inputs: Inputs,
+}
+
+impl Visit for Gather<'_> {
+    fn leaf(&mut self, tensor: &Tensor) {
+        let (_, first) = self.entry[self.leaf];
+        self.leaf += 1;
+        if let (Repr::Array(a), true) = (&tensor.0, first) {
+            self.inputs.push(Input::Shared(a.clone()));
+        }
+    }
+    fn fixed(&mut self, _: Fixed<'_>) {}
+}
+
+/// What stands in a state while a call has taken its tensors.
+fn taken() -> Tensor {
+    static TAKEN: OnceLock<Error> = OnceLock::new();
+    let e = TAKEN.get_or_init(|| {
+        Error::new(crate::Code::Argument, "call_mut", "the state is in use by a call", "wait for that call").observed()
+    });
+    Tensor(Repr::Error(e.clone()))
+}

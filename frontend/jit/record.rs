@@ -1,0 +1,141 @@
+//! Tracing a function for one signature.
+
+use super::key::Signature;
+use super::{Arguments, Function};
+use crate::cell::CellId;
+use crate::dispatch::{here, leave};
+use crate::error::{Code, Error, Result};
+use crate::strict;
+use crate::tensor::{Repr, Tensor};
+use crate::trace;
+use crate::tree::{Tree, leaves};
+use ir::{Graph, Symbol, Value};
+use runtime::Array;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Where an input of the graph comes from, after those of the leaves.
+pub(crate) enum Feed {
+    /// A tensor that the function captured.
+    Capture(Array),
+    /// The value of the cell of that number.
+    Cell(usize),
+}
+
+/// Where a result comes from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// An output of the graph.
+    Output(usize),
+    /// An input of the graph, unchanged.
+    Input(usize),
+}
+
+/// A cell that the function touches.
+pub(crate) struct TouchedCell {
+    pub cell: Arc<dyn CellId>,
+    /// What it becomes, if it is written.
+    pub write: Option<Source>,
+}
+
+/// A traced function.
+pub(crate) struct Recorded<R> {
+    pub graph: Graph,
+    /// Number of inputs that are leaves, which come first.
+    pub leaf_inputs: usize,
+    /// The input of each leaf.
+    pub leaf_input: Vec<usize>,
+    pub feeds: Vec<Feed>,
+    pub template: R,
+    pub results: Vec<Source>,
+    pub cells: Vec<TouchedCell>,
+}
+
+/// Runs the function once on traced values.
+pub(crate) fn record<A: 'static, R: Tree>(
+    f: &dyn Function<A, Output = R>,
+    name: &str,
+    arguments: &dyn Arguments<A>,
+    signature: &Signature,
+    symbols: &[(Symbol, i64)],
+) -> Result<Recorded<R>> {
+    let guard = trace::open("jit", name);
+    for decl in &signature.symbols {
+        if let Some((_, value)) = symbols.iter().find(|(s, _)| *s == decl.symbol) {
+            trace::declare(decl.clone(), *value);
+        }
+    }
+    // Leaves over the same memory are one input, unless they see it under different types.
+    let mut inputs: Vec<Tensor> = Vec::new();
+    let mut leaf_input: Vec<usize> = Vec::new();
+    let types = signature.leaves();
+    for (i, (ty, same)) in types.iter().enumerate() {
+        if *same != i && types[*same].0 == *ty {
+            leaf_input.push(leaf_input[*same]);
+            continue;
+        }
+        leaf_input.push(inputs.len());
+        inputs.push(trace::input(ty.clone(), here()));
+    }
+    let mut numbers = leaf_input.iter();
+    let traced = arguments.map(&mut |_| inputs[*numbers.next().expect("one number per leaf")].clone());
+    let outcome = {
+        let _line = leave();
+        catch_unwind(AssertUnwindSafe(|| f.run(traced)))
+    };
+    let template = outcome.map_err(|payload| strict::caught(payload, "jit"))?;
+    let mut values: Vec<Value> = Vec::new();
+    for (path, t) in leaves(&|v| template.visit(v), "result") {
+        values.push(lift(&t).map_err(|e| located(e, &path))?);
+    }
+    // Outputs are lifted while the trace is open; a cell's last value may be any tensor.
+    let mut writes: Vec<Option<Value>> = Vec::new();
+    for written in trace::cell_writes() {
+        writes.push(written.map(|t| lift(&t)).transpose()?);
+    }
+    let done = guard.finish();
+    let mut graph = done.graph;
+    let input_number: HashMap<Value, usize> = graph.inputs().iter().enumerate().map(|(i, &v)| (v, i)).collect();
+    let mut outputs: Vec<Value> = Vec::new();
+    let mut source = |v: Value| match input_number.get(&v) {
+        Some(&i) => Source::Input(i),
+        None => Source::Output(outputs.iter().position(|&o| o == v).unwrap_or_else(|| {
+            outputs.push(v);
+            outputs.len() - 1
+        })),
+    };
+    let results = values.into_iter().map(&mut source).collect();
+    let cells: Vec<TouchedCell> = done
+        .cells
+        .iter()
+        .zip(writes)
+        .map(|(c, write)| TouchedCell { cell: c.cell.clone(), write: write.map(&mut source) })
+        .collect();
+    let mut feeds = Vec::new();
+    for &v in &graph.inputs()[inputs.len()..] {
+        feeds.push(match done.cells.iter().position(|c| c.input == v) {
+            Some(i) => Feed::Cell(i),
+            None => {
+                let (tensor, _) = done.captures.iter().find(|(_, w)| *w == v).expect("other inputs are captures");
+                match &tensor.0 {
+                    Repr::Array(a) => Feed::Capture(a.clone()),
+                    _ => return Err(Error::new(Code::Bug, "jit", "a capture is not an array", "please report it")),
+                }
+            }
+        });
+    }
+    graph.set_outputs(outputs);
+    Ok(Recorded { graph, leaf_inputs: inputs.len(), leaf_input, feeds, template, results, cells })
+}
+
+fn lift(t: &Tensor) -> Result<Value> {
+    match t.error_ref() {
+        Some(e) => Err(e.clone()),
+        None => trace::lift(t),
+    }
+}
+
+fn located(e: Error, path: &str) -> Error {
+    if e.code() == Code::Trace && e.location().is_none() { e.note(format!("in {path}")) } else { e }
+}

@@ -1,0 +1,73 @@
+//! Losses; all are means over everything.
+
+use crate::dispatch::{Call, Extents, enter, refuse, run};
+use crate::error::{Code, Error};
+use crate::ops::prim;
+use crate::promote;
+use crate::tensor::Tensor;
+
+/// Checks scores `[.., classes]` against class indices `[..]`.
+fn check(name: &'static str, scores: &Tensor, targets: &Tensor) -> Result<(), Error> {
+    let (s, t) = (scores.shape(), targets.shape());
+    if !targets.dtype().is_int() {
+        let rule = format!("the targets have dtype {}", targets.dtype());
+        return Err(Error::new(Code::DType, name, rule, "class indices: i64, i32 or u8"));
+    }
+    if s.rank() == 0 || s[..s.rank() - 1] != t[..] {
+        let rule = format!("scores and targets have shapes {s} and {t}");
+        return Err(Error::new(
+            Code::Shape,
+            name,
+            rule,
+            "the targets have the shape of the scores without the last axis",
+        ));
+    }
+    if s[s.rank() - 1].is(0) {
+        return Err(Error::new(Code::Empty, name, "there are no classes", "a last axis with elements"));
+    }
+    Ok(())
+}
+
+#[track_caller]
+fn loss(name: &'static str, scores: &Tensor, targets: &Tensor, body: &dyn Fn(&Tensor, &Tensor) -> Tensor) -> Tensor {
+    let operands = [scores, targets];
+    if let Some(t) = operands.into_iter().find(|t| t.error_ref().is_some()) {
+        return t.clone();
+    }
+    if let Err(e) = check(name, scores, targets) {
+        return refuse(e, &operands);
+    }
+    run(Call::composed(name, &[], Extents::Symbolic), &operands, &|t| {
+        body(&prim::cast(&t[0], promote::float(t[0].dtype())), &t[1].unsqueeze(-1))
+    })
+}
+
+/// The mean over all rows of `-log softmax(logits)[target]`; `logits` has shape `[.., classes]`, `targets` are class
+/// indices of shape `[..]`. A target out of range is an error of the call.
+#[track_caller]
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Tensor {
+    let _here = enter();
+    loss("cross_entropy", logits, targets, &|x, i| (x.logsumexp(-1) - x.take_along(i, -1).squeeze(-1)).mean(..))
+}
+
+/// The mean over all rows of `-log_probabilities[target]`, shapes as in [`cross_entropy`].
+#[track_caller]
+pub fn nll_loss(log_probabilities: &Tensor, targets: &Tensor) -> Tensor {
+    let _here = enter();
+    loss("nll_loss", log_probabilities, targets, &|x, i| -x.take_along(i, -1).mean(..))
+}
+
+/// The mean of the squared differences of tensors of one shape.
+#[track_caller]
+pub fn mse_loss(x: &Tensor, y: &Tensor) -> Tensor {
+    let _here = enter();
+    let operands = [x, y];
+    if let Some(t) = operands.into_iter().find(|t| t.error_ref().is_some()) {
+        return t.clone();
+    }
+    if x.shape() != y.shape() {
+        let rule = format!("the shapes are {} and {}", x.shape(), y.shape());
+        return refuse(Error::new(Code::Shape, "mse_loss", rule, "one shape"), &operands);
+    }
+    run(Call::composed("mse_loss", &[], Extents::Symbolic), &operands, &|t| (&t[0] - &t[1]).square().mean(..))
+}

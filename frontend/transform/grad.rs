@@ -1,0 +1,233 @@
+//! Gradients of functions of trees.
+//!
+//! The function is traced, the trace is differentiated as a graph, and what comes out is recorded into the enclosing
+//! trace, or run at once where there is none. So gradients nest: in compiled functions, in gradients, and over values
+//! that the function captures, which count as constants. A tensor at several places of the tree has one gradient, the
+//! sum over the places.
+
+use crate::dispatch::{enter, enter_at, here, leave};
+use crate::error::{Code, Error, Result};
+use crate::event::{self, EventKind};
+use crate::tensor::{Repr, Tensor};
+use crate::tree::{Tree, leaves};
+use crate::{execute, scope, strict, trace};
+use ir::ops::{GraphEmitter, create};
+use ir::{EmitExt, Graph, Scalar, Value};
+use passes::autodiff::append_vjp;
+use runtime::Array;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+
+/// The gradient of a function of a tree, which returns a float scalar: a tree of the same form.
+///
+/// Gradients of leaves that are not floats are zeros. If the function makes an error, every leaf of the result holds it.
+///
+/// ```
+/// use tracewright::{grad, Tensor};
+/// let cube = |x: &Tensor| x * x * x;
+/// let second = grad(move |x: &Tensor| grad(cube)(x));
+/// assert_eq!(second(&Tensor::from(2.0f32)).item::<f32>()?, 12.0);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn grad<M: Tree>(f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> M {
+    let made = Location::caller();
+    move |model| differentiate(&f, model, made).1
+}
+
+/// The value and the gradient of a function of a tree; see [`grad`].
+#[track_caller]
+pub fn value_and_grad<M: Tree>(f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> (Tensor, M) {
+    let made = Location::caller();
+    move |model| differentiate(&f, model, made)
+}
+
+/// `made` is the line that asked for the transform; the line of the call cannot be known, since a closure has no
+/// `#[track_caller]`.
+fn differentiate<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M, made: &'static Location<'static>) -> (Tensor, M) {
+    let _here = enter_at(made);
+    match attempt(f, model) {
+        Ok((value, gradients)) => {
+            let mut gradients = gradients.into_iter();
+            (value, model.map(&mut |_| gradients.next().expect("one gradient per leaf")))
+        }
+        Err(e) => {
+            let value = Tensor::error(e);
+            let gradients = model.map(&mut |_| value.clone());
+            (value, gradients)
+        }
+    }
+}
+
+/// The value and one gradient per leaf.
+fn attempt<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M) -> Result<(Tensor, Vec<Tensor>)> {
+    let all = model.leaves();
+    for (path, t) in &all {
+        match &t.0 {
+            Repr::Error(e) => return Err(e.clone()),
+            Repr::Traced(v) if !trace::is_open(v.trace.id) => {
+                return Err(trace::ended("grad", v).with_operands([format!("{path}: {}", v.ty)]).at(here()));
+            }
+            _ => {}
+        }
+    }
+    let at = here();
+    let guard = trace::open("grad", "grad");
+    // Leaves that are one tensor are one input.
+    let mut sources: Vec<&Tensor> = Vec::new();
+    let mut inputs: Vec<Tensor> = Vec::new();
+    let mut input_of: Vec<usize> = Vec::new();
+    for (_, t) in &all {
+        let known = sources.iter().position(|s| s.identity() == t.identity() && s.ty() == t.ty());
+        input_of.push(known.unwrap_or(sources.len()));
+        if known.is_none() {
+            sources.push(t);
+            inputs.push(trace::input(t.ty(), at));
+        }
+    }
+    let mut numbers = input_of.iter();
+    let traced = model.map(&mut |_| inputs[*numbers.next().expect("one number per leaf")].clone());
+    let outcome = {
+        let _line = leave();
+        catch_unwind(AssertUnwindSafe(|| f(&traced)))
+    };
+    let loss = outcome.map_err(|payload| strict::caught(payload, "grad"))?.ok()?;
+    let ty = loss.ty();
+    if !ty.dtype.is_float() || ty.rank() != 0 {
+        let e =
+            Error::new(Code::Gradient, "grad", format!("the function returned {ty}"), "a float scalar, such as f32[]");
+        return Err(e.at(at).in_scope(&scope::current()));
+    }
+    let loss = trace::lift(&loss)?;
+    let mut writes: Vec<Option<Value>> = Vec::new();
+    for written in trace::cell_writes() {
+        writes.push(written.map(|t| trace::lift(&t)).transpose()?);
+    }
+    let done = guard.finish();
+    let mut graph = done.graph;
+    let wrt: Vec<Value> = graph.inputs()[..inputs.len()].to_vec();
+    let gradients = gradients(&mut graph, loss, &wrt, at)?;
+    let reached: Vec<bool> = gradients.iter().map(|g| g.is_some()).collect();
+    let gradients: Vec<Value> =
+        gradients.into_iter().zip(&wrt).map(|(g, &v)| g.unwrap_or_else(|| zeros(&mut graph, v, at))).collect();
+    for (i, (path, t)) in all.iter().enumerate() {
+        if !reached[input_of[i]] && t.dtype().is_float() {
+            event::record(EventKind::Unreached, || format!("parameter {path} does not reach the loss at {at}"));
+        }
+    }
+    let mut outputs = vec![loss];
+    outputs.extend(writes.iter().flatten());
+    outputs.extend(&gradients);
+    graph.set_outputs(outputs);
+
+    // What stands behind each input outside of the trace.
+    let mut outside: HashMap<Value, Tensor> = wrt.iter().copied().zip(sources.into_iter().cloned()).collect();
+    outside.extend(done.captures.iter().map(|(t, v)| (*v, t.clone())));
+    outside.extend(done.cells.iter().map(|c| (c.input, c.source.clone())));
+    let arguments: Vec<Tensor> = graph.inputs().iter().map(|v| outside[v].clone()).collect();
+    let mut results = if trace::active() { trace::inline(&graph, &arguments)? } else { run(&graph, &arguments)? };
+    let mut after = results.split_off(1);
+    let gradients = after.split_off(after.len() - wrt.len());
+    let written = done.cells.iter().zip(&writes).filter(|(_, w)| w.is_some());
+    for ((c, _), value) in written.zip(after) {
+        if trace::active() {
+            trace::write_cell(&c.cell, value);
+        } else {
+            c.cell.store(value);
+        }
+    }
+    let gradients = input_of.iter().map(|&i| gradients[i].clone()).collect();
+    Ok((results.remove(0), gradients))
+}
+
+fn run(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>> {
+    let array = |t: &Tensor| match &t.0 {
+        Repr::Array(a) => Ok(a.clone()),
+        Repr::Traced(v) => Err(trace::ended("grad", v).at(here())),
+        Repr::Error(e) => Err(e.clone()),
+    };
+    let arrays: Vec<Array> = arguments.iter().map(array).collect::<Result<_>>()?;
+    Ok(execute::run(graph, &arrays).map_err(Error::exec)?.into_iter().map(Tensor::array).collect())
+}
+
+fn gradients(
+    graph: &mut Graph,
+    loss: Value,
+    wrt: &[Value],
+    at: &'static Location<'static>,
+) -> Result<Vec<Option<Value>>> {
+    let seed = emit(graph, at, |b| b.full_like(loss, 1.0));
+    let found = catch_unwind(AssertUnwindSafe(|| append_vjp(graph, &[(loss, seed)], wrt)))
+        .map_err(|payload| strict::bug(payload, "grad"))?;
+    for cut in &found.cuts {
+        event::record(EventKind::GradientCut, || {
+            let line = cut.origins.first().map(|o| format!(" at {o}")).unwrap_or_default();
+            format!("the gradient ends at {}{line}: {}", cut.op, cut.reason)
+        });
+    }
+    Ok(found.values)
+}
+
+fn zeros(graph: &mut Graph, like: Value, at: &'static Location<'static>) -> Value {
+    let ty = graph.ty(like).clone();
+    let full = create::Full { value: Scalar::zero(ty.dtype), shape: ty.shape };
+    emit(graph, at, |b| ir::Emit::emit(b, full.into(), &[]))
+}
+
+/// Emits with the origin of the line that asked for the gradient.
+fn emit(graph: &mut Graph, at: &'static Location<'static>, f: impl FnOnce(&mut GraphEmitter<'_>) -> Value) -> Value {
+    let scope = scope::current().to_string().into();
+    let origin = graph.origins.intern(ir::Origin { location: at.into(), scope, gradient: true });
+    let region = graph.root();
+    f(&mut GraphEmitter { graph, region, origins: [origin].into_iter().collect() })
+}
+
+/// What a gradient could not say in its result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Paths of the parameters that do not reach the loss.
+    pub unreached: Vec<String>,
+    /// Ops at which gradients end, with their lines and the reason.
+    pub cuts: Vec<String>,
+}
+
+/// Which parameters do not reach the loss, and where gradients end at ops without a derivative. Runs nothing but the
+/// trace.
+#[track_caller]
+pub fn report<M: Tree>(f: impl Fn(&M) -> Tensor, model: &M) -> Result<Report> {
+    let _here = enter();
+    let at = here();
+    let guard = trace::open("grad", "grad");
+    let mut inputs: Vec<Value> = Vec::new();
+    let mut failed = None;
+    let traced = model.map(&mut |t| match t.try_type() {
+        Ok(ty) => {
+            let input = trace::input(ty, at);
+            inputs.extend(trace::lift(&input));
+            input
+        }
+        Err(e) => {
+            failed = Some(e);
+            t.clone()
+        }
+    });
+    if let Some(e) = failed {
+        return Err(e);
+    }
+    let outcome = {
+        let _line = leave();
+        catch_unwind(AssertUnwindSafe(|| f(&traced)))
+    };
+    let loss = outcome.map_err(|payload| strict::caught(payload, "grad"))?.ok()?;
+    let loss = trace::lift(&loss)?;
+    let mut graph = guard.finish().graph;
+    let seed = emit(&mut graph, at, |b| b.full_like(loss, 1.0));
+    let found = append_vjp(&mut graph, &[(loss, seed)], &inputs);
+    let paths = leaves(&|v| model.visit(v), "");
+    let missing = paths.iter().zip(&found.values).filter(|((_, t), g)| g.is_none() && t.dtype().is_float());
+    let cuts = found.cuts.iter().map(|c| {
+        let line = c.origins.first().map(|o| format!(" at {o}")).unwrap_or_default();
+        format!("{}{line}: {}", c.op, c.reason)
+    });
+    Ok(Report { unreached: missing.map(|((path, _), _)| path.clone()).collect(), cuts: cuts.collect() })
+}

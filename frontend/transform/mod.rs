@@ -1,0 +1,3 @@
+//! Transforms of functions.
+
+pub mod grad;
