@@ -5,6 +5,7 @@ pub mod autodiff;
 pub mod cse;
 pub mod dce;
 pub mod driver;
+pub mod fuse;
 pub mod lower;
 pub mod pass;
 pub mod pipeline;
