@@ -28,16 +28,15 @@ def unary(cases):
         "floor": torch.floor,
         "ceil": torch.ceil,
         "round": torch.round,
-        "sqrt": lambda x: narrow(torch.sqrt(wide(x)), "f64"),
     }
     for op, f in exact.items():
         for dtype in FLOATS:
             x = floats(dtype)
-            y = f(x)
-            if op == "sqrt":
-                y = torch.sqrt(x) if dtype == "f64" else narrow(torch.sqrt(x.float()), dtype)
-            cases.add(f"{op}_{dtype}", op, {}, [x], [y], TORCH, "exact")
+            cases.add(f"{op}_{dtype}", op, {}, [x], [f(x)], TORCH, "exact")
     for dtype in FLOATS:
+        # PyTorch's f32 square root is an ulp off here and there; NumPy's is correctly rounded.
+        x = floats(dtype)
+        cases.add(f"sqrt_{dtype}", "sqrt", {}, [x], [narrow(np.sqrt(wide(x).numpy()), dtype)], NUMPY, "exact")
         # PyTorch and NumPy drop the sign of zero here.
         x = floats(dtype)
         x = x[~((x == 0) & torch.signbit(x))]

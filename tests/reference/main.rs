@@ -1,0 +1,5 @@
+//! Values that NumPy and PyTorch computed, against ours.
+
+mod case;
+mod json;
+mod primitives;

@@ -1,0 +1,111 @@
+//! Primitives, each as a graph of one op, in the interpreter and compiled.
+
+use crate::case::{Case, Class, Tolerance, difference, read, tensor};
+use crate::json::Json;
+use ir::ops::{Attr, AttrReader, GraphEmitter};
+use ir::{DType, Dim, Emit, Graph, Literal, Location, Origin, Primitive, Value};
+use runtime::{Array, Executable, Input, interpreter};
+use smallvec::SmallVec;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+fn attribute(json: &Json) -> Attr {
+    match json {
+        Json::Int(n) => Attr::Int(*n),
+        Json::List(_) => Attr::Dims(json.ints().into_iter().map(Dim::from).collect()),
+        Json::Text(word) => word.parse::<DType>().map_or_else(|_| Attr::Word(word.clone()), Attr::DType),
+        Json::Object(_) => Attr::Scalar(tensor(json).get(0)),
+        other => panic!("an attribute cannot be {other:?}"),
+    }
+}
+
+fn primitive(case: &Case) -> Primitive {
+    let Json::Object(attrs) = &case.attrs else { panic!("{}: attrs is no object", case.name) };
+    let mut reader = AttrReader(attrs.iter().map(|(name, value)| (name.clone(), attribute(value))).collect());
+    let primitive = Primitive::from_text(&case.op, &mut reader).unwrap_or_else(|e| panic!("{}: {e}", case.name));
+    assert!(reader.0.is_empty(), "{}: attributes that the op does not have: {:?}", case.name, reader.0);
+    primitive
+}
+
+fn graph(case: &Case) -> Graph {
+    let mut graph = Graph::new("reference");
+    let operands: Vec<Value> = case.inputs.iter().map(|x| graph.add_input(x.ty())).collect();
+    let origin = graph.origins.intern(Origin { location: Location::caller(), scope: "".into(), gradient: false });
+    let region = graph.root();
+    let mut emitter = GraphEmitter { graph: &mut graph, region, origins: SmallVec::from_iter([origin]) };
+    let result = emitter.emit(primitive(case), &operands);
+    graph.set_outputs(vec![result]);
+    graph
+}
+
+/// The stated bounds: exp, log, tanh, logistic, sin, cos within 2 ulp, erf and pow within 4.
+fn tolerance(case: &Case) -> Tolerance {
+    let largest = |x: &Literal| x.iter().map(|v| v.as_f64().abs()).filter(|v| v.is_finite()).fold(0.0, f64::max);
+    let scale = match case.op.as_str() {
+        "dot_general" => case.inputs.iter().map(largest).product(),
+        "reduce_prod" => 0.0,
+        _ => case.inputs.iter().map(largest).fold(0.0, f64::max),
+    };
+    let elements: usize = case.inputs.iter().map(Literal::numel).sum();
+    let ulps = if ["erf", "pow"].contains(&case.op.as_str()) { 4 } else { 2 };
+    Tolerance { class: case.class, ulps, length: elements, scale }
+}
+
+fn cases() -> Vec<Case> {
+    [read("pointwise.jsonl"), read("shaped.jsonl")].into_iter().flatten().collect()
+}
+
+fn check(run: impl Fn(&Case) -> Result<Vec<Literal>, String>) {
+    let cases = cases();
+    let mut wrong = Vec::new();
+    for case in &cases {
+        match run(case) {
+            Err(e) => wrong.push(format!("{}: {e}", case.name)),
+            Ok(got) => {
+                assert_eq!(got.len(), case.outputs.len(), "{}", case.name);
+                let found =
+                    case.outputs.iter().zip(&got).find_map(|(want, got)| difference(want, got, &tolerance(case)));
+                wrong.extend(found.map(|what| format!("{}: {what}", case.name)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} cases differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_interpreter_agrees() {
+    check(|case| interpreter::interpret(&graph(case), &case.inputs).map_err(|e| e.to_string()));
+}
+
+/// How many cases may fall back to the interpreter: those of 16-bit arithmetic and of products with scattered axes, as long
+/// as no pass legalises them.
+const MAY_FALL_BACK: usize = 88;
+
+#[test]
+fn compiled_code_agrees() {
+    let fallbacks = RefCell::new(Vec::new());
+    check(|case| {
+        let executable = Executable::compile(&graph(case), &[]).map_err(|e| e.to_string())?;
+        if let Some(reason) = &executable.artifacts().fallback {
+            fallbacks.borrow_mut().push(format!("{}: {reason}", case.name));
+        }
+        let inputs: Result<Vec<Input>, _> =
+            case.inputs.iter().map(|x| Array::from_literal(x).map(Input::Shared)).collect();
+        let outputs = executable.call(&mut inputs.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+        outputs.iter().map(|y| y.to_literal().map_err(|e| e.to_string())).collect()
+    });
+    let fallbacks = fallbacks.into_inner();
+    assert!(fallbacks.len() <= MAY_FALL_BACK, "{} cases fell back:\n{}", fallbacks.len(), fallbacks.join("\n"));
+    println!("{} cases fell back to the interpreter", fallbacks.len());
+}
+
+#[test]
+fn every_primitive_has_cases() {
+    // `constant` and `dim_value` hold their value; `fused` is tested with what is fused.
+    let not_recorded = ["constant", "dim_value", "fused"];
+    let recorded: BTreeSet<String> = cases().into_iter().map(|case| case.op).collect();
+    for name in Primitive::NAMES {
+        assert!(recorded.contains(*name) != not_recorded.contains(name), "{name}");
+    }
+    assert!(cases().iter().any(|case| case.class == Class::Reduction));
+}
