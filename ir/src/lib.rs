@@ -5,6 +5,7 @@
 pub mod dim;
 pub mod dtype;
 pub mod error;
+mod flow;
 pub mod graph;
 pub mod kernel;
 pub mod literal;
@@ -12,7 +13,9 @@ pub mod ops;
 pub mod origin;
 pub mod program;
 pub mod ranges;
+pub mod text;
 pub mod types;
+pub mod verify;
 
 pub use dim::{Dim, Symbol};
 pub use dtype::{DType, Element, Scalar};

@@ -112,6 +112,9 @@ impl Attribute for Dim {
         match attr {
             Attr::Dim(d) => Some(d.clone()),
             Attr::Int(n) => Some(Dim::from(*n)),
+            // A symbol may be spelled like a word or a dtype.
+            Attr::Word(w) => Some(Dim::symbol(w)),
+            Attr::DType(d) => Some(Dim::symbol(d.name())),
             _ => None,
         }
     }
