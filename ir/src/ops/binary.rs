@@ -133,7 +133,7 @@ binary! {
         derivative: Some(|_, _, _, _, g| g),
         commutative: true,
         simplify: simplify::add,
-        example: "%2: u8[2] = add %0, %1  // [1, 250] and [2, 10] give [3, 4]",
+        example: "add [1, 250]:u8[2], [2, 10]:u8[2] = [3, 4]",
     }
     /// Difference.
     Sub = "sub" (number Number sub) {
@@ -142,7 +142,7 @@ binary! {
         derivative: Some(|b, _, _, i, g| if i == 0 { g } else { b.neg(g) }),
         commutative: false,
         simplify: simplify::sub,
-        example: "%2: f32[2] = sub %0, %1  // [1.0, inf] and [3.0, inf] give [-2.0, nan]",
+        example: "sub [1, inf]:f32[2], [3, inf]:f32[2] = [-2, nan]",
     }
     /// Product.
     Mul = "mul" (number Number mul) {
@@ -151,7 +151,7 @@ binary! {
         derivative: Some(|b, [x, y], _, i, g| b.mul(g, if i == 0 { y } else { x })),
         commutative: true,
         simplify: simplify::mul,
-        example: "%2: f32[2] = mul %0, %1  // [1.5, 0.0] and [-2.0, -1.0] give [-3.0, -0.0]",
+        example: "mul [1.5, 0]:f32[2], [-2, -1]:f32[2] = [-3, -0]",
     }
     /// Quotient.
     Div = "div" (number Number div) {
@@ -168,7 +168,7 @@ binary! {
         }),
         commutative: false,
         simplify: simplify::div,
-        example: "%2: i32[3] = div %0, %1  // [7, -7, 7] and [2, 2, 0] give [3, -3, 0]",
+        example: "div [7, -7, 7]:i32[3], [2, 2, 0]:i32[3] = [3, -3, 0]",
     }
     /// Remainder.
     Rem = "rem" (number Number rem) {
@@ -188,7 +188,7 @@ binary! {
         }),
         commutative: false,
         simplify: simplify::rem,
-        example: "%2: i32[3] = rem %0, %1  // [7, -7, 7] and [3, 3, 0] give [1, -1, 7]",
+        example: "rem [7, -7, 7]:i32[3], [3, 3, 0]:i32[3] = [1, -1, 7]",
     }
     /// Power.
     Pow = "pow" (number Number pow) {
@@ -220,7 +220,7 @@ binary! {
         }),
         commutative: false,
         simplify: simplify::pow,
-        example: "%2: f32[3] = pow %0, %1  // [2.0, -8.0, nan] and [-1.0, 0.5, 0.0] give [0.5, nan, 1.0]",
+        example: "pow [2, -8, nan]:f32[3], [-1, 0.5, 0]:f32[3] = [0.5, nan, 1]",
     }
     /// Larger.
     Max = "max" (any Extremum max) {
@@ -230,7 +230,7 @@ binary! {
         derivative: Some(|b, operands, _, i, g| winner(b, Direction::Gt, operands, i, g)),
         commutative: true,
         simplify: simplify::max,
-        example: "%2: f32[3] = max %0, %1  // [1.0, -0.0, nan] and [2.0, 0.0, 5.0] give [2.0, 0.0, nan]",
+        example: "max [1, -0, nan]:f32[3], [2, 0, 5]:f32[3] = [2, 0, nan]",
     }
     /// Smaller.
     Min = "min" (any Extremum min) {
@@ -240,7 +240,7 @@ binary! {
         derivative: Some(|b, operands, _, i, g| winner(b, Direction::Lt, operands, i, g)),
         commutative: true,
         simplify: simplify::min,
-        example: "%2: f32[3] = min %0, %1  // [1.0, -0.0, nan] and [2.0, 0.0, 5.0] give [1.0, -0.0, nan]",
+        example: "min [1, -0, nan]:f32[3], [2, 0, 5]:f32[3] = [1, -0, nan]",
     }
     /// Bitwise and logical and.
     And = "and" (integral Bits and) {
@@ -249,7 +249,7 @@ binary! {
         derivative: None,
         commutative: true,
         simplify: simplify::and,
-        example: "%2: u8[2] = and %0, %1  // [6, 255] and [3, 16] give [2, 16]",
+        example: "and [6, 255]:u8[2], [3, 16]:u8[2] = [2, 16]",
     }
     /// Bitwise and logical or.
     Or = "or" (integral Bits or) {
@@ -258,7 +258,7 @@ binary! {
         derivative: None,
         commutative: true,
         simplify: simplify::or,
-        example: "%2: u8[2] = or %0, %1  // [6, 0] and [3, 16] give [7, 16]",
+        example: "or [6, 0]:u8[2], [3, 16]:u8[2] = [7, 16]",
     }
     /// Exclusive or.
     Xor = "xor" (integral Bits xor) {
@@ -267,7 +267,7 @@ binary! {
         derivative: None,
         commutative: true,
         simplify: simplify::xor,
-        example: "%2: u8[2] = xor %0, %1  // [6, 255] and [3, 16] give [5, 239]",
+        example: "xor [6, 255]:u8[2], [3, 16]:u8[2] = [5, 239]",
     }
 }
 
@@ -316,8 +316,7 @@ impl OpDef for Compare {
                 less than true.",
             constraints: constraints!(any),
             gradient: "0 everywhere: the result is a bool.",
-            example: "%2: bool[3] = compare %0, %1 {direction = lt}  // [1.0, -0.0, nan] and [2.0, 0.0, 5.0] give [true, \
-                false, false]",
+            example: "compare [1, -0, nan]:f32[3], [2, 0, 5]:f32[3] {direction = lt} = [true, false, false]",
         }
     }
     fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
@@ -395,7 +394,7 @@ impl OpDef for Select {
                 "all operands have the same shape; there is no implicit broadcast",
             ],
             gradient: "`select(condition, g, 0)` and `select(condition, 0, g)`; none for the condition.",
-            example: "%3: f32[2] = select %0, %1, %2  // [true, false], [1.0, 2.0] and [nan, 4.0] give [1.0, 4.0]",
+            example: "select [true, false]:bool[2], [1, 2]:f32[2], [nan, 4]:f32[2] = [1, 4]",
         }
     }
     fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {

@@ -27,7 +27,7 @@ impl OpDef for Convert {
                 integer: the low bits. To bool: whether it is not 0, so true for NaN.",
             constraints: &["takes 1 operand"],
             gradient: "`g` converted back, between floats; 0 to and from integers and bool.",
-            example: "%1: u8[4] = convert %0 {dtype = u8}  // [1.9, -3.0, 300.0, nan] gives [1, 0, 255, 0]",
+            example: "convert [1.9, -3, 300, nan]:f32[4] {dtype = u8} = [1, 0, 255, 0]",
         }
     }
     fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {

@@ -61,7 +61,7 @@ impl OpDef for Constant {
             semantics: "Fixed data, part of the program.",
             constraints: &["takes no operands"],
             gradient: "None: there is no operand.",
-            example: "%0: i32[2] = constant {value = i32[2] [3, -1]}",
+            example: "constant {value = [3, -1]:i32[2]} = [3, -1]",
         }
     }
     no_derivative!();
@@ -105,7 +105,7 @@ impl OpDef for Full {
             semantics: "The value of the attribute everywhere.",
             constraints: &["takes no operands"],
             gradient: "None: there is no operand.",
-            example: "%0: f32[2, 2] = full {value = 0.5:f32, shape = [2, 2]}  // [[0.5, 0.5], [0.5, 0.5]]",
+            example: "full {value = 0.5:f32, shape = [2, 2]} = [[0.5, 0.5], [0.5, 0.5]]",
         }
     }
     no_derivative!();
@@ -157,7 +157,7 @@ impl OpDef for Iota {
             semantics: "At each index, its position along the axis, converted from i64 as the convert op does.",
             constraints: &["takes no operands", "the axis exists in the shape", "the dtype is not bool"],
             gradient: "None: there is no operand.",
-            example: "%0: i32[2, 3] = iota {dtype = i32, shape = [2, 3], axis = 1}  // [[0, 1, 2], [0, 1, 2]]",
+            example: "iota {dtype = i32, shape = [2, 3], axis = 1} = [[0, 1, 2], [0, 1, 2]]",
         }
     }
     no_derivative!();
@@ -204,7 +204,7 @@ impl OpDef for DimValue {
             semantics: "The value of a dimension, or of an expression of dimensions, at this call.",
             constraints: &["takes no operands"],
             gradient: "None: there is no operand.",
-            example: "%0: i64[] = dim_value {dim = 2*B+1}  // 9 where B is 4",
+            example: "dim_value {dim = 9} = 9",
         }
     }
     no_derivative!();

@@ -124,7 +124,7 @@ unary! {
             let (Primitive::Sub(_), &[y, z]) = b.definition(x)? else { return None };
             dtype.is_int().then(|| b.sub(z, y))
         },
-        example: "%1: f32[3] = neg %0  // [1.5, -0.0, -inf] gives [-1.5, 0.0, inf]",
+        example: "neg [1.5, -0, -inf]:f32[3] = [-1.5, 0, inf]",
     }
     /// Absolute value.
     Abs = "abs" (number Number abs) {
@@ -141,7 +141,7 @@ unary! {
             let y = under(b, x, |p| matches!(p, Primitive::Neg(_)))?;
             Some(b.emit(Abs {}.into(), &[y]))
         },
-        example: "%1: i32[3] = abs %0  // [-2, 3, -2147483648] gives [2, 3, -2147483648]",
+        example: "abs [-2, 3, -2147483648]:i32[3] = [2, 3, -2147483648]",
     }
     /// Sign.
     Sign = "sign" (number Number sign) {
@@ -149,7 +149,7 @@ unary! {
         gradient: "0 everywhere, as PyTorch and JAX have it.",
         derivative: None,
         simplify: |b, x, _| under(b, x, |p| matches!(p, Primitive::Sign(_))).map(|_| x),
-        example: "%1: f32[4] = sign %0  // [-3.0, -0.0, 7.0, inf] gives [-1.0, -0.0, 1.0, 1.0]",
+        example: "sign [-3, -0, 7, inf]:f32[4] = [-1, -0, 1, 1]",
     }
     /// Largest integer not above.
     Floor = "floor" (float Real floor) {
@@ -157,7 +157,7 @@ unary! {
         gradient: "0 everywhere, as PyTorch and JAX have it.",
         derivative: None,
         simplify: integral_already,
-        example: "%1: f32[3] = floor %0  // [1.5, -1.5, -0.0] gives [1.0, -2.0, -0.0]",
+        example: "floor [1.5, -1.5, -0]:f32[3] = [1, -2, -0]",
     }
     /// Smallest integer not below.
     Ceil = "ceil" (float Real ceil) {
@@ -166,7 +166,7 @@ unary! {
         gradient: "0 everywhere, as PyTorch and JAX have it.",
         derivative: None,
         simplify: integral_already,
-        example: "%1: f32[3] = ceil %0  // [1.5, -1.5, -0.5] gives [2.0, -1.0, -0.0]",
+        example: "ceil [1.5, -1.5, -0.5]:f32[3] = [2, -1, -0]",
     }
     /// Nearest integer, half to even.
     Round = "round" (float Real round) {
@@ -174,7 +174,7 @@ unary! {
         gradient: "0 everywhere, as PyTorch and JAX have it.",
         derivative: None,
         simplify: integral_already,
-        example: "%1: f32[4] = round %0  // [0.5, 1.5, 2.5, -0.5] gives [0.0, 2.0, 2.0, -0.0]",
+        example: "round [0.5, 1.5, 2.5, -0.5]:f32[4] = [0, 2, 2, -0]",
     }
     /// Square root.
     Sqrt = "sqrt" (float Real sqrt) {
@@ -185,7 +185,7 @@ unary! {
             b.div(g, twice)
         }),
         simplify: no_rule,
-        example: "%1: f32[3] = sqrt %0  // [4.0, 2.25, -0.0] gives [2.0, 1.5, -0.0]",
+        example: "sqrt [4, 2.25, -0]:f32[3] = [2, 1.5, -0]",
     }
     /// Exponential.
     Exp = "exp" (float Real exp) {
@@ -193,7 +193,7 @@ unary! {
         gradient: "`g * z` with the result `z`.",
         derivative: Some(|b, _, z, g| b.mul(g, z)),
         simplify: no_rule,
-        example: "%1: f32[3] = exp %0  // [0.0, -inf, inf] gives [1.0, 0.0, inf]",
+        example: "exp [0, -inf, inf]:f32[3] = [1, 0, inf]",
     }
     /// Natural logarithm.
     Log = "log" (float Real log) {
@@ -201,7 +201,7 @@ unary! {
         gradient: "`g / x`.",
         derivative: Some(|b, x, _, g| b.div(g, x)),
         simplify: no_rule,
-        example: "%1: f32[3] = log %0  // [1.0, 0.0, inf] gives [0.0, -inf, inf]",
+        example: "log [1, 0, inf]:f32[3] = [0, -inf, inf]",
     }
     /// Hyperbolic tangent.
     Tanh = "tanh" (float Real tanh) {
@@ -213,7 +213,7 @@ unary! {
             b.mul(g, slope)
         }),
         simplify: no_rule,
-        example: "%1: f32[3] = tanh %0  // [-0.0, inf, -inf] gives [-0.0, 1.0, -1.0]",
+        example: "tanh [-0, inf, -inf]:f32[3] = [-0, 1, -1]",
     }
     /// Logistic function.
     Logistic = "logistic" (float Real logistic) {
@@ -226,7 +226,7 @@ unary! {
             b.mul(g, z)
         }),
         simplify: no_rule,
-        example: "%1: f32[3] = logistic %0  // [0.0, inf, -inf] gives [0.5, 1.0, 0.0]",
+        example: "logistic [0, inf, -inf]:f32[3] = [0.5, 1, 0]",
     }
     /// Sine.
     Sin = "sin" (float Real sin) {
@@ -238,7 +238,7 @@ unary! {
             b.mul(g, slope)
         }),
         simplify: no_rule,
-        example: "%1: f32[2] = sin %0  // [-0.0, inf] gives [-0.0, nan]",
+        example: "sin [-0, inf]:f32[2] = [-0, nan]",
     }
     /// Cosine.
     Cos = "cos" (float Real cos) {
@@ -254,7 +254,7 @@ unary! {
             let y = under(b, x, |p| matches!(p, Primitive::Neg(_) | Primitive::Abs(_)))?;
             Some(b.cos(y))
         },
-        example: "%1: f32[2] = cos %0  // [0.0, inf] gives [1.0, nan]",
+        example: "cos [0, inf]:f32[2] = [1, nan]",
     }
     /// Error function.
     Erf = "erf" (float Real erf) {
@@ -269,7 +269,7 @@ unary! {
             b.mul(g, slope)
         }),
         simplify: no_rule,
-        example: "%1: f32[3] = erf %0  // [-0.0, inf, -inf] gives [-0.0, 1.0, -1.0]",
+        example: "erf [-0, inf, -inf]:f32[3] = [-0, 1, -1]",
     }
     /// Complement.
     Not = "not" (integral Bits not) {
@@ -287,6 +287,6 @@ unary! {
                 _ => None,
             }
         },
-        example: "%1: i32[2] = not %0  // [0, 5] gives [-1, -6]",
+        example: "not [0, 5]:i32[2] = [-1, -6]",
     }
 }
