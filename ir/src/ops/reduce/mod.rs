@@ -86,7 +86,7 @@ macro_rules! reductions {
                 let op = |axes: &[usize]| $name { axes: axes.into() };
                 let on = |dims: &[usize]| vec![Type::new(legal, dims)];
                 let mut all = vec![
-                    bad(op(&[]), [], "takes 1 operands, not 0"),
+                    bad(op(&[]), [], "takes 1 operand, not 0"),
                     bad_types(op(&[2]), on(&[2, 3]), "axis 2 does not exist"),
                     bad_types(op(&[0]), on(&[]), "a scalar has no axes"),
                     bad_types(op(&[1, 1]), on(&[2, 3]), "axis 1 is named twice"),
@@ -192,7 +192,7 @@ macro_rules! arg_reductions {
             fn bad_samples() -> Vec<BadSample> {
                 let op = |axes: &[usize]| $name { axes: axes.into() };
                 vec![
-                    bad(op(&[0]), [], "takes 1 operands, not 0"),
+                    bad(op(&[0]), [], "takes 1 operand, not 0"),
                     bad(op(&[1]), [&[3]], "axis 1 does not exist"),
                     bad(op(&[]), [&[3]], "exactly one axis"),
                     bad(op(&[0, 1]), [&[3, 2]], "exactly one axis"),

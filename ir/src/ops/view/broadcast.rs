@@ -148,7 +148,7 @@ impl OpSamples for BroadcastInDim {
     fn bad_samples() -> Vec<BadSample> {
         let op = |shape: &[usize], dims: &[usize]| BroadcastInDim { shape: shape.into(), dims: dims.into() };
         vec![
-            bad(op(&[2], &[]), [], "takes 1 operands, not 0"),
+            bad(op(&[2], &[]), [], "takes 1 operand, not 0"),
             bad(op(&[2, 3], &[1]), [&[2, 3]], "dims has 1 entries for 2 axes"),
             bad(op(&[3], &[1]), [&[3]], "axis 1 does not exist"),
             bad(op(&[3, 3], &[0, 0]), [&[3, 3]], "axis 0 is named twice"),

@@ -208,7 +208,7 @@ impl OpSamples for Pad {
             interior: interior.into(),
         };
         vec![
-            bad(op(DType::F32, &[], &[], &[]), [], "takes 1 operands, not 0"),
+            bad(op(DType::F32, &[], &[], &[]), [], "takes 1 operand, not 0"),
             bad(op(DType::F32, &[1], &[1], &[0]), [&[2, 3]], "do not fit the rank"),
             bad(op(DType::I32, &[1], &[1], &[0]), [&[2]], "is not of dtype f32"),
             bad(op(DType::F32, &[-2], &[-1], &[0]), [&[2]], "padding leaves axis 0 with extent -1"),

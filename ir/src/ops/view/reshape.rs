@@ -101,7 +101,7 @@ impl OpSamples for Reshape {
     fn bad_samples() -> Vec<BadSample> {
         let op = |shape: &[usize]| Reshape { shape: shape.into() };
         vec![
-            bad(op(&[2]), [], "takes 1 operands, not 0"),
+            bad(op(&[2]), [], "takes 1 operand, not 0"),
             bad(op(&[4]), [&[2, 3]], "6 elements cannot take shape [4], which has 4"),
             bad(op(&[0]), [&[]], "1 elements cannot take shape [0]"),
         ]

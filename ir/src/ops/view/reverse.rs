@@ -105,7 +105,7 @@ impl OpSamples for Reverse {
     fn bad_samples() -> Vec<BadSample> {
         let op = |axes: &[usize]| Reverse { axes: axes.into() };
         vec![
-            bad(op(&[]), [], "takes 1 operands, not 0"),
+            bad(op(&[]), [], "takes 1 operand, not 0"),
             bad(op(&[1]), [&[2]], "axis 1 does not exist"),
             bad(op(&[0, 0]), [&[2]], "axis 0 is named twice"),
         ]

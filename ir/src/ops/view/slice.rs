@@ -193,7 +193,7 @@ impl OpSamples for Slice {
             strides: strides.into(),
         };
         vec![
-            bad(op(&[], &[], &[]), [], "takes 1 operands, not 0"),
+            bad(op(&[], &[], &[]), [], "takes 1 operand, not 0"),
             bad(op(&[0], &[2], &[1]), [&[2, 3]], "do not fit the rank"),
             bad(op(&[0], &[2], &[0]), [&[2]], "stride 0 on axis 0"),
             bad(op(&[-1], &[2], &[1]), [&[2]], "slice -1..2 of axis 0, which has extent 2"),

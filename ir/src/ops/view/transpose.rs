@@ -117,7 +117,7 @@ impl OpSamples for Transpose {
     fn bad_samples() -> Vec<BadSample> {
         let op = |permutation: &[usize]| Transpose { permutation: permutation.into() };
         vec![
-            bad(op(&[]), [], "takes 1 operands, not 0"),
+            bad(op(&[]), [], "takes 1 operand, not 0"),
             bad(op(&[0]), [&[2, 3]], "a permutation of 1 axes for 2"),
             bad(op(&[0, 2]), [&[2, 3]], "axis 2 does not exist"),
             bad(op(&[1, 1]), [&[2, 3]], "axis 1 is named twice"),
