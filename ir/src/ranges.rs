@@ -394,7 +394,7 @@ impl Proof<'_> {
 
     /// An expression of symbols that is nowhere below `d`.
     fn upper_bound(&self, d: &Dim) -> Option<Dim> {
-        let Some(steps) = self.steps.get().checked_sub(1) else { return None };
+        let steps = self.steps.get().checked_sub(1)?;
         self.steps.set(steps);
         let Some(atom) = self.bounded_atom(d) else { return Some(d.clone()) };
         let (slope, base) = linear_in(d, &atom)?;

@@ -43,10 +43,13 @@ impl Chain {
     }
 }
 
+/// Conditions, as a view has them, and what stands where they hold.
+type Piece = (SmallVec<[Dim; 2]>, SmallVec<[(Dim, Dim); 1]>, Source);
+
 /// Where an element comes from, as the index maps say.
 enum Source {
     Input(SmallVec<[Dim; 4]>),
-    Pieces(Vec<(SmallVec<[Dim; 2]>, SmallVec<[(Dim, Dim); 1]>, Source)>, Option<Scalar>),
+    Pieces(Vec<Piece>, Option<Scalar>),
 }
 
 fn source(chain: &Chain, v: usize, index: &[Dim], ranges: &Ranges) -> Source {
@@ -158,9 +161,9 @@ fn factorings(n: usize) -> Vec<Vec<i64>> {
     if n == 1 {
         all.push(vec![]);
     }
-    for a in (1..=n).filter(|a| n % a == 0) {
+    for a in (1..=n).filter(|&a| n.is_multiple_of(a)) {
         all.push(vec![a as i64, (n / a) as i64]);
-        for b in (1..=n / a).filter(|b| (n / a) % b == 0) {
+        for b in (1..=n / a).filter(|&b| (n / a).is_multiple_of(b)) {
             all.push(vec![a as i64, b as i64, (n / a / b) as i64]);
         }
     }

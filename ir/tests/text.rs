@@ -104,7 +104,8 @@ fn the_verifier_finds_each_fault() {
         parse("graph @g(%0: f32[2]) -> (f32[2]) {\n  %1: f32[2] = neg %0\n  %2: f32[2] = exp %1\n  return %2\n}\n")
             .unwrap()
     };
-    let faults: [(u32, fn(&mut Graph)); 7] = [
+    type Fault = fn(&mut Graph);
+    let faults: [(u32, Fault); 7] = [
         (1, |g| {
             let root = g.root();
             let op = g.region(root).ops[0];

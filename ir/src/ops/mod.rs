@@ -1,5 +1,8 @@
 //! The op table: every primitive, and the rules each one brings.
 //!
+//! The sign and payload of a NaN that arithmetic yields are left open; which elements are NaN is not. What only moves
+//! data, views and selection, keeps every bit.
+//!
 //! One file per family holds, op by op, everything there is to know about it; passes and backends look at the
 //! [`Lowering`] kind and the [`Traits`], never at names. To add an op: a struct with its attributes and an `impl
 //! OpDef` in its family's file, and a line in the table below.
@@ -74,6 +77,9 @@ pub enum Lowering {
     Opaque,
 }
 
+/// Runs a nested region, by number, on its arguments.
+pub type RunRegion<'a> = dyn FnMut(usize, &[Literal]) -> Result<Vec<Literal>, EvalError> + 'a;
+
 /// What the evaluation of an op may ask for.
 pub struct EvalContext<'a> {
     /// The value of a dimension under the call's symbols.
@@ -81,7 +87,7 @@ pub struct EvalContext<'a> {
     /// Extents of each result.
     pub results: &'a [SmallVec<[usize; 4]>],
     /// Runs a nested region of the op.
-    pub region: &'a mut dyn FnMut(usize, &[Literal]) -> Result<Vec<Literal>, EvalError>,
+    pub region: &'a mut RunRegion<'a>,
 }
 
 /// What a gradient rule sees. `cotangents` has one entry per result, `None` where no gradient flows in.

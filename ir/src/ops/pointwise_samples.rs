@@ -14,7 +14,10 @@ pub(super) fn odd(dtype: DType) -> Literal {
         DType::F32 => {
             [f32::MAX, f32::MIN_POSITIVE, 1e-45, -1e-45, 1e-40, 1.0 + f32::EPSILON, 65519.996].map(f64::from).to_vec()
         }
-        DType::F16 => vec![65504.0, 6.103515625e-5, 5.9604644775390625e-8, -5.9604644775390625e-8, 1.0009765625],
+        DType::F16 => {
+            let (normal, least) = (half::f16::MIN_POSITIVE.to_f64(), half::f16::from_bits(1).to_f64());
+            vec![65504.0, normal, least, -least, 1.0009765625]
+        }
         _ => vec![
             3.3895313892515355e38,
             1.1754943508222875e-38,

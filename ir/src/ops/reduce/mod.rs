@@ -244,7 +244,7 @@ fn simplify(
     if axes.iter().all(|&a| ty.shape[a].is(1)) && !(float && combine == Combine::Sum) {
         return Some(b.reshape(x, &result.shape));
     }
-    if !(idempotent || !float) {
+    if !idempotent && float {
         return None;
     }
     let (inner, operands) = b.definition(x)?;
