@@ -193,6 +193,7 @@ impl Emitter<'_, '_> {
                     (Some(c), _) if cheap_bound(op, c) => self.bound(op, dtype, x, c, y),
                     _ => self.max_min(op, dtype, x, y),
                 },
+                Pow if dtype == DType::F32 => math::emit_pow_f32x4(&mut self.b, self.has_fma, x, y),
                 Rem | Pow => {
                     let wide = dtype == DType::F64;
                     let routine = match (op, wide) {
