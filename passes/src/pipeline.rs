@@ -3,6 +3,7 @@
 use crate::cse::EliminateCommonSubexpressions;
 use crate::dce::EliminateDeadCode;
 use crate::driver::{Outcome, PassObserver, Settings, run};
+use crate::fuse::{Fuse, Isolate};
 use crate::pass::{Pass, PassError};
 use ir::Graph;
 
@@ -13,6 +14,9 @@ pub fn pipeline() -> Vec<Box<dyn Pass>> {
         // Duplicates and leftovers of tracing and differentiation go before anything looks at them.
         Box::new(EliminateCommonSubexpressions),
         Box::new(EliminateDeadCode),
+        // Kernels: from here on the root region is a list of groups and library calls.
+        Box::new(Fuse),
+        Box::new(Isolate),
     ]
 }
 

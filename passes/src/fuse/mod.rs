@@ -11,9 +11,12 @@
 //! What comes out is ordinary IR: a `fused` op whose region holds the members, so the interpreter runs it as it is.
 
 mod build;
+mod pass;
 mod space;
 #[cfg(test)]
 mod tests;
+
+pub use pass::{Fuse, Isolate};
 
 use ir::graph::Definition;
 use ir::{Axes, Graph, Lowering, Op, Origin, Shape, Value};

@@ -7,6 +7,7 @@
 
 mod bind;
 mod compile;
+mod inspect;
 mod kernels;
 mod run;
 
@@ -20,7 +21,8 @@ use ir::{Graph, Literal};
 use smallvec::SmallVec;
 use std::sync::{Arc, Mutex};
 
-pub use compile::{Artifacts, PassTime};
+pub use compile::Artifacts;
+pub use inspect::Stage;
 
 /// An argument of a call.
 #[derive(Clone, Debug)]
@@ -53,10 +55,12 @@ const BOUND_PLANS: usize = 64;
 pub struct Executable {
     mode: Mode,
     artifacts: Artifacts,
+    /// The graph as traced, if calls look for the first NaN or infinity.
+    watch: Option<Graph>,
 }
 
 enum Mode {
-    Compiled(Compiled),
+    Compiled(Box<Compiled>),
     /// Runs op by op, because the user asked for it or compilation failed.
     Interpreted(Graph),
 }
@@ -92,6 +96,9 @@ impl std::fmt::Debug for Executable {
 impl Executable {
     /// Runs it. On an error every argument is as it was.
     pub fn call(&self, inputs: &mut [Input]) -> Result<Outputs, ExecError> {
+        if let Some(graph) = &self.watch {
+            find_non_finite(graph, inputs)?;
+        }
         match &self.mode {
             Mode::Compiled(c) => c.call(inputs),
             Mode::Interpreted(graph) => {
@@ -133,6 +140,29 @@ impl Executable {
     /// What compilation left to look at.
     pub fn artifacts(&self) -> &Artifacts {
         &self.artifacts
+    }
+}
+
+/// Interprets a graph on arguments that are finite, and names the first op that makes a NaN or infinity of them.
+fn find_non_finite(graph: &Graph, inputs: &[Input]) -> Result<(), ExecError> {
+    let literals: Vec<Literal> =
+        inputs.iter().filter_map(Input::array).map(Array::to_literal).collect::<Result<_, _>>()?;
+    let finite = |l: &Literal| !l.dtype().is_float() || l.iter().all(|s| s.as_f64().is_finite());
+    if !literals.iter().all(finite) {
+        return Ok(());
+    }
+    let mut first = None;
+    interpreter::interpret_observed(graph, &literals, &mut |v, l| {
+        if first.is_none() && !finite(l) {
+            first = Some(v);
+        }
+    })?;
+    match first.and_then(|v| graph.defining_op(v)) {
+        Some((op, _)) => {
+            let what = "made the first NaN or infinity out of finite arguments".into();
+            Err(ExecError::op(graph, op, ir::EvalError::Other(what)))
+        }
+        None => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::array::Array;
 use crate::buffer::Buffer;
 use crate::contract::{self, Matmul, Operand};
 use crate::error::ExecError;
+use crate::events::{self, Event};
 use crate::interpreter;
 use crate::pool;
 use codegen::cpu::Status;
@@ -68,7 +69,9 @@ impl Compiled {
                 if a.is_unique() {
                     takes[output] = Some(input);
                 } else {
-                    log::debug!(target: "tracewright::memory", "a donated input is shared; its output gets new memory");
+                    let reason =
+                        format!("input {input} of {} is shared; its output gets new memory", self.program.name);
+                    events::record(Event::DonationCopied, reason);
                 }
             }
         }

@@ -1,0 +1,70 @@
+//! Fusion as passes of the pipeline.
+
+use super::fuse;
+use crate::pass::{Pass, PassContext, PassError};
+use ir::verify::{Stage, verify};
+use ir::{Graph, Lowering};
+
+/// Groups ops into kernels; see the [module](super).
+pub struct Fuse;
+
+impl Pass for Fuse {
+    fn name(&self) -> &'static str {
+        "fuse"
+    }
+    fn about(&self) -> &'static str {
+        "needs legal dtypes and strided products; groups ops around shared iteration spaces into `fused` ops"
+    }
+    fn run(&self, graph: &mut Graph, cx: &mut PassContext) -> Result<bool, PassError> {
+        let report = fuse(graph, true);
+        for group in &report.groups {
+            cx.note(format!("group of {}: {}", group.len(), summary(group)));
+        }
+        for r in &report.refused {
+            let place = r.origins.first().map(|o| format!(" ({o})")).unwrap_or_default();
+            cx.note(format!("refused `{}`{place}: {}", r.op, r.reason));
+        }
+        Ok(!report.groups.is_empty())
+    }
+}
+
+/// The first and last names of a long group.
+fn summary(group: &[&str]) -> String {
+    match group.len() {
+        0..=12 => group.join(" "),
+        n => format!("{} … {}", group[..6].join(" "), group[n - 6..].join(" ")),
+    }
+}
+
+/// Gives every op that fusion left bare a group of its own, which lowering relies on.
+pub struct Isolate;
+
+impl Pass for Isolate {
+    fn name(&self) -> &'static str {
+        "isolate"
+    }
+    fn about(&self) -> &'static str {
+        "guarantees that the root region holds only groups, products, scatters, constants and reshapes"
+    }
+    fn required(&self) -> bool {
+        true
+    }
+    fn run(&self, graph: &mut Graph, _cx: &mut PassContext) -> Result<bool, PassError> {
+        let bare = graph.region(graph.root()).ops.iter().any(|&op| {
+            let primitive = &graph.op(op).primitive;
+            match primitive.lowering() {
+                Lowering::Fused | Lowering::Contract | Lowering::Scatter | Lowering::Constant | Lowering::Opaque => {
+                    false
+                }
+                _ => !matches!(primitive, ir::Primitive::Reshape(_)),
+            }
+        });
+        if bare {
+            fuse(graph, false);
+        }
+        Ok(bare)
+    }
+    fn guarantee(&self, graph: &Graph) -> Result<(), String> {
+        verify(graph, Stage::Fused).map_err(|broken| broken[0].to_string())
+    }
+}
