@@ -4,9 +4,9 @@
 //! that error, and the next boundary (`to_vec`, `item`, `call`, …) returns it as `Err`. One that is dropped before
 //! anybody saw it is a logged event.
 
-use crate::event::{self, EventKind};
 use ir::{Location, Violation};
 use runtime::ExecError;
+use runtime::events::{self, Event};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ struct Fault {
 impl Drop for Fault {
     fn drop(&mut self) {
         if !*self.observed.get_mut() {
-            event::record(EventKind::DroppedError, || format!("an error was dropped before anybody saw it: {self}"));
+            events::record(Event::ErrorDropped, &*self);
         }
     }
 }

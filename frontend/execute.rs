@@ -1,10 +1,44 @@
-//! Running graphs that are not cached by their caller.
+//! Running graphs that are not cached by their caller: those of eager gradients.
 
+use crate::cache::Bounded;
+use crate::error::{Error, Result};
 use ir::Graph;
-use runtime::{Array, ExecError, Executable, Input, Outputs};
+use runtime::{Array, Executable, Input, Outputs};
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
 
-/// Runs a graph once.
-pub(crate) fn run(graph: &Graph, inputs: &[Array]) -> Result<Outputs, ExecError> {
+/// A graph by its structure.
+struct Structure {
+    modes: u64,
+    hash: u64,
+    graph: Graph,
+}
+
+impl PartialEq for Structure {
+    fn eq(&self, other: &Structure) -> bool {
+        self.hash == other.hash && self.modes == other.modes && self.graph == other.graph
+    }
+}
+impl Eq for Structure {}
+impl Hash for Structure {
+    fn hash<H: Hasher>(&self, h: &mut H) {
+        self.hash.hash(h);
+    }
+}
+
+static CACHE: LazyLock<Bounded<Structure, Arc<Executable>>> = LazyLock::new(|| Bounded::new("eager gradients", 256));
+
+/// Runs a graph, compiled once for its structure.
+pub(crate) fn run(graph: &Graph, inputs: &[Array]) -> Result<Outputs> {
+    let key = Structure { modes: crate::modes::current()?, hash: graph.structural_hash(), graph: graph.clone() };
+    let executable = match CACHE.get(&key) {
+        Some(e) => e,
+        None => {
+            let e = Arc::new(Executable::compile(graph, &[]).map_err(Error::exec)?);
+            CACHE.insert(key, e.clone());
+            e
+        }
+    };
     let mut inputs: Vec<Input> = inputs.iter().cloned().map(Input::Shared).collect();
-    Executable::compile(graph, &[])?.call(&mut inputs)
+    executable.call(&mut inputs).map_err(Error::exec)
 }

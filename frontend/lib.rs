@@ -3,15 +3,16 @@
 
 extern crate self as tracewright;
 
+mod cache;
 mod cell;
 mod create;
 mod device;
 mod dispatch;
 mod eager;
 mod error;
-pub mod event;
 mod execute;
 pub mod jit;
+mod modes;
 mod nested;
 pub mod nn;
 mod ops;
@@ -34,8 +35,8 @@ pub use nested::Nested;
 pub use ops::{Arg, Reduction, concat, keepdims, stack};
 pub use promote::{Number, promote};
 pub use random::Generator;
+pub use runtime::{Array, events, options, pool};
 pub use scope::scope;
-pub use strict::set_strict;
 pub use tensor::{Tensor, extent};
 pub use transform::grad::{self, grad, value_and_grad};
 pub use tree::Tree;

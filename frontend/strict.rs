@@ -3,22 +3,16 @@
 use crate::error::Error;
 use std::any::Any;
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-static STRICT: AtomicBool = AtomicBool::new(false);
 thread_local! {
     /// The error of the panic that is unwinding, with its message.
     static PANICKING: RefCell<Option<(String, Error)>> = const { RefCell::new(None) };
 }
 
-/// Switches strict mode on or off for the process: an ill-typed op panics at once, with the message its error value
-/// would have.
-pub fn set_strict(on: bool) {
-    STRICT.store(on, Ordering::Relaxed);
-}
-
+/// True if an ill-typed op is to panic, with the message its error value would have: the option `strict`. Not while an
+/// eager op is tried with symbolic extents, which may fail without being the user's mistake.
 pub(crate) fn enabled() -> bool {
-    STRICT.load(Ordering::Relaxed)
+    runtime::options::current().is_ok_and(|o| o.strict) && crate::trace::kind() != Some("eager")
 }
 
 /// Panics with the error's message; a transform that catches the panic finds the error again.

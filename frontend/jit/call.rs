@@ -7,11 +7,11 @@ use super::record::{Recorded, record};
 use super::{Arguments, Jit};
 use crate::dispatch::{enter, here, leave};
 use crate::error::{Code, Error, Result};
-use crate::event::{self, EventKind};
 use crate::tensor::Tensor;
 use crate::tree::{Tree, Visit, leaves};
 use crate::{strict, trace};
 use ir::{Graph, Symbol};
+use runtime::events::{self, Event};
 use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -49,8 +49,9 @@ impl<A: 'static, R: Tree> Jit<A, R> {
 
     /// The entry for a call, traced if there is none.
     fn entry(&self, arguments: &dyn Arguments<A>, donated: bool) -> Result<Arc<Entry<R>>> {
+        let modes = crate::modes::current()?;
         let walk = |v: &mut dyn Visit| arguments.visit(v);
-        if let Some((entry, last)) = self.find(&walk, donated) {
+        if let Some((entry, last)) = self.find(&walk, donated, modes) {
             if !last {
                 entry.used.store(self.clock.fetch_add(1, Relaxed) + 1, Relaxed);
             }
@@ -66,24 +67,26 @@ impl<A: 'static, R: Tree> Jit<A, R> {
             let oldest = (0..entries.len()).min_by_key(|&i| entries[i].used.load(Relaxed)).unwrap_or(0);
             let gone = entries.swap_remove(oldest);
             self.evictions.fetch_add(1, Relaxed);
-            event::record(EventKind::Eviction, || {
-                format!("{}: {} entries are kept, {} goes", self.label(), self.capacity, gone.signature)
-            });
+            let (label, capacity) = (self.label(), self.capacity);
+            events::record(
+                Event::Eviction,
+                format_args!("{label}: {capacity} entries are kept, {} goes", gone.signature),
+            );
         }
         entries.push(entry.clone());
         self.last.store(entries.len() - 1, Relaxed);
         Ok(entry)
     }
 
-    fn find(&self, walk: &dyn Fn(&mut dyn Visit), donated: bool) -> Option<Found<R>> {
+    fn find(&self, walk: &dyn Fn(&mut dyn Visit), donated: bool, modes: u64) -> Option<Found<R>> {
         let entries = self.entries.read().unwrap_or_else(|e| e.into_inner());
         let last = self.last.load(Relaxed);
         if let Some(e) = entries.get(last)
-            && e.fits(walk, donated)
+            && e.fits(walk, donated, modes)
         {
             return Some((e.clone(), true));
         }
-        let at = entries.iter().position(|e| e.fits(walk, donated))?;
+        let at = entries.iter().position(|e| e.fits(walk, donated, modes))?;
         self.last.store(at, Relaxed);
         Some((entries[at].clone(), false))
     }
@@ -93,17 +96,18 @@ impl<A: 'static, R: Tree> Jit<A, R> {
         self.traces.fetch_add(1, Relaxed);
         let entries = self.entries.read().unwrap_or_else(|e| e.into_inner());
         match entries.iter().map(|e| e.signature.difference(signature)).min_by_key(|d| d.0) {
-            None => event::record(EventKind::Trace, || format!("{}: first trace, {signature}", self.label())),
-            Some((_, difference)) => event::record(EventKind::Retrace, || format!("{}: {difference}", self.label())),
+            None => events::record(Event::Trace, format_args!("{}: first trace, {signature}", self.label())),
+            Some((_, difference)) => events::record(Event::Retrace, format_args!("{}: {difference}", self.label())),
         }
     }
 
     /// Traces for these arguments.
     fn trace(&self, arguments: &dyn Arguments<A>, donated: bool) -> Result<(Signature, Recorded<R>)> {
+        let modes = crate::modes::current()?;
         let mut dynamic = self.dynamic.clone();
         loop {
             let donated = if donated { self.state_leaves(arguments) } else { 0 };
-            let mut d = Describe::new(&dynamic, donated);
+            let mut d = Describe::new(&dynamic, donated, modes);
             arguments.visit(&mut d);
             let (signature, symbols) = d.finish()?;
             let recorded = self.record(arguments, &signature, &symbols);

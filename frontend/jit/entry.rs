@@ -5,7 +5,6 @@ use super::record::{Feed, Recorded, Source, TouchedCell};
 use crate::error::{Error, Result};
 use crate::tensor::{Repr, Tensor};
 use crate::tree::{Fixed, Tree, Visit};
-use ir::Graph;
 use runtime::{Array, Executable, Input, Outputs};
 use smallvec::SmallVec;
 use std::sync::atomic::AtomicU64;
@@ -14,7 +13,6 @@ use std::sync::{Mutex, OnceLock};
 /// A function compiled for one signature.
 pub(crate) struct Entry<R> {
     pub signature: Signature,
-    pub graph: Graph,
     executable: Executable,
     /// For each leaf, the input it is, if it is the first of the leaves that are this input.
     leaf_input: Vec<(usize, bool)>,
@@ -60,12 +58,12 @@ impl<R: Tree> Entry<R> {
             })
             .collect();
         let used = AtomicU64::new(0);
-        Ok(Entry { signature, graph, executable, leaf_input, feeds, template, results, cells, donated, used })
+        Ok(Entry { signature, executable, leaf_input, feeds, template, results, cells, donated, used })
     }
 
     /// True if it was made for arguments like these.
-    pub fn fits(&self, walk: &dyn Fn(&mut dyn Visit), donated: bool) -> bool {
-        if donated != (self.signature.donated > 0) {
+    pub fn fits(&self, walk: &dyn Fn(&mut dyn Visit), donated: bool, modes: u64) -> bool {
+        if donated != (self.signature.donated > 0) || modes != self.signature.modes {
             return false;
         }
         let mut m = Matcher::new(&self.signature);

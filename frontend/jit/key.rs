@@ -80,6 +80,8 @@ pub(crate) struct Signature {
     pub symbols: Vec<SymbolDecl>,
     /// Leading leaves that are donated.
     pub donated: usize,
+    /// The settings in force.
+    pub modes: u64,
     distinct: usize,
 }
 
@@ -113,6 +115,10 @@ impl Signature {
         if self.donated != now.donated {
             count += 1;
             first = Some("state is donated in one of them only".to_string());
+        }
+        if self.modes != now.modes {
+            count += 1;
+            first.get_or_insert_with(|| "the options are others".into());
         }
         for (i, (a, b)) in self.items.iter().zip(&now.items).enumerate() {
             if a != b || self.paths[i] != now.paths[i] {
@@ -226,7 +232,7 @@ pub(crate) struct Describe<'a> {
 }
 
 impl<'a> Describe<'a> {
-    pub fn new(dynamic: &'a [Dynamic], donated: usize) -> Describe<'a> {
+    pub fn new(dynamic: &'a [Dynamic], donated: usize, modes: u64) -> Describe<'a> {
         let mut symbols: Vec<SymbolDecl> = Vec::new();
         for d in dynamic {
             if !symbols.iter().any(|s| s.symbol == d.symbol.symbol) {
@@ -240,7 +246,7 @@ impl<'a> Describe<'a> {
             identities: Vec::new(),
             values: vec![None; symbols.len()],
             leaf_paths: Vec::new(),
-            signature: Signature { items: Vec::new(), paths: Vec::new(), symbols, donated, distinct: 0 },
+            signature: Signature { items: Vec::new(), paths: Vec::new(), symbols, donated, modes, distinct: 0 },
             error: None,
         }
     }

@@ -63,7 +63,7 @@ pub(crate) fn record<A: 'static, R: Tree>(
     let guard = trace::open("jit", name);
     for decl in &signature.symbols {
         if let Some((_, value)) = symbols.iter().find(|(s, _)| *s == decl.symbol) {
-            trace::declare(decl.clone(), *value);
+            trace::declare(decl.clone(), Some(*value));
         }
     }
     // Leaves over the same memory are one input, unless they see it under different types.

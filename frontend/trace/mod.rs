@@ -10,10 +10,10 @@ pub(crate) use state::{CellUse, Guard, Trace};
 use crate::cell::CellId;
 use crate::dispatch::here;
 use crate::error::{Code, Error};
-use crate::event::{self, EventKind};
 use crate::tensor::{Repr, Tensor};
 use crate::{scope, strict};
 use ir::{Dim, Primitive, Symbol, Type, Value};
+use runtime::events::{self, Event};
 use std::cell::RefCell;
 use std::panic::Location;
 use std::sync::Arc;
@@ -80,10 +80,10 @@ pub(crate) fn input(ty: Type, made: &'static Location<'static>) -> Tensor {
     })
 }
 
-/// Declares a symbol of the innermost trace, with the value it has in this call.
-pub(crate) fn declare(decl: ir::graph::SymbolDecl, value: i64) {
+/// Declares a symbol of the innermost trace, with the value it has in this call if there is one.
+pub(crate) fn declare(decl: ir::graph::SymbolDecl, value: Option<i64>) {
     with_top(|t| {
-        t.symbol_values.insert(decl.symbol.clone(), value);
+        t.symbol_values.extend(value.map(|v| (decl.symbol.clone(), v)));
         t.graph.symbols.push(decl);
     })
 }
@@ -141,7 +141,7 @@ pub(crate) fn specialize(dim: &Dim, at: &'static Location<'static>) -> usize {
     });
     match found {
         Some(n) => {
-            event::record(EventKind::Specialization, || format!("{dim} became {n} at {at}"));
+            events::record(Event::Specialised, format_args!("{dim} became {n} at {at}"));
             n
         }
         None => strict::panic(

@@ -7,7 +7,6 @@
 
 use crate::dispatch::{enter, enter_at, here, leave};
 use crate::error::{Code, Error, Result};
-use crate::event::{self, EventKind};
 use crate::tensor::{Repr, Tensor};
 use crate::tree::{Tree, leaves};
 use crate::{execute, scope, strict, trace};
@@ -15,6 +14,7 @@ use ir::ops::{GraphEmitter, create};
 use ir::{EmitExt, Graph, Scalar, Value};
 use passes::autodiff::append_vjp;
 use runtime::Array;
+use runtime::events::{self, Event};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
@@ -112,7 +112,7 @@ fn attempt<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M) -> Result<(Tensor, Vec<
         gradients.into_iter().zip(&wrt).map(|(g, &v)| g.unwrap_or_else(|| zeros(&mut graph, v, at))).collect();
     for (i, (path, t)) in all.iter().enumerate() {
         if !reached[input_of[i]] && t.dtype().is_float() {
-            event::record(EventKind::Unreached, || format!("parameter {path} does not reach the loss at {at}"));
+            events::record(Event::Unreached, format_args!("parameter {path} does not reach the loss at {at}"));
         }
     }
     let mut outputs = vec![loss];
@@ -147,7 +147,7 @@ fn run(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>> {
         Repr::Error(e) => Err(e.clone()),
     };
     let arrays: Vec<Array> = arguments.iter().map(array).collect::<Result<_>>()?;
-    Ok(execute::run(graph, &arrays).map_err(Error::exec)?.into_iter().map(Tensor::array).collect())
+    Ok(execute::run(graph, &arrays)?.into_iter().map(Tensor::array).collect())
 }
 
 fn gradients(
@@ -160,10 +160,8 @@ fn gradients(
     let found = catch_unwind(AssertUnwindSafe(|| append_vjp(graph, &[(loss, seed)], wrt)))
         .map_err(|payload| strict::bug(payload, "grad"))?;
     for cut in &found.cuts {
-        event::record(EventKind::GradientCut, || {
-            let line = cut.origins.first().map(|o| format!(" at {o}")).unwrap_or_default();
-            format!("the gradient ends at {}{line}: {}", cut.op, cut.reason)
-        });
+        let line = cut.origins.first().map(|o| format!(" at {o}")).unwrap_or_default();
+        events::record(Event::GradientCut, format_args!("the gradient ends at {}{line}: {}", cut.op, cut.reason));
     }
     Ok(found.values)
 }

@@ -49,6 +49,10 @@ events! {
     Specialised = "specialised", Trace, Info;
     /// An error value was dropped without anybody having looked at it.
     ErrorDropped = "error dropped", Trace, Warn;
+    /// A parameter does not reach the loss, so its gradient is zero.
+    Unreached = "unreached parameter", Trace, Warn;
+    /// A gradient ended at an op that has no derivative.
+    GradientCut = "gradient cut", Trace, Warn;
     /// A compiled function was found in the cache.
     CacheHit = "cache hit", Cache, Trace;
     /// A compiled function was not in the cache.

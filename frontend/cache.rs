@@ -1,0 +1,56 @@
+//! A bounded map, for caches of the whole process.
+
+use runtime::events::{self, Event};
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::{Arc, RwLock};
+
+/// A map that holds at most so many entries; beyond that the oldest goes, which is counted.
+pub(crate) struct Bounded<K, V> {
+    name: &'static str,
+    capacity: usize,
+    inner: RwLock<Inner<K, V>>,
+}
+
+struct Inner<K, V> {
+    map: HashMap<Arc<K>, V>,
+    order: VecDeque<Arc<K>>,
+}
+
+impl<K: Hash + Eq, V: Clone> Bounded<K, V> {
+    pub fn new(name: &'static str, capacity: usize) -> Bounded<K, V> {
+        Bounded { name, capacity, inner: RwLock::new(Inner { map: HashMap::new(), order: VecDeque::new() }) }
+    }
+
+    pub fn get(&self, key: &K) -> Option<V> {
+        self.inner.read().unwrap_or_else(|e| e.into_inner()).map.get(key).cloned()
+    }
+
+    pub fn insert(&self, key: K, value: V) {
+        let mut inner = self.inner.write().unwrap_or_else(|e| e.into_inner());
+        if inner.order.len() >= self.capacity
+            && let Some(oldest) = inner.order.pop_front()
+        {
+            inner.map.remove(&oldest);
+            events::record(Event::Eviction, format_args!("{}: {} entries are kept", self.name, self.capacity));
+        }
+        let key = Arc::new(key);
+        // Another thread may have been quicker.
+        if inner.map.insert(key.clone(), value).is_none() {
+            inner.order.push_back(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_entry_goes_and_is_counted() {
+        let cache = Bounded::new("test", 2);
+        let ((), counts) = events::Counters::of(|| (0..3).for_each(|i| cache.insert(i, i)));
+        assert_eq!((cache.get(&0), cache.get(&1), cache.get(&2)), (None, Some(1), Some(2)));
+        assert_eq!(counts[Event::Eviction], 1);
+    }
+}
