@@ -43,11 +43,7 @@ impl Chain {
     }
 }
 
-<<<<<<< HEAD
 /// Conditions, as a view has them, and what stands where they hold.
-=======
-/// Non-negative values, multiples with their divisors, and where an element comes from where those hold.
->>>>>>> 63f61ab (Tests of views, reductions, products and indexing)
 type Piece = (SmallVec<[Dim; 2]>, SmallVec<[(Dim, Dim); 1]>, Source);
 
 /// Where an element comes from, as the index maps say.
@@ -165,15 +161,9 @@ fn factorings(n: usize) -> Vec<Vec<i64>> {
     if n == 1 {
         all.push(vec![]);
     }
-<<<<<<< HEAD
     for a in (1..=n).filter(|&a| n.is_multiple_of(a)) {
         all.push(vec![a as i64, (n / a) as i64]);
         for b in (1..=n / a).filter(|&b| (n / a).is_multiple_of(b)) {
-=======
-    for a in (1..=n).filter(|a| n.is_multiple_of(*a)) {
-        all.push(vec![a as i64, (n / a) as i64]);
-        for b in (1..=n / a).filter(|b| (n / a).is_multiple_of(*b)) {
->>>>>>> 63f61ab (Tests of views, reductions, products and indexing)
             all.push(vec![a as i64, b as i64, (n / a / b) as i64]);
         }
     }
