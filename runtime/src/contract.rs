@@ -7,8 +7,11 @@
 //! `gemm` fuses multiplication and addition and blocks the sum by the sizes of the caches, so its bits differ between
 //! machines, and from the reference evaluation within a bound that grows with the length of the sum.
 
+mod dot;
+mod float;
 mod half;
 mod integer;
+mod pack;
 mod tile;
 
 pub use tile::Tile;
@@ -164,12 +167,26 @@ impl Operand {
 }
 
 fn scratch_bytes(product: &Matmul, tiling: &Tiling) -> usize {
+    let mnk = [tiling.rows, tiling.cols, product.k];
+    let [lhs, rhs, out] = [product.lhs, product.rhs, product.out].map(|x| [x.strides[1], x.strides[2]]);
     let bytes = match product.dtype {
-        DType::F16 | DType::BF16 => half::scratch_bytes(tiling.rows, tiling.cols, product.k),
+        DType::F16 | DType::BF16 => half::scratch_bytes(mnk, rhs),
         DType::I64 | DType::I32 | DType::U8 => integer::scratch_bytes(product.dtype, tiling.cols, product.k),
-        DType::F64 | DType::F32 | DType::Bool => 0,
+        // The last tiles may have so few rows or columns that they go another way than the others; take the larger need.
+        DType::F64 | DType::F32 => {
+            let elements =
+                edges(tiling.rows, product.m).into_iter().flat_map(|m| edges(tiling.cols, product.n).map(|n| [m, n]));
+            let elements = elements.map(|[m, n]| float::scratch_elements([m, n, product.k], lhs, rhs, out)).max();
+            product.dtype.size() * elements.unwrap_or(0)
+        }
+        DType::Bool => 0,
     };
     bytes.next_multiple_of(crate::buffer::ALIGN)
+}
+
+/// The edge of most tiles, and that of the last.
+fn edges(edge: usize, all: usize) -> [usize; 2] {
+    [edge, all - (all - 1) / edge * edge]
 }
 
 /// # Safety
@@ -183,8 +200,8 @@ unsafe fn multiply_tile(product: &Matmul, tile: &Tile, scratch: *mut u8) {
     // SAFETY: the caller's promise, restricted to this tile.
     unsafe {
         match product.dtype {
-            DType::F32 => gemm_f32([m, n, k], lhs.cast(), rhs.cast(), out.cast(), false),
-            DType::F64 => gemm_f64([m, n, k], lhs.cast(), rhs.cast(), out.cast()),
+            DType::F32 => float::multiply::<f32>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), false, scratch.cast()),
+            DType::F64 => float::multiply::<f64>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), false, scratch.cast()),
             DType::F16 => {
                 half::multiply::<ir::half::f16>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast())
             }
@@ -224,61 +241,12 @@ impl<T: Copy> View<T> {
     fn from(&self, row: usize, col: usize) -> View<T> {
         View { data: self.at(row, col), ..*self }
     }
-    /// Copies `rows` by `cols` elements to `to`, row after row, as `f` converts them.
-    ///
-    /// # Safety
-    /// The elements lie in readable memory, and `to` has room for them and does not overlap them.
-    #[inline(always)]
-    unsafe fn pack<U>(&self, rows: usize, cols: usize, to: *mut U, f: impl Fn(T) -> U) {
-        for i in 0..rows {
-            // Two loops, because the compiler vectorises the first.
-            // SAFETY: the caller's promise.
-            unsafe {
-                if self.col == 1 {
-                    let (from, to) = (self.at(i, 0), to.add(i * cols));
-                    (0..cols).for_each(|j| to.add(j).write(f(from.add(j).read())));
-                } else {
-                    (0..cols).for_each(|j| to.add(i * cols + j).write(f(self.at(i, j).read())));
-                }
-            }
-        }
+    fn strides(&self) -> [isize; 2] {
+        [self.row, self.col]
     }
-}
-
-macro_rules! gemm_call {
-    ($function:path, $t:ty, $mnk:expr, $lhs:expr, $rhs:expr, $out:expr, $add:expr) => {{
-        let ([m, n, k], lhs, rhs, out): (_, View<$t>, View<$t>, View<$t>) = ($mnk, $lhs, $rhs, $out);
-        let none = gemm_common::Parallelism::None;
-        let (one, alpha) = (1.0, if $add { 1.0 } else { 0.0 });
-        // The library prefers a result whose columns are contiguous: the transposed product if its rows are.
-        if out.col.abs() < out.row.abs() {
-            $function()(
-                n, m, k, out.data, out.row, out.col, $add, rhs.data, rhs.row, rhs.col, lhs.data, lhs.row, lhs.col,
-                alpha, one, false, false, false, none,
-            )
-        } else {
-            $function()(
-                m, n, k, out.data, out.col, out.row, $add, lhs.data, lhs.col, lhs.row, rhs.data, rhs.col, rhs.row,
-                alpha, one, false, false, false, none,
-            )
-        }
-    }};
-}
-
-/// Writes a product, or adds it to `out`.
-///
-/// # Safety
-/// As [`MatmulLibrary::multiply`].
-unsafe fn gemm_f32(mnk: [usize; 3], lhs: View<f32>, rhs: View<f32>, out: View<f32>, add: bool) {
-    // SAFETY: the caller's promise is the library's requirement.
-    unsafe { gemm_call!(gemm_f32::gemm::f32::get_gemm_fn, f32, mnk, lhs, rhs, out, add) }
-}
-
-/// # Safety
-/// As [`MatmulLibrary::multiply`].
-unsafe fn gemm_f64(mnk: [usize; 3], lhs: View<f64>, rhs: View<f64>, out: View<f64>) {
-    // SAFETY: the caller's promise is the library's requirement.
-    unsafe { gemm_call!(gemm_f64::gemm::f64::get_gemm_fn, f64, mnk, lhs, rhs, out, false) }
+    fn transposed(self) -> View<T> {
+        View { data: self.data, row: self.col, col: self.row }
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Products of 16-bit floats: widened to f32 by blocks, summed in f32, rounded once.
 
-use super::{View, gemm_f32};
+use super::{View, float};
 use ir::half::{bf16, f16};
 
 /// Terms of the sum that are widened at a time.
 const BLOCK: usize = 512;
 
-pub(super) trait Half: Copy {
+pub(super) trait Half: Copy + 'static {
     /// Copies a matrix to contiguous f32 rows.
     ///
     /// # Safety
@@ -47,9 +47,16 @@ impl Half for bf16 {
 }
 
 /// Bytes of working space for a tile.
-pub(super) fn scratch_bytes(m: usize, n: usize, k: usize) -> usize {
+pub(super) fn scratch_bytes([m, n, k]: [usize; 3], rhs: [isize; 2]) -> usize {
     let k = k.min(BLOCK);
-    4 * (m * k + k * n + m * n)
+    // What the product of the widened operands needs: nothing, or its right operand packed.
+    let packed = if along_rows(rhs) { 0 } else { k * n };
+    4 * (m * k + k * n + m * n + packed)
+}
+
+/// Whether memory runs along the rows; widening keeps that.
+fn along_rows([row, col]: [isize; 2]) -> bool {
+    row.unsigned_abs() >= col.unsigned_abs()
 }
 
 /// # Safety
@@ -62,41 +69,40 @@ pub(super) unsafe fn multiply<T: Half>(
     scratch: *mut f32,
 ) {
     let block = k.min(BLOCK);
-    // SAFETY: the three areas lie behind one another in the scratch memory; the operands' elements are the caller's
+    // SAFETY: the four areas lie behind one another in the scratch memory; the operands' elements are the caller's
     // promise.
     unsafe {
         let (left, right, sums) = (scratch, scratch.add(m * block), scratch.add((m + n) * block));
-        let matrix = |data, cols: usize| View { data, row: cols as isize, col: 1 };
+        let rest = sums.add(m * n);
+        let sums_view = View { data: sums, row: n as isize, col: 1 };
         sums.write_bytes(0, m * n);
         for p in (0..k).step_by(BLOCK) {
             let len = block.min(k - p);
-            // Rows and columns keep the order in which their memory lies, so that widening runs along it.
-            let left_view = match lhs.row.abs() < lhs.col.abs() {
-                true => {
-                    T::widen(&View { data: lhs.at(0, p), row: lhs.col, col: lhs.row }, len, m, left);
-                    View { data: left, row: 1, col: m as isize }
-                }
-                false => {
-                    T::widen(&lhs.from(0, p), m, len, left);
-                    matrix(left, len)
-                }
-            };
-            let right_view = match rhs.row.abs() < rhs.col.abs() {
-                true => {
-                    T::widen(&View { data: rhs.at(p, 0), row: rhs.col, col: rhs.row }, n, len, right);
-                    View { data: right, row: 1, col: len as isize }
-                }
-                false => {
-                    T::widen(&rhs.from(p, 0), len, n, right);
-                    matrix(right, n)
-                }
-            };
-            gemm_f32([m, n, len], left_view, right_view, matrix(sums, n), p > 0);
+            let left_view = widen(lhs.from(0, p), m, len, left);
+            let right_view = widen(rhs.from(p, 0), len, n, right);
+            float::multiply([m, n, len], left_view, right_view, sums_view, p > 0, rest);
         }
         for i in 0..m {
             for j in 0..n {
                 out.at(i, j).write(T::round(sums.add(i * n + j).read()));
             }
+        }
+    }
+}
+
+/// Widens a matrix to `to` in the order of its memory.
+///
+/// # Safety
+/// As [`View::pack`].
+unsafe fn widen<T: Half>(from: View<T>, rows: usize, cols: usize, to: *mut f32) -> View<f32> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if along_rows(from.strides()) {
+            T::widen(&from, rows, cols, to);
+            View { data: to, row: cols as isize, col: 1 }
+        } else {
+            T::widen(&from.transposed(), cols, rows, to);
+            View { data: to, row: 1, col: rows as isize }
         }
     }
 }

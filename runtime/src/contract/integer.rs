@@ -6,9 +6,11 @@ use ir::DType;
 /// Terms of the sum and columns that are packed at a time.
 const TERMS: usize = 256;
 const COLS: usize = 256;
+/// Terms that are added in one pass over the sums.
+const AT_ONCE: usize = 8;
 
 /// Wrapping arithmetic of one integer type.
-pub(super) trait Integer: Copy + Default {
+pub(super) trait Integer: Copy + Default + 'static {
     /// `self + a * b`.
     fn add_product(self, a: Self, b: Self) -> Self;
     /// `self + b`.
@@ -61,14 +63,22 @@ unsafe fn narrow<T: Integer>([m, n, k]: [usize; 3], lhs: View<T>, rhs: View<T>, 
             }
             for p0 in (0..k).step_by(TERMS) {
                 let terms = TERMS.min(k - p0);
-                rhs.from(p0, j0).pack(terms, cols, scratch, |x| x);
+                rhs.from(p0, j0).copy(terms, cols, scratch);
                 for i in 0..m {
                     let mut sums = [T::default(); COLS];
                     let sums = &mut sums[..cols];
-                    for p in 0..terms {
-                        let a = lhs.at(i, p0 + p).read();
-                        let row = std::slice::from_raw_parts(scratch.add(p * cols), cols);
-                        sums.iter_mut().zip(row).for_each(|(sum, &b)| *sum = sum.add_product(a, b));
+                    // Several terms at a time, to go through the sums less often.
+                    for p in (0..terms).step_by(AT_ONCE) {
+                        let last = |q: usize| (p + q).min(terms - 1);
+                        let a: [T; AT_ONCE] = std::array::from_fn(|q| match p + q < terms {
+                            true => lhs.at(i, p0 + p + q).read(),
+                            false => T::default(),
+                        });
+                        let rows: [*const T; AT_ONCE] =
+                            std::array::from_fn(|q| scratch.add(last(q) * cols).cast_const());
+                        for (j, sum) in sums.iter_mut().enumerate() {
+                            *sum = (0..AT_ONCE).fold(*sum, |sum, q| sum.add_product(a[q], rows[q].add(j).read()));
+                        }
                     }
                     for (j, &sum) in sums.iter().enumerate() {
                         let place = out.at(i, j0 + j);
