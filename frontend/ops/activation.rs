@@ -6,6 +6,9 @@ use super::prim;
 use crate::dispatch::{Call, Extents, refuse, run};
 use crate::promote;
 use crate::tensor::Tensor;
+use crate::trace::record;
+use ir::Axes;
+use ir::ops::reduce::ReduceMax;
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 macro_rules! activations {
@@ -37,6 +40,11 @@ activations! {
     softplus => |x| x.maximum(0.0) + (-x.abs()).exp().log1p();
 }
 
+/// The largest element along an axis, which stays with extent 1; -inf where the axis is empty.
+fn top(x: &Tensor, axis: isize) -> Tensor {
+    record(ReduceMax { axes: Axes::from_slice(&[axis as usize]) }, &[x]).unsqueeze(axis)
+}
+
 impl Tensor {
     #[track_caller]
     fn along(&self, name: &'static str, axis: isize, body: fn(&Tensor, isize) -> Tensor) -> Tensor {
@@ -56,7 +64,7 @@ impl Tensor {
     #[track_caller]
     pub fn softmax(&self, axis: isize) -> Tensor {
         self.along("softmax", axis, |x, axis| {
-            let e = (x - x.max(keepdims(axis))).exp();
+            let e = (x - top(x, axis)).exp();
             &e / e.sum(keepdims(axis))
         })
     }
@@ -65,7 +73,7 @@ impl Tensor {
     #[track_caller]
     pub fn log_softmax(&self, axis: isize) -> Tensor {
         self.along("log_softmax", axis, |x, axis| {
-            let shifted = x - x.max(keepdims(axis));
+            let shifted = x - top(x, axis);
             &shifted - shifted.exp().sum(keepdims(axis)).log()
         })
     }
@@ -74,7 +82,7 @@ impl Tensor {
     #[track_caller]
     pub fn logsumexp(&self, axis: isize) -> Tensor {
         self.along("logsumexp", axis, |x, axis| {
-            let top = x.max(keepdims(axis));
+            let top = top(x, axis);
             // All -inf: the difference would be NaN.
             let finite = top.eq(f64::NEG_INFINITY).where_(0.0, &top);
             let sum = (x - &finite).exp().sum(keepdims(axis)).log();

@@ -9,7 +9,7 @@ use ir::DType;
 use std::collections::HashSet;
 
 /// Scales gradients so that the root of the sum of all their squares is at most `max_norm`; yields them and the norm
-/// before, an f32 scalar. A tensor at several places counts once.
+/// before, an f32 scalar, or f64 if a gradient is. A tensor at several places counts once.
 #[track_caller]
 pub fn clip_grad_norm<M: Tree>(gradients: M, max_norm: impl Into<Number>) -> (M, Tensor) {
     let _here = enter();
@@ -23,7 +23,9 @@ pub fn clip_grad_norm<M: Tree>(gradients: M, max_norm: impl Into<Number>) -> (M,
     let leaves = gradients.leaves();
     let distinct = leaves.iter().filter(|(_, t)| t.identity().is_none_or(|id| seen.insert(id)));
     let floats = distinct.filter(|(_, t)| t.error_ref().is_some() || t.dtype().is_float());
-    let squares = floats.map(|(_, t)| t.to_dtype(DType::F32).square().sum(..)).reduce(|a, b| a + b);
+    let double = leaves.iter().any(|(_, t)| t.error_ref().is_none() && t.dtype() == DType::F64);
+    let dtype = if double { DType::F64 } else { DType::F32 };
+    let squares = floats.map(|(_, t)| t.to_dtype(dtype).square().sum(..)).reduce(|a, b| a + b);
     let norm = squares.unwrap_or_else(|| Tensor::from(0.0f32)).sqrt();
     let scale = (limit / (&norm + 1e-6)).minimum(1.0);
     let clipped = gradients.map(&mut |t| match t.error_ref() {

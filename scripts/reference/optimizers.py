@@ -22,7 +22,7 @@ def run(cases, name, op, make, attrs, zero_first=False):
             for p, g in zip(parameters, step):
                 p.grad = wide(g).clone()
             optimizer.step()
-            outputs += [narrow(p.detach(), dtype) for p in parameters]
+            outputs += [narrow(p.detach().clone(), dtype) for p in parameters]
         source = TORCH if dtype == "f64" else f"{TORCH} in f64, rounded"
         inputs = start + [g for step in gradients for g in step]
         cases.add(f"{name}_{dtype}", op, {**attrs, "steps": STEPS, "parameters": len(shapes)}, inputs, outputs, source, "composition")

@@ -1,5 +1,7 @@
 //! Values that NumPy and PyTorch computed, against ours.
 
 mod case;
+mod functions;
 mod json;
+mod optimizers;
 mod primitives;
