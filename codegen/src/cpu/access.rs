@@ -220,26 +220,15 @@ impl Emitter<'_, '_> {
             return Ok(());
         }
         let vecs = match mask {
-            None => self.load_all(dtype, memory, index)?,
+            None => self.load_live(dtype, memory, index, None)?,
             Some((mask, fallback)) if self.is_uniform(mask)? => {
                 let fallback = self.constant(fallback);
                 let fallback = vec![fallback; self.width() / lanes_of(dtype)];
-                self.branch(mask, &fallback, |e| e.load_all(dtype, memory, index))?
+                self.branch(mask, &fallback, |e| e.load_live(dtype, memory, index, None))?
             }
             Some((mask, fallback)) => {
                 let mask = self.vecs(mask)?;
-                if self.stride(index) == Stride::Elements(1) {
-                    let every = self.every(&mask);
-                    let types = smallvec![register(dtype); self.width() / lanes_of(dtype)];
-                    self.either(
-                        every,
-                        types,
-                        |e| e.load_all(dtype, memory, index),
-                        |e| e.load_some(dtype, memory, index, &mask, fallback),
-                    )?
-                } else {
-                    self.load_some(dtype, memory, index, &mask, fallback)?
-                }
+                self.load_live(dtype, memory, index, Some((&mask, fallback)))?
             }
         };
         self.define(var, vecs, true);
@@ -267,25 +256,47 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// Loads the elements where the mask is true, without branches: the others come from nowhere.
-    fn load_some(&mut self, dtype: DType, memory: Memory, index: Index, mask: &Vecs, other: Scalar) -> Result<Vecs> {
+    /// Loads the elements of those iterations that there are, and where the mask is true.
+    fn load_live(&mut self, dtype: DType, memory: Memory, index: Index, mask: Option<(&Vecs, Scalar)>) -> Result<Vecs> {
+        let Some(every) = self.every(mask.map(|(m, _)| m)) else {
+            return self.load_all(dtype, memory, index);
+        };
+        if mask.is_some() && self.stride(index) != Stride::Elements(1) {
+            return self.load_some(dtype, memory, index, mask);
+        }
+        let types = smallvec![register(dtype); self.width() / lanes_of(dtype)];
+        self.either(every, types, |e| e.load_all(dtype, memory, index), |e| e.load_some(dtype, memory, index, mask))
+    }
+
+    /// The same without branches: what is not to be loaded comes from nowhere.
+    fn load_some(&mut self, dtype: DType, memory: Memory, index: Index, mask: Option<(&Vecs, Scalar)>) -> Result<Vecs> {
         let places = self.places(memory, index)?;
         let mut scalars: SmallVec<[Value; 8]> = SmallVec::new();
         for (lane, &place) in places.iter().enumerate() {
-            let place = self.place_if(mask, lane, place);
+            let place = self.place_if(mask.map(|(m, _)| m), lane, place);
             scalars.push(self.load_scalar(dtype, place));
         }
         let loaded = self.gather(dtype, &scalars);
+        let Some((mask, other)) = mask else { return Ok(loaded) };
         let other = self.constant(other);
         Ok(self.choose(dtype, mask, &loaded, &smallvec![other], loaded.len()))
     }
 
-    /// The place, or nowhere if the mask is false in that lane.
-    fn place_if(&mut self, mask: &Vecs, lane: usize, (base, offset): Place) -> Place {
-        let on = self.b.ins().extractlane(mask[lane / 4], (lane % 4) as u8);
-        let address = self.b.ins().iadd_imm_s(base, offset as i64);
-        let nowhere = self.nowhere();
-        (self.b.ins().select(on, address, nowhere), 0)
+    /// The place, or nowhere if there is no such iteration or the mask is false there.
+    fn place_if(&mut self, mask: Option<&Vecs>, lane: usize, (base, offset): Place) -> Place {
+        let mut address = self.b.ins().iadd_imm_s(base, offset as i64);
+        if let Some(mask) = mask {
+            let on = self.b.ins().extractlane(mask[lane / 4], (lane % 4) as u8);
+            let nowhere = self.nowhere();
+            address = self.b.ins().select(on, address, nowhere);
+        }
+        // The first iteration of a block is always there.
+        if let Some(live) = self.lanes.as_ref().and_then(|l| l.live).filter(|_| lane > 0) {
+            let on = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, live.count, lane as i64);
+            let nowhere = self.nowhere();
+            address = self.b.ins().select(on, address, nowhere);
+        }
+        (address, 0)
     }
 
     pub(super) fn store(&mut self, memory: Memory, index: Index, value: Var, mask: Option<Var>) -> Result<()> {
@@ -304,29 +315,44 @@ impl Emitter<'_, '_> {
             return Ok(());
         }
         match mask {
-            None => self.store_all(dtype, memory, index, value)?,
+            None => self.store_live(dtype, memory, index, value, None),
             Some(mask) if self.is_uniform(mask)? => {
-                self.branch(mask, &[], |e| e.store_all(dtype, memory, index, value).map(|()| Vecs::new()))?;
+                let store = |e: &mut Self| e.store_live(dtype, memory, index, value, None).map(|()| Vecs::new());
+                self.branch(mask, &[], store).map(|_| ())
             }
             Some(mask) => {
                 let mask = self.vecs(mask)?;
-                let some = |e: &mut Self| {
-                    let vecs = e.spread(dtype, value)?;
-                    for (lane, place) in e.places(memory, index)?.into_iter().enumerate() {
-                        let place = e.place_if(&mask, lane, place);
-                        e.store_lane(dtype, vecs[lane / lanes_of(dtype)], lane % lanes_of(dtype), place);
-                    }
-                    Ok(Vecs::new())
-                };
-                if self.stride(index) == Stride::Elements(1) {
-                    let every = self.every(&mask);
-                    let all = |e: &mut Self| e.store_all(dtype, memory, index, value).map(|()| Vecs::new());
-                    self.either(every, smallvec![], all, some)?;
-                } else {
-                    some(self)?;
-                }
+                self.store_live(dtype, memory, index, value, Some(&mask))
             }
         }
+    }
+
+    /// Stores the elements of those iterations that there are, and where the mask is true.
+    fn store_live(
+        &mut self,
+        dtype: DType,
+        memory: Memory,
+        index: Index,
+        value: Var,
+        mask: Option<&Vecs>,
+    ) -> Result<()> {
+        let Some(every) = self.every(mask) else {
+            return self.store_all(dtype, memory, index, value);
+        };
+        let some = |e: &mut Self| {
+            let vecs = e.spread(dtype, value)?;
+            for (lane, place) in e.places(memory, index)?.into_iter().enumerate() {
+                let place = e.place_if(mask, lane, place);
+                e.store_lane(dtype, vecs[lane / lanes_of(dtype)], lane % lanes_of(dtype), place);
+            }
+            Ok(Vecs::new())
+        };
+        if mask.is_some() && self.stride(index) != Stride::Elements(1) {
+            some(self)?;
+            return Ok(());
+        }
+        let all = |e: &mut Self| e.store_all(dtype, memory, index, value).map(|()| Vecs::new());
+        self.either(every, smallvec![], all, some)?;
         Ok(())
     }
 
@@ -372,6 +398,10 @@ impl Emitter<'_, '_> {
             }
             None => None,
         };
+        let live = match self.live_mask() {
+            Some(live) if varies => Some(self.widen_masks(&live, width / 2)),
+            _ => None,
+        };
         let zero = self.bits(I64X2, 0);
         let mut bad = Vecs::new();
         for j in 0..width.div_ceil(2) {
@@ -381,6 +411,9 @@ impl Emitter<'_, '_> {
             let mut out = self.b.ins().bor(below, above);
             if let Some(mask) = &mask {
                 out = self.b.ins().band(out, mask[j.min(mask.len() - 1)]);
+            }
+            if let Some(live) = &live {
+                out = self.b.ins().band(out, live[j]);
             }
             bad.push(out);
         }
@@ -408,13 +441,20 @@ impl Emitter<'_, '_> {
 
     // ---- branches ----
 
-    /// Whether a mask is true in every lane of the sub-block.
-    fn every(&mut self, mask: &Vecs) -> Value {
-        let mut all = mask[0];
-        for &more in &mask[1..] {
-            all = self.b.ins().band(all, more);
+    /// Whether every iteration of the sub-block is there and the mask is true in all; `None` if that is certain.
+    fn every(&mut self, mask: Option<&Vecs>) -> Option<Value> {
+        let whole = self.lanes.as_ref().and_then(|l| l.live).map(|l| l.whole);
+        let mask = mask.map(|mask| {
+            let mut all = mask[0];
+            for &more in &mask[1..] {
+                all = self.b.ins().band(all, more);
+            }
+            self.b.ins().vall_true(all)
+        });
+        match (whole, mask) {
+            (Some(whole), Some(mask)) => Some(self.b.ins().band(whole, mask)),
+            (one, other) => one.or(other),
         }
-        self.b.ins().vall_true(all)
     }
 
     /// What `then` yields where a uniform mask is true, else `otherwise`.

@@ -1,15 +1,17 @@
 //! Lanes loops: a block of iterations at once, on vectors.
 //!
 //! A loop runs in stages: as many whole blocks as fit, then blocks of four, then single iterations. A single iteration
-//! is emitted like code outside lanes loops, where every value is uniform. The virtual lanes of accumulators live in
+//! is emitted like code outside lanes loops, where every value is uniform. Long bodies have one stage, whose last block
+//! may be partial: its missing iterations are computed on anything, and neither load, store nor accumulate. The virtual lanes of accumulators live in
 //! registers while a stage has all 32 at once, else in stack slots.
 
 use super::combine::identity;
 use super::emit::{Emitter, Result, Val, Vecs, data, is_wide, lanes_of, register};
-use cranelift_codegen::ir::types::{F32, F64, I32, I64};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{F32, F64, I32, I32X4, I64};
 use cranelift_codegen::ir::{InstBuilder, StackSlot, Type, Value};
 use ir::DType;
-use ir::kernel::{Accumulator, Expr, Index, IndexNode, Iter, Kernel, LANES, Loop, Stmt, Var};
+use ir::kernel::{Accumulator, BinaryOp, Expr, Index, IndexNode, Iter, Kernel, LANES, Loop, Stmt, UnaryOp, Var};
 use smallvec::{SmallVec, smallvec};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -23,6 +25,19 @@ pub(super) struct Lanes {
     pub(super) subs: usize,
     /// The sub-block at hand.
     pub(super) sub: usize,
+    /// In a block that may be partial, of one sub-block: how many of its iterations there are.
+    pub(super) live: Option<Live>,
+}
+
+/// The iterations of a block that may be partial.
+#[derive(Clone, Copy)]
+pub(super) struct Live {
+    /// Iterations from the first of the block to the end of the loop; at least 1.
+    pub(super) count: Value,
+    /// Whether the whole block is there.
+    pub(super) whole: Value,
+    /// The count in 32-bit lanes.
+    lanes: Value,
 }
 
 impl Lanes {
@@ -41,8 +56,10 @@ pub(super) struct Analysis {
     vectorizable: bool,
     /// Whether a varying value has 64-bit lanes.
     wide: bool,
-    /// Statements, at any depth.
+    /// Vector instructions of one vector of iterations, roughly.
     weight: usize,
+    /// Loads and stores.
+    accesses: usize,
     serial_loops: bool,
     /// Vectors that the accumulators of a serial loop take for four iterations.
     serial_vectors: usize,
@@ -57,6 +74,7 @@ impl Analysis {
             vectorizable: true,
             wide: false,
             weight: 0,
+            accesses: 0,
             serial_loops: false,
             serial_vectors: 0,
         };
@@ -69,6 +87,8 @@ impl Analysis {
             self.weight += 1;
             match stmt {
                 Stmt::Let { var, expr } => {
+                    self.weight += weight(expr);
+                    self.accesses += matches!(expr, Expr::Load { .. }) as usize;
                     let v = |var: &Var| self.varying[var.at()];
                     let varying = match expr {
                         Expr::Const(_) => false,
@@ -99,7 +119,7 @@ impl Analysis {
                     }
                     self.serial_vectors = self.serial_vectors.max(vectors);
                 }
-                Stmt::Store { .. } | Stmt::Check { .. } => {}
+                Stmt::Store { .. } | Stmt::Check { .. } => self.accesses += 1,
             }
         }
     }
@@ -124,6 +144,20 @@ impl Analysis {
     }
 }
 
+/// Instructions of an operation beyond the first.
+fn weight(expr: &Expr) -> usize {
+    use UnaryOp::*;
+    match expr {
+        Expr::Unary(Exp | Logistic, _) => 25,
+        Expr::Unary(Log | Tanh | Sin | Cos | Erf, _) | Expr::Binary(BinaryOp::Pow, ..) => 50,
+        Expr::Binary(BinaryOp::Rem, ..) => 15,
+        Expr::Binary(BinaryOp::Max | BinaryOp::Min, ..) => 4,
+        Expr::Convert(_, DType::F16 | DType::BF16) => 20,
+        Expr::Convert(..) => 5,
+        _ => 0,
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Home {
     Registers,
@@ -138,37 +172,48 @@ struct Stage {
     /// Iterations of a sub-block; 1 for single iterations.
     width: usize,
     home: Home,
+    /// Whether the last block may be partial, so that no other stage follows.
+    partial: bool,
     /// How often it runs, if the loop's extent is a number.
     trips: Option<i64>,
 }
 
 fn stages(a: &Analysis, accumulators: &[SmallVec<[DType; 2]>], extent: Option<i64>, vectorize: bool) -> Vec<Stage> {
     let width = if a.wide { 4 } else { 8 };
-    let stage = |block, width, home| Stage { block, width, home, trips: None };
+    let stage = |block, width, home| Stage { block, width, home, partial: false, trips: None };
     let mut stages = Vec::new();
+    // The whole body is emitted once for each stage. Where that is dear, one stage does it all: then each access asks
+    // whether its block is partial.
+    let dear = a.weight > 64 && a.weight > 16 * a.accesses && !a.serial_loops;
+    let fits = extent.is_some_and(|n| n > 0 && n % width as i64 == 0);
     if vectorize && a.vectorizable {
         let vectors: usize = accumulators.iter().flatten().map(|&d| LANES / lanes_of(d)).sum();
-        if accumulators.is_empty() {
+        if dear && !fits {
+            stages.push(Stage { partial: true, ..stage(width, width, Home::Slots) });
+        } else if accumulators.is_empty() {
             let block = match (a.serial_loops, a.weight) {
                 (true, ..=64) => (LANES / a.serial_vectors.next_power_of_two().max(1)).clamp(width, LANES),
-                (false, ..=24) => 2 * width,
+                (false, ..=32) => 2 * width,
                 _ => width,
             };
             stages.push(stage(block, width, Home::Slots));
-        } else if vectors <= 8 && a.weight <= 16 && !a.serial_loops {
+        } else if vectors <= 8 && a.weight <= 24 && !a.serial_loops {
             stages.push(stage(LANES, width, Home::Registers));
         } else {
             stages.push(stage(width, width, Home::Slots));
         }
-        if stages[0].block > 4 && a.weight <= 200 {
+        if stages[0].block > 4 && !stages[0].partial && a.weight <= 64 {
             stages.push(stage(4, 4, Home::Slots));
         }
     }
-    stages.push(stage(1, 1, Home::Slots));
+    if !stages.last().is_some_and(|s| s.partial) {
+        stages.push(stage(1, 1, Home::Slots));
+    }
     let Some(mut left) = extent else { return stages };
     for stage in &mut stages {
-        stage.trips = Some(left.max(0) / stage.block as i64);
-        left %= stage.block as i64;
+        let block = stage.block as i64;
+        stage.trips = Some(if stage.partial { (left.max(0) + block - 1) / block } else { left.max(0) / block });
+        left %= block;
     }
     stages.retain(|s| s.trips != Some(0));
     stages
@@ -260,7 +305,8 @@ impl Emitter<'_, '_> {
             e.iters[l.iter.at()] = Some(i);
             if stage.width > 1 {
                 let (width, subs) = (stage.width, stage.block / stage.width);
-                e.lanes = Some(Lanes { analysis: analysis.clone(), width, subs, sub: 0 });
+                let live = if stage.partial { Some(e.live(i, extent, width)) } else { None };
+                e.lanes = Some(Lanes { analysis: analysis.clone(), width, subs, sub: 0, live });
             }
             e.hoist(&l.body)?;
             e.statements(&l.body.0)?;
@@ -281,8 +327,33 @@ impl Emitter<'_, '_> {
             self.leave(scope);
             return Ok((self.b.ins().iadd_imm_s(from, stage.block as i64), kept));
         }
-        let to = self.b.ins().iadd_imm_s(extent, 1 - stage.block as i64);
+        let to = match stage.partial {
+            true => extent,
+            false => self.b.ins().iadd_imm_s(extent, 1 - stage.block as i64),
+        };
         self.counted(from, to, stage.block as i64, carried, stage.trips.is_some(), body)
+    }
+
+    fn live(&mut self, i: Value, extent: Value, width: usize) -> Live {
+        let count = self.b.ins().isub(extent, i);
+        let width = self.int(width as i64);
+        let whole = self.b.ins().icmp(IntCC::SignedGreaterThanOrEqual, count, width);
+        let capped = self.b.ins().smin(count, width);
+        let capped = self.b.ins().ireduce(I32, capped);
+        Live { count, whole, lanes: self.b.ins().splat(I32X4, capped) }
+    }
+
+    /// Which iterations of a partial block there are, as bools; `None` if all are.
+    pub(super) fn live_mask(&mut self) -> Option<Vecs> {
+        let (live, width) = self.lanes.as_ref().and_then(|l| Some((l.live?, l.width)))?;
+        let mut masks = Vecs::new();
+        for first in (0..width as u32).step_by(4) {
+            let bytes: Vec<u8> = (first..first + 4).flat_map(u32::to_le_bytes).collect();
+            let constant = self.b.func.dfg.constants.insert(bytes.into());
+            let numbers = self.b.ins().vconst(I32X4, constant);
+            masks.push(self.b.ins().icmp(IntCC::SignedGreaterThan, live.lanes, numbers));
+        }
+        Some(masks)
     }
 
     /// The vectors of every lane of every accumulator at its identity.
@@ -393,7 +464,16 @@ impl Emitter<'_, '_> {
     }
 
     fn inputs(&mut self, state: &State) -> Result<Vec<Vecs>> {
-        state.accumulator.inputs.iter().map(|&v| self.vecs(v)).collect()
+        let mut inputs = state.accumulator.inputs.iter().map(|&v| self.vecs(v)).collect::<Result<Vec<Vecs>>>()?;
+        if let Some(live) = self.live_mask() {
+            // Iterations that there are not contribute what changes nothing.
+            let neutral = identity(state.accumulator.combine, &state.dtypes);
+            for ((x, s), &dtype) in inputs.iter_mut().zip(neutral).zip(&state.dtypes) {
+                let s = smallvec![self.constant(s)];
+                *x = self.choose(dtype, &live, x, &s, live.len() * 4 / lanes_of(dtype));
+            }
+        }
+        Ok(inputs)
     }
 }
 
