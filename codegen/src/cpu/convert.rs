@@ -39,12 +39,9 @@ impl Emitter<'_, '_> {
                 self.convert(&single, F32, to, want)?
             }
             (F32, F16 | BF16) => self.each(x, |e, v| e.narrow_half(to, v)),
-            (F64, F16 | BF16) => {
-                let single = self.round_to_odd(x);
-                self.each(&single, |e, v| e.narrow_half(to, v))
-            }
-            (I64 | I32 | U8, F16 | BF16) => {
-                let single = self.convert(x, from, F32, x.len())?;
+            (F64 | I64 | I32 | U8, F16 | BF16) => {
+                // In two steps, as the kernel IR has it.
+                let single = self.convert(x, from, F32, want)?;
                 self.each(&single, |e, v| e.narrow_half(to, v))
             }
             (F32, F64) => {
@@ -154,35 +151,6 @@ impl Emitter<'_, '_> {
         let halves: Vecs = self.each(x, |e, v| e.b.ins().fvdemote(v));
         let pairs = halves.chunks(2);
         pairs.map(|p| self.shuffle32(F32X4, p[0], *p.last().unwrap_or(&p[0]), [0, 1, 4, 5])).collect()
-    }
-
-    /// f64 to f32 so that a further rounding to f16 or bf16 comes out as if it were the only one: towards zero, and odd
-    /// if inexact (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
-    fn round_to_odd(&mut self, x: &Vecs) -> Vecs {
-        let (mut keep, mut above) = (Vecs::new(), Vecs::new());
-        for &v in x {
-            let near = self.b.ins().fvdemote(v);
-            let back = self.b.ins().fvpromote_low(near);
-            let (equal, nan) =
-                (self.b.ins().fcmp(FloatCC::Equal, back, v), self.b.ins().fcmp(FloatCC::Unordered, v, v));
-            let same = self.b.ins().bor(equal, nan);
-            let (far, size) = (self.b.ins().fabs(back), self.b.ins().fabs(v));
-            let over = self.b.ins().fcmp(FloatCC::GreaterThan, far, size);
-            keep.push(same);
-            above.push(over);
-        }
-        let near = self.demote(x);
-        let (keep, above) = (self.narrow(&keep), self.narrow(&above));
-        let one = self.bits(I32X4, 1);
-        (0..near.len())
-            .map(|j| {
-                let bits = self.cast(I32X4, near[j]);
-                // The mask is -1 where rounding went away from zero: one step back.
-                let bits = self.b.ins().iadd(bits, above[j]);
-                let odd = self.b.ins().bor(bits, one);
-                self.blend(DType::F32, keep[j], near[j], odd)
-            })
-            .collect()
     }
 
     /// Bits of a 16-bit float to f32.

@@ -457,9 +457,7 @@ impl Emitter<'_, '_> {
             Expr::Compare(op, a, b) => self.compare(*op, *a, *b)?,
             Expr::Select(c, a, b) => self.select(*c, *a, *b)?,
             Expr::Convert(a, to) => {
-                // `Scalar::convert` rounds f64 to 16 bits in two steps.
-                let folds = !(to.is_half() && self.dtype(*a) == DType::F64);
-                if let Some(known) = self.known(*a).filter(|_| folds) {
+                if let Some(known) = self.known(*a) {
                     self.define_val(var, Val::Known(known.convert(*to)));
                     return Ok(());
                 }
