@@ -137,11 +137,12 @@ impl Emitter<'_, '_> {
                 {
                     return Ok(y);
                 }
-                let (routine, scalar) =
-                    if dtype == DType::F32 { (Routine::F32(op), F32) } else { (Routine::F64(op), F64) };
+                if dtype == DType::F32 {
+                    return self.unsupported(op.name(), dtype);
+                }
                 self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
                     let x = e.b.ins().extractlane(x, lane);
-                    let y = e.routine(routine, &[x], Some(scalar))?;
+                    let y = e.routine(Routine::F64(op), &[x], Some(F64))?;
                     y.ok_or_else(|| e.malformed("a routine without a result"))
                 })?
             }
@@ -194,13 +195,13 @@ impl Emitter<'_, '_> {
                     _ => self.max_min(op, dtype, x, y),
                 },
                 Pow if dtype == DType::F32 => math::emit_pow_f32x4(&mut self.b, self.has_fma, x, y),
+                Pow if dtype == DType::F32 => math::emit_pow_f32x4(&mut self.b, self.has_fma, x, y),
                 Rem | Pow => {
                     let wide = dtype == DType::F64;
                     let routine = match (op, wide) {
                         (Rem, true) => Routine::RemF64,
                         (Rem, false) => Routine::RemF32,
-                        (_, true) => Routine::PowF64,
-                        (_, false) => Routine::PowF32,
+                        _ => Routine::PowF64,
                     };
                     self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
                         let (x, y) = (e.b.ins().extractlane(x, lane), e.b.ins().extractlane(y, lane));

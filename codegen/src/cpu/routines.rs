@@ -8,12 +8,8 @@ use ir::kernel::UnaryOp;
 pub(super) enum Routine {
     /// A function of one f64.
     F64(UnaryOp),
-    /// A function of one f32.
-    F32(UnaryOp),
     /// Power of f64.
     PowF64,
-    /// Power of f32.
-    PowF32,
     /// Power of integers.
     PowInt,
     /// Truncated remainder of f64.
@@ -35,20 +31,18 @@ impl Routine {
         let unary = |op| UNARY.iter().position(|&o| o == op);
         Some(match self {
             Routine::F64(op) => unary(op)?,
-            Routine::F32(op) => UNARIES + unary(op)?,
-            Routine::PowF64 => 2 * UNARIES,
-            Routine::PowF32 => 2 * UNARIES + 1,
-            Routine::PowInt => 2 * UNARIES + 2,
-            Routine::RemF64 => 2 * UNARIES + 3,
-            Routine::RemF32 => 2 * UNARIES + 4,
-            Routine::Record => 2 * UNARIES + 5,
+            Routine::PowF64 => UNARIES,
+            Routine::PowInt => UNARIES + 1,
+            Routine::RemF64 => UNARIES + 2,
+            Routine::RemF32 => UNARIES + 3,
+            Routine::Record => UNARIES + 4,
         })
     }
 }
 
 /// Addresses of all routines, by [`Routine::slot`].
 #[repr(transparent)]
-pub(super) struct Table([*const (); 2 * UNARIES + 6]);
+pub(super) struct Table([*const (); UNARIES + 5]);
 // SAFETY: the addresses of functions are constants.
 unsafe impl Sync for Table {}
 
@@ -68,15 +62,7 @@ pub(super) static TABLE: Table = Table([
     sin_f64 as *const (),
     cos_f64 as *const (),
     erf_f64 as *const (),
-    exp_f32 as *const (),
-    log_f32 as *const (),
-    tanh_f32 as *const (),
-    logistic_f32 as *const (),
-    sin_f32 as *const (),
-    cos_f32 as *const (),
-    erf_f32 as *const (),
     pow_f64 as *const (),
-    pow_f32 as *const (),
     pow_int as *const (),
     rem_f64 as *const (),
     rem_f32 as *const (),
@@ -84,19 +70,18 @@ pub(super) static TABLE: Table = Table([
 ]);
 
 macro_rules! unary {
-    ($($wide:ident, $narrow:ident = $x:ident => $e:expr;)*) => { $(
-        extern "C" fn $wide($x: f64) -> f64 { $e }
-        extern "C" fn $narrow(x: f32) -> f32 { $wide(x as f64) as f32 }
+    ($($name:ident = $x:ident => $e:expr;)*) => { $(
+        extern "C" fn $name($x: f64) -> f64 { $e }
     )* };
 }
 unary! {
-    exp_f64, exp_f32 = x => x.exp();
-    log_f64, log_f32 = x => x.ln();
-    tanh_f64, tanh_f32 = x => x.tanh();
-    logistic_f64, logistic_f32 = x => logistic(x);
-    sin_f64, sin_f32 = x => x.sin();
-    cos_f64, cos_f32 = x => x.cos();
-    erf_f64, erf_f32 = x => libm::erf(x);
+    exp_f64 = x => x.exp();
+    log_f64 = x => x.ln();
+    tanh_f64 = x => x.tanh();
+    logistic_f64 = x => logistic(x);
+    sin_f64 = x => x.sin();
+    cos_f64 = x => x.cos();
+    erf_f64 = x => libm::erf(x);
 }
 
 /// `exp(x) / (1 + exp(x))` for negative `x` keeps the relative precision of tiny results.
@@ -111,9 +96,6 @@ fn logistic(x: f64) -> f64 {
 
 extern "C" fn pow_f64(x: f64, y: f64) -> f64 {
     x.powf(y)
-}
-extern "C" fn pow_f32(x: f32, y: f32) -> f32 {
-    (x as f64).powf(y as f64) as f32
 }
 extern "C" fn rem_f64(x: f64, y: f64) -> f64 {
     x % y
@@ -170,9 +152,8 @@ mod tests {
 
     #[test]
     fn every_slot_is_distinct_and_in_the_table() {
-        let fixed =
-            [Routine::PowF64, Routine::PowF32, Routine::PowInt, Routine::RemF64, Routine::RemF32, Routine::Record];
-        let all = UNARY.map(Routine::F64).into_iter().chain(UNARY.map(Routine::F32)).chain(fixed);
+        let fixed = [Routine::PowF64, Routine::PowInt, Routine::RemF64, Routine::RemF32, Routine::Record];
+        let all = UNARY.map(Routine::F64).into_iter().chain(fixed);
         let slots: Vec<usize> = all.filter_map(Routine::slot).collect();
         assert_eq!(slots, (0..TABLE.0.len()).collect::<Vec<_>>());
     }

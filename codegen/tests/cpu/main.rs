@@ -4,4 +4,7 @@
 mod harness;
 mod loops;
 mod ops;
+mod random;
+#[path = "../../../ir/tests/random_kernel/mod.rs"]
+mod random_kernel;
 mod speed;
