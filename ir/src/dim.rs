@@ -281,7 +281,11 @@ impl Dim {
 
     /// `ceil(self / by)`.
     pub fn ceil_div(&self, by: &Dim) -> Dim {
-        (self + by - 1).floor_div(by)
+        match self.known() {
+            // No sum that may saturate.
+            Some(_) => (self - 1).floor_div(by) + 1,
+            None => (self + by - 1).floor_div(by),
+        }
     }
 
     /// `self - by * floor(self / by)`.
@@ -329,7 +333,7 @@ impl From<i32> for Dim {
 }
 impl From<usize> for Dim {
     fn from(n: usize) -> Dim {
-        Dim(Repr::Known(n as i64))
+        Dim(Repr::Known(i64::try_from(n).unwrap_or(i64::MAX)))
     }
 }
 impl From<&Dim> for Dim {

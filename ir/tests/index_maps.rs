@@ -1,6 +1,8 @@
 //! The index maps of views ([`OpDef::view`]) against their reference evaluation: every result element of chains of
 //! views, exhaustively on small shapes, at random on longer chains, and with symbolic extents at several values.
 
+mod support;
+
 use ir::ops::{EvalContext, view::*};
 use ir::{Axes, DType, Dim, EvalError, Literal, Primitive, Ranges, Scalar, Shape, Symbol, Type};
 use proptest::prelude::*;
@@ -324,6 +326,19 @@ fn step(chain: &mut Chain, c: &mut Choices<'_>) {
     chain.push(op, operands);
 }
 
+/// The chain as a graph; concatenations see each value as often as they name it.
+fn graph(chain: &Chain) -> ir::Graph {
+    let (mut graph, inputs) = support::graph_of([chain.types[0].clone()]);
+    let mut values = inputs;
+    for (op, operands) in &chain.steps {
+        let operands: Vec<ir::Value> = operands.iter().map(|&v| values[v]).collect();
+        let op = support::emitter(&mut graph).append(op.clone(), &operands, &[]);
+        values.push(graph.op(op).results[0]);
+    }
+    graph.set_outputs(vec![*values.last().expect("the input at least")]);
+    graph
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3_000) })]
 
@@ -339,6 +354,11 @@ proptest! {
             }
         }
         prop_assert!(check(&chain, &[]).is_ok());
+        let plain = graph(&chain);
+        let mut simple = plain.clone();
+        support::rewriting::canonicalize(&mut simple);
+        let x = Literal::from_fn(&chain.types[0].shape.known().expect("numbers"), DType::I64, |i| Scalar::I64(i as i64));
+        prop_assert_eq!(support::evaluate(&plain, &[x.clone()]), support::evaluate(&simple, &[x]));
     }
 
     #[test]

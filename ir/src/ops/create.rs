@@ -3,7 +3,7 @@
 use super::attribute::op_struct;
 use super::batching::with_front;
 use super::elementwise::Evaluated;
-use super::rules::{arity, one, valid_axes, violation};
+use super::rules::{arity, one, valid_axes, valid_shape, violation};
 use super::{
     BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
     Types, VjpContext, pointwise, pointwise_samples,
@@ -86,6 +86,7 @@ op_struct! {
 impl OpDef for Full {
     fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
         arity(self, operands, 0)?;
+        valid_shape(self, operands, &self.shape)?;
         one(self.value.dtype(), &self.shape)
     }
     fn lowering(&self) -> Lowering {
@@ -128,6 +129,7 @@ op_struct! {
 impl OpDef for Iota {
     fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
         arity(self, operands, 0)?;
+        valid_shape(self, operands, &self.shape)?;
         valid_axes(self, operands, &[self.axis], self.shape.rank())?;
         if self.dtype == DType::Bool {
             return Err(violation(self, operands, "the dtype is bool", "it must be a number"));
@@ -271,6 +273,7 @@ impl OpSamples for Iota {
         let op = |dtype, shape, axis| Iota { dtype, shape, axis };
         vec![
             bad(op(DType::I32, Shape::from([2]), 0), &[Type::scalar(DType::F32)], "takes 0 operands, not 1"),
+            bad(op(DType::I32, Shape::from([-2]), 0), &[], "shape [-2] has the extent -2; an extent is not negative"),
             bad(op(DType::I32, Shape::from([2]), 1), &[], "axis 1 does not exist; axes go from 0 to 0"),
             bad(op(DType::I32, Shape::scalar(), 0), &[], "axis 0 does not exist; a scalar has no axes"),
             bad(op(DType::Bool, Shape::from([2]), 0), &[], "the dtype is bool; it must be a number"),

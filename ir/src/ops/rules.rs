@@ -77,6 +77,16 @@ pub(crate) fn valid_axes(op: &dyn OpDef, operands: &[&Type], axes: &[usize], ran
     Ok(())
 }
 
+/// Checks that no extent of a shape in the attributes is negative.
+pub(crate) fn valid_shape(op: &dyn OpDef, operands: &[&Type], shape: &Shape) -> Result<(), Violation> {
+    match shape.iter().find(|d| d.known().is_some_and(|n| n < 0)) {
+        Some(d) => {
+            Err(violation(op, operands, format!("shape {shape} has the extent {d}"), "an extent is not negative"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// One result type.
 pub(crate) fn one(dtype: DType, shape: impl Into<Shape>) -> Result<Types, Violation> {
     Ok(SmallVec::from_iter([Type::new(dtype, shape)]))

@@ -7,7 +7,7 @@ use crate::graph::Value;
 use crate::ops::attribute::op_struct;
 use crate::ops::batching::{in_front, shifted, with_front};
 use crate::ops::elements::{offsets, pick, signed_strides};
-use crate::ops::rules::{arity, one, valid_axes, violation};
+use crate::ops::rules::{arity, one, valid_axes, valid_shape, violation};
 use crate::ops::samples::{bad, for_each, sample, values};
 use crate::ops::{
     BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
@@ -39,6 +39,7 @@ impl OpDef for BroadcastInDim {
     }
     fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
         arity(self, operands, 1)?;
+        valid_shape(self, operands, &self.shape)?;
         let x = operands[0];
         if self.dims.len() != x.rank() {
             let rule = format!("dims has {} entries for {} axes", self.dims.len(), x.rank());
@@ -148,6 +149,7 @@ impl OpSamples for BroadcastInDim {
     fn bad_samples() -> Vec<BadSample> {
         let op = |shape: &[usize], dims: &[usize]| BroadcastInDim { shape: shape.into(), dims: dims.into() };
         vec![
+            bad(BroadcastInDim { shape: [-1].into(), dims: Axes::new() }, [&[]], "shape [-1] has the extent -1"),
             bad(op(&[2], &[]), [], "takes 1 operand, not 0"),
             bad(op(&[2, 3], &[1]), [&[2, 3]], "dims has 1 entries for 2 axes"),
             bad(op(&[3], &[1]), [&[3]], "axis 1 does not exist"),

@@ -21,6 +21,9 @@ use crate::graph::Value;
 use crate::{Dim, Shape, Type};
 use smallvec::{SmallVec, smallvec};
 
+/// The largest stride and interior padding, well inside the range in which extents are computed.
+const LARGEST_STEP: usize = u32::MAX as usize;
+
 /// The view that reads its one operand at `index`, always.
 fn moved(index: impl IntoIterator<Item = Dim>) -> View {
     let index = index.into_iter().collect();

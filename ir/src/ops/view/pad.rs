@@ -1,6 +1,6 @@
 //! `pad`.
 
-use super::{Slice, emit_same, zeros};
+use super::{LARGEST_STEP, Slice, emit_same, zeros};
 use crate::graph::RegionType;
 use crate::graph::Value;
 use crate::literal::strides_of;
@@ -56,9 +56,11 @@ impl OpDef for Pad {
         let mut shape = Shape::scalar();
         for i in 0..x.rank() {
             let n = &x.shape[i];
-            let spread =
-                if n.is(0) || self.interior[i] == 0 { n.clone() } else { (n - 1) * (self.interior[i] + 1) + 1 };
-            let extent = spread + &self.low[i] + &self.high[i];
+            if self.interior[i] > LARGEST_STEP {
+                let rule = format!("{} elements between neighbours of axis {i}", self.interior[i]);
+                return Err(violation(self, operands, rule, format!("at most {LARGEST_STEP}")));
+            }
+            let extent = spread(n, self.interior[i]) + &self.low[i] + &self.high[i];
             if extent.known().is_some_and(|e| e < 0) {
                 let rule = format!("padding leaves axis {i} with extent {extent}");
                 return Err(violation(self, operands, rule, "an extent is not negative"));
@@ -74,7 +76,7 @@ impl OpDef for Pad {
         let mut piece = ViewPiece { operand: 0, index: smallvec![], non_negative: smallvec![], divisible: smallvec![] };
         for (i, d) in index.iter().enumerate() {
             let shifted = d - &self.low[i];
-            let step = Dim::from(self.interior[i] + 1);
+            let step = Dim::from(self.interior[i]) + 1;
             let inner = ranges.floor_div(&shifted, &step);
             let remainder = ranges.modulo(&shifted, &step);
             if !remainder.is(0) {
@@ -172,7 +174,7 @@ impl OpDef for Pad {
 
 /// The extent of `count` elements with `interior` ones between neighbours; for an axis known to be empty, 0.
 pub(super) fn spread(count: &Dim, interior: usize) -> Dim {
-    if count.is(0) || interior == 0 { count.clone() } else { (count - 1) * (interior + 1) + 1 }
+    if count.is(0) || interior == 0 { count.clone() } else { (count - 1) * (Dim::from(interior) + 1) + 1 }
 }
 
 impl OpSamples for Pad {
@@ -210,6 +212,7 @@ impl OpSamples for Pad {
         vec![
             bad(op(DType::F32, &[], &[], &[]), [], "takes 1 operand, not 0"),
             bad(op(DType::F32, &[1], &[1], &[0]), [&[2, 3]], "do not fit the rank"),
+            bad(op(DType::F32, &[0], &[0], &[usize::MAX]), [&[2]], "elements between neighbours of axis 0"),
             bad(op(DType::I32, &[1], &[1], &[0]), [&[2]], "is not of dtype f32"),
             bad(op(DType::F32, &[-2], &[-1], &[0]), [&[2]], "padding leaves axis 0 with extent -1"),
         ]

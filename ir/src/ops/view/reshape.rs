@@ -5,7 +5,7 @@ use crate::graph::RegionType;
 use crate::graph::Value;
 use crate::ops::attribute::op_struct;
 use crate::ops::batching::{in_front, with_front};
-use crate::ops::rules::{arity, one, violation};
+use crate::ops::rules::{arity, one, valid_shape, violation};
 use crate::ops::samples::{bad, for_each, sample, values};
 use crate::ops::{
     BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
@@ -32,6 +32,7 @@ impl OpDef for Reshape {
     }
     fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
         arity(self, operands, 1)?;
+        valid_shape(self, operands, &self.shape)?;
         let (old, new) = (operands[0].shape.numel(), self.shape.numel());
         if old != new {
             let rule = format!("{old} elements cannot take shape {}, which has {new}", self.shape);
@@ -101,6 +102,7 @@ impl OpSamples for Reshape {
     fn bad_samples() -> Vec<BadSample> {
         let op = |shape: &[usize]| Reshape { shape: shape.into() };
         vec![
+            bad(Reshape { shape: [-2, -3].into() }, [&[6]], "shape [-2, -3] has the extent -2"),
             bad(op(&[2]), [], "takes 1 operand, not 0"),
             bad(op(&[4]), [&[2, 3]], "6 elements cannot take shape [4], which has 4"),
             bad(op(&[0]), [&[]], "1 elements cannot take shape [0]"),

@@ -2,7 +2,7 @@
 
 use super::moved;
 use super::pad::spread;
-use super::{Pad, emit_same};
+use super::{LARGEST_STEP, Pad, emit_same};
 use crate::graph::RegionType;
 use crate::graph::Value;
 use crate::ops::attribute::op_struct;
@@ -55,8 +55,9 @@ impl OpDef for Slice {
         let mut shape = Shape::scalar();
         for i in 0..x.rank() {
             let (start, limit, extent) = (&self.starts[i], &self.limits[i], &x.shape[i]);
-            if self.strides[i] == 0 {
-                return Err(violation(self, operands, format!("stride 0 on axis {i}"), "strides are positive"));
+            if !(1..=LARGEST_STEP).contains(&self.strides[i]) {
+                let rule = format!("stride {} on axis {i}", self.strides[i]);
+                return Err(violation(self, operands, rule, format!("strides go from 1 to {LARGEST_STEP}")));
             }
             // What is symbolic is checked where it gets its value.
             let ordered = |a: &Dim, b: &Dim| (b - a).known().is_none_or(|d| d >= 0);
@@ -86,7 +87,8 @@ impl OpDef for Slice {
                 return Err(EvalError::Other(reason));
             }
             base += start as usize * strides[i] as usize;
-            strides[i] *= self.strides[i] as isize;
+            // A stride of more than the axis is never taken.
+            strides[i] = if cx.results[0][i] > 1 { strides[i] * self.strides[i] as isize } else { 0 };
         }
         let dims = &cx.results[0];
         Ok(smallvec![pick(x, dims, offsets(dims, &strides, base))])
@@ -138,7 +140,7 @@ impl OpDef for Slice {
                 let op = Slice {
                     starts: (0..rank).map(from).collect(),
                     limits: (0..rank).map(to).collect(),
-                    strides: (0..rank).map(|i| inner.strides[i] * self.strides[i]).collect(),
+                    strides: (0..rank).map(|i| inner.strides[i].saturating_mul(self.strides[i])).collect(),
                 };
                 let inner = v[0];
                 emit_same(b, op, &[inner], result)
@@ -196,6 +198,7 @@ impl OpSamples for Slice {
             bad(op(&[], &[], &[]), [], "takes 1 operand, not 0"),
             bad(op(&[0], &[2], &[1]), [&[2, 3]], "do not fit the rank"),
             bad(op(&[0], &[2], &[0]), [&[2]], "stride 0 on axis 0"),
+            bad(op(&[0], &[2], &[usize::MAX]), [&[2]], "strides go from 1 to"),
             bad(op(&[-1], &[2], &[1]), [&[2]], "slice -1..2 of axis 0, which has extent 2"),
             bad(op(&[0], &[3], &[1]), [&[2]], "slice 0..3 of axis 0, which has extent 2"),
             bad(op(&[2], &[1], &[1]), [&[2]], "slice 2..1 of axis 0, which has extent 2"),
