@@ -146,3 +146,14 @@ fn symbolic_batch() {
         compare(&g, &[sample(&f32s([n, 12]), n as u64)]);
     }
 }
+
+#[test]
+fn sums_of_what_the_loop_does_not_change() {
+    let x = f32s([3]);
+    let g = build(&[x.clone()], |b, v| {
+        let y = b.broadcast_in_dim(v[0], &Shape::from([4, 3]), &[1]);
+        let rows = b.broadcast_in_dim(v[0], &Shape::from([3, 5]), &[0]);
+        vec![b.reduce_sum(y, &[0]), b.reduce_sum(rows, &[1]), b.reduce_sum(y, &[0, 1])]
+    });
+    compare(&g, &[sample(&x, 6)]);
+}

@@ -6,7 +6,7 @@ use ir::ops::{Attr, AttrReader, GraphEmitter};
 use ir::{DType, Dim, Emit, Graph, Literal, Location, Origin, Primitive, Value};
 use runtime::{Array, Executable, Input, interpreter};
 use smallvec::SmallVec;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 fn attribute(json: &Json) -> Attr {
@@ -77,26 +77,28 @@ fn the_interpreter_agrees() {
     check(|case| interpreter::interpret(&graph(case), &case.inputs).map_err(|e| e.to_string()));
 }
 
-/// How many cases may fall back to the interpreter: those of 16-bit arithmetic and of products with scattered axes, as long
-/// as no pass legalises them.
-const MAY_FALL_BACK: usize = 88;
+/// Cases that run in the interpreter as long as no pass legalises 16-bit arithmetic and products with scattered axes.
+fn may_fall_back(case: &Case) -> bool {
+    case.op == "dot_general" || case.inputs.iter().chain(&case.outputs).any(|x| x.dtype().is_half())
+}
 
 #[test]
 fn compiled_code_agrees() {
-    let fallbacks = RefCell::new(Vec::new());
+    let fallbacks = Cell::new(0);
     check(|case| {
         let executable = Executable::compile(&graph(case), &[]).map_err(|e| e.to_string())?;
         if let Some(reason) = &executable.artifacts().fallback {
-            fallbacks.borrow_mut().push(format!("{}: {reason}", case.name));
+            if !may_fall_back(case) {
+                return Err(format!("fell back: {reason}"));
+            }
+            fallbacks.set(fallbacks.get() + 1);
         }
         let inputs: Result<Vec<Input>, _> =
             case.inputs.iter().map(|x| Array::from_literal(x).map(Input::Shared)).collect();
         let outputs = executable.call(&mut inputs.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
         outputs.iter().map(|y| y.to_literal().map_err(|e| e.to_string())).collect()
     });
-    let fallbacks = fallbacks.into_inner();
-    assert!(fallbacks.len() <= MAY_FALL_BACK, "{} cases fell back:\n{}", fallbacks.len(), fallbacks.join("\n"));
-    println!("{} cases fell back to the interpreter", fallbacks.len());
+    println!("{} cases fell back to the interpreter", fallbacks.get());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::LowerError;
 use super::axes::{Axis, merge};
 use super::pull::{IndexVec, NodeId, Puller, SiteInfo, extent_argument, input_params};
 use ir::graph::Definition;
-use ir::kernel::{Access, Index, Kernel, KernelBuilder, LoopKind, Memory, Var};
+use ir::kernel::{Access, BinaryOp, Index, Kernel, KernelBuilder, LoopKind, Memory, Var};
 use ir::{Dim, Graph, Lowering, Op, Region, Scalar, Shape, Symbol, Value};
 use smallvec::{SmallVec, smallvec};
 use std::collections::{HashMap, HashSet};
@@ -418,7 +418,12 @@ fn reduce_nest(mut p: Puller<'_>, reduces: &[Op], region: Region, outputs: &[Mem
         }
         let mut inputs: Vec<SmallVec<[Var; 2]>> = Vec::new();
         for (j, &op) in now.iter().enumerate() {
-            let mut input: SmallVec<[Var; 2]> = smallvec![p.var(operand_nodes[j])];
+            let mut value = p.var(operand_nodes[j]);
+            if !serial.is_empty() && p.level(operand_nodes[j]) < prefix + serial.len() as u32 {
+                // The same value at every step, so defined outside; what is accumulated must be defined in the loop.
+                value = p.k.binary(BinaryOp::Max, value, value);
+            }
+            let mut input: SmallVec<[Var; 2]> = smallvec![value];
             if let Some(axis) = position_axis(graph, op) {
                 let at = p.index(&full[axis])?;
                 input.push(p.k.index_value(at));
