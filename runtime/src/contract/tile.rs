@@ -24,10 +24,11 @@ pub(super) struct Tiling {
     pub rows: usize,
     /// Columns of every tile but the last.
     pub cols: usize,
-    flops: u64,
+    /// Operations, as if thin tiles were thicker.
+    cost: u64,
 }
 
-/// A task of fewer operations is not worth a thread: about 10 µs.
+/// A task of fewer operations is not worth a thread: 5 to 10 µs.
 const SMALL: u64 = 1 << 20;
 /// The largest tile: beyond this, packing an operand again for the next tile no longer shows.
 const EDGE: usize = 512;
@@ -38,19 +39,21 @@ const WANTED_LARGE: u64 = 16;
 const LARGE: u64 = 48 << 20;
 /// Edges are multiples of this where they can be: the widest vector, and what kernels unroll by.
 const STEP: usize = 16;
+/// Thinner tiles take about as long as ones of this thickness.
+const THIN: usize = 32;
 /// The narrowest tile that cutting makes.
 const NARROW: usize = 32;
 
 impl Tiling {
     pub fn of(product: &Matmul) -> Tiling {
         let Matmul { batch, m, n, k, .. } = *product;
-        let mut tiling = Tiling { batch, m, n, rows: even(m, EDGE), cols: even(n, EDGE), flops: 0 };
-        let flops = |t: &Tiling| {
-            2u64.saturating_mul(t.rows as u64).saturating_mul(t.cols as u64).saturating_mul(k.max(1) as u64)
-        };
+        let mut tiling = Tiling { batch, m, n, rows: even(m, EDGE), cols: even(n, EDGE), cost: 0 };
+        let edge = |n: usize| n.max(THIN) as u64;
+        let cost =
+            |t: &Tiling| 2u64.saturating_mul(edge(t.rows)).saturating_mul(edge(t.cols)).saturating_mul(k.max(1) as u64);
         loop {
-            tiling.flops = flops(&tiling);
-            let (count, half) = (tiling.count(), tiling.flops / 2);
+            tiling.cost = cost(&tiling);
+            let (count, half) = (tiling.count(), tiling.cost / 2);
             if !(count < WANTED && half >= SMALL || count < WANTED_LARGE && half >= LARGE) {
                 return tiling;
             }
@@ -75,7 +78,7 @@ impl Tiling {
 
     /// Tiles that make one task.
     pub fn grain(&self) -> u64 {
-        (SMALL / self.flops.max(1)).max(1)
+        (SMALL / self.cost.max(1)).max(1)
     }
 
     pub fn tile(&self, index: u64) -> Tile {
@@ -138,6 +141,9 @@ mod tests {
         assert_eq!(edges(1, 1024, 1024, 1024), (256, 256, 16));
         assert_eq!(edges(1, 8, 3072, 768), (8, 512, 6));
         assert_eq!(edges(1, 1, 1 << 20, 64), (1, 512, 2048));
+        assert_eq!(edges(1, 1, 3072, 768), (1, 512, 6));
+        assert_eq!(edges(1, 128, 10, 512), (32, 10, 4));
+        assert_eq!(edges(1, 10, 10, 20), (10, 10, 1));
         assert_eq!(edges(12, 64, 64, 64), (64, 64, 12));
         assert_eq!(edges(12, 512, 512, 64), (512, 512, 12));
     }
