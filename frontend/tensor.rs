@@ -25,6 +25,10 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Tensor(pub(crate) Repr);
 
+// Nothing can be seen half changed: a tensor never changes.
+impl std::panic::UnwindSafe for Tensor {}
+impl std::panic::RefUnwindSafe for Tensor {}
+
 #[derive(Clone)]
 pub(crate) enum Repr {
     Array(Array),
@@ -213,6 +217,7 @@ impl Tensor {
 
     #[track_caller]
     fn typed<'a, T: Element>(&self, what: &'static str, array: &'a Array) -> Result<&'a [T]> {
+        let at = here();
         array.as_slice::<T>().ok_or_else(|| {
             Error::new(
                 Code::DType,
@@ -225,7 +230,7 @@ impl Tensor {
                 ),
             )
             .with_operands([self.ty().to_string()])
-            .at(here())
+            .at(at)
             .observed()
         })
     }

@@ -1,8 +1,9 @@
 //! Calling: finding the entry, tracing where there is none.
 
+use super::compiled::Compiled;
 use super::entry::Entry;
 use super::key::{Describe, Signature};
-use super::lowered::Lowered;
+use super::lowered::{Lowered, Summary};
 use super::record::{Recorded, record};
 use super::{Arguments, Jit};
 use crate::dispatch::{enter, here, leave};
@@ -11,11 +12,13 @@ use crate::tensor::Tensor;
 use crate::tree::{Tree, Visit, leaves};
 use crate::{strict, trace};
 use ir::{Graph, Symbol};
+use runtime::Executable;
 use runtime::events::{self, Event};
 use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 /// Counters of a compiled function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -43,6 +46,12 @@ impl<A: 'static, R: Tree> Jit<A, R> {
         }
     }
 
+    /// What became of it for the arguments of the last call; `None` before the first.
+    pub fn summary(&self) -> Option<Summary> {
+        let entries = self.entries.read().unwrap_or_else(|e| e.into_inner());
+        entries.get(self.last.load(Relaxed)).map(|e| e.summary())
+    }
+
     fn label(&self) -> String {
         format!("{} ({})", self.name, self.made)
     }
@@ -58,9 +67,11 @@ impl<A: 'static, R: Tree> Jit<A, R> {
             self.hits.fetch_add(1, Relaxed);
             return Ok(entry);
         }
+        let start = Instant::now();
         let (signature, recorded) = self.trace(arguments, donated)?;
+        let traced = start.elapsed();
         self.miss(&signature);
-        let entry = Arc::new(Entry::compile(signature, recorded)?);
+        let entry = Arc::new(Entry::compile(signature, recorded, traced)?);
         entry.used.store(self.clock.fetch_add(1, Relaxed) + 1, Relaxed);
         let mut entries = self.entries.write().unwrap_or_else(|e| e.into_inner());
         if entries.len() >= self.capacity {
@@ -172,8 +183,15 @@ impl<A: 'static, R: Tree> Jit<A, R> {
             return Err(e.at(here()));
         }
         let (_, recorded) = self.trace(arguments, false)?;
-        Ok(Lowered::new(recorded.graph))
+        let executable = Executable::inspect(&recorded.graph, &[]).map_err(Error::exec)?;
+        Ok(Lowered::new(recorded.graph, executable))
     }
+}
+
+/// An op with its attributes, as IR text has them.
+fn show(p: &ir::Primitive) -> String {
+    let attributes: Vec<String> = p.attributes().iter().map(|(name, a)| format!("{name} = {a:?}")).collect();
+    format!("{} {{{}}}", p.name(), attributes.join(", "))
 }
 
 /// The error for two traces that differ, if they do.
@@ -192,7 +210,7 @@ fn differing(a: &Graph, b: &Graph) -> Option<Error> {
         if left.primitive == right.primitive {
             continue;
         }
-        notes.push(format!("{:?} became {:?} at {}", left.primitive, right.primitive, place(a, p)));
+        notes.push(format!("{} became {} at {}", show(&left.primitive), show(&right.primitive), place(a, p)));
         if left.primitive.name() != right.primitive.name() {
             break;
         }
@@ -215,11 +233,32 @@ macro_rules! calls {
                 self.run(&($state.borrow(), $($x.borrow(),)*)).map_err(Error::observed)
             }
 
+            /// Compiles it for arguments like these, and only for them.
+            #[track_caller]
+            pub fn compile(
+                &self,
+                $state: impl Borrow<$first>,
+                $($x: impl Borrow<$t>),*
+            ) -> Result<Compiled<($first, $($t,)*), R>> {
+                let _here = enter();
+                let entry = self.entry(&($state.borrow(), $($x.borrow(),)*), false).map_err(Error::observed)?;
+                Ok(Compiled::new(entry))
+            }
+
             /// Traces it for these arguments, to look at the stages of its compilation.
             #[track_caller]
             pub fn lower(&self, $state: impl Borrow<$first>, $($x: impl Borrow<$t>),*) -> Result<Lowered> {
                 let _here = enter();
                 self.lowered(&($state.borrow(), $($x.borrow(),)*)).map_err(Error::observed)
+            }
+        }
+
+        impl<$first: Tree, $($t: Tree,)* R: Tree> Compiled<($first, $($t,)*), R> {
+            /// Runs it; other arguments than those it was compiled for are an error.
+            #[track_caller]
+            pub fn call(&self, $state: impl Borrow<$first>, $($x: impl Borrow<$t>),*) -> Result<R> {
+                let _here = enter();
+                self.run(&($state.borrow(), $($x.borrow(),)*)).map_err(Error::observed)
             }
         }
 

@@ -1,6 +1,7 @@
 //! One compiled entry and its call.
 
 use super::key::{Matcher, Signature};
+use super::lowered::Summary;
 use super::record::{Feed, Recorded, Source, TouchedCell};
 use crate::error::{Error, Result};
 use crate::tensor::{Repr, Tensor};
@@ -9,11 +10,13 @@ use runtime::{Array, Executable, Input, Outputs};
 use smallvec::SmallVec;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 /// A function compiled for one signature.
 pub(crate) struct Entry<R> {
     pub signature: Signature,
     executable: Executable,
+    traced: Duration,
     /// For each leaf, the input it is, if it is the first of the leaves that are this input.
     leaf_input: Vec<(usize, bool)>,
     feeds: Vec<Feed>,
@@ -32,7 +35,7 @@ pub(crate) type Inputs = SmallVec<[Input; 8]>;
 static CELLS: Mutex<()> = Mutex::new(());
 
 impl<R: Tree> Entry<R> {
-    pub fn compile(signature: Signature, recorded: Recorded<R>) -> Result<Entry<R>> {
+    pub fn compile(signature: Signature, recorded: Recorded<R>, traced: Duration) -> Result<Entry<R>> {
         let Recorded { graph, leaf_inputs, leaf_input, feeds, template, results, cells, .. } = recorded;
         let types = (graph.input_types(), graph.output_types());
         let mut donations: Vec<(usize, usize)> = Vec::new();
@@ -58,7 +61,11 @@ impl<R: Tree> Entry<R> {
             })
             .collect();
         let used = AtomicU64::new(0);
-        Ok(Entry { signature, executable, leaf_input, feeds, template, results, cells, donated, used })
+        Ok(Entry { signature, executable, traced, leaf_input, feeds, template, results, cells, donated, used })
+    }
+
+    pub fn summary(&self) -> Summary {
+        Summary::of(&self.executable, self.traced)
     }
 
     /// True if it was made for arguments like these.

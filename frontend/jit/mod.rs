@@ -5,13 +5,15 @@
 //! event that names the nearest entry and the difference.
 
 mod call;
+mod compiled;
 mod entry;
 mod key;
 mod lowered;
 mod record;
 
 pub use call::Stats;
-pub use lowered::Lowered;
+pub use compiled::Compiled;
+pub use lowered::{Lowered, Summary};
 
 use crate::tensor::Tensor;
 use crate::tree::{Tree, Visit};

@@ -1,0 +1,47 @@
+//! A function compiled for one kind of arguments.
+
+use super::Arguments;
+use super::entry::Entry;
+use super::key::Describe;
+use super::lowered::Summary;
+use crate::dispatch::here;
+use crate::error::{Code, Error, Result};
+use crate::trace;
+use crate::tree::{Tree, Visit};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// A function compiled for one kind of arguments. It never traces: other arguments are an error.
+pub struct Compiled<A, R> {
+    entry: Arc<Entry<R>>,
+    arguments: PhantomData<fn(A)>,
+}
+
+impl<A, R: Tree> Compiled<A, R> {
+    pub(super) fn new(entry: Arc<Entry<R>>) -> Compiled<A, R> {
+        Compiled { entry, arguments: PhantomData }
+    }
+
+    /// What became of the function.
+    pub fn summary(&self) -> Summary {
+        self.entry.summary()
+    }
+
+    pub(super) fn run(&self, arguments: &dyn Arguments<A>) -> Result<R> {
+        if trace::active() {
+            let legal = "call the function itself, which is then recorded";
+            let rule = "a compiled function cannot run while another is traced";
+            return Err(Error::new(Code::Trace, "call", rule, legal).at(here()));
+        }
+        let walk = |v: &mut dyn Visit| arguments.visit(v);
+        let signature = &self.entry.signature;
+        if self.entry.fits(&walk, false, signature.modes) {
+            return self.entry.call(&walk);
+        }
+        let mut d = Describe::new(&[], 0, signature.modes);
+        arguments.visit(&mut d);
+        let (now, _) = d.finish()?;
+        let (_, difference) = signature.difference(&now);
+        Err(Error::new(Code::Argument, "call", difference, format!("arguments like {signature}")).at(here()))
+    }
+}

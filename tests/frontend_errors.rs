@@ -1,0 +1,395 @@
+//! Bad input: every message as a user sees it, and that the next call works.
+
+use std::sync::Mutex;
+use tracewright::events::{Counters, Event};
+use tracewright::options::{Options, with_options};
+use tracewright::{Code, DType, Error, Tensor, concat, grad, jit, nn, scope, value_and_grad};
+
+/// The message of an error that must name `line` of this file, which `HERE` stands for in `expected`.
+#[track_caller]
+fn says(error: &Error, line: u32, expected: &str) {
+    let place = error.location().expect("a line").to_string();
+    assert!(place.starts_with(&format!("{}:{line}:", file!())), "{place} is not line {line}");
+    assert_eq!(error.to_string().replace(&place, "HERE"), expected);
+}
+
+fn f32s(shape: impl Into<tracewright::Shape>) -> Tensor {
+    Tensor::ones(shape, DType::F32)
+}
+
+fn err(t: Tensor) -> Error {
+    t.ok().unwrap_err()
+}
+
+#[test]
+fn shapes() {
+    let (e, line) = (err(f32s([2, 3]) + f32s([4])), line!());
+    says(
+        &e,
+        line,
+        "error[shape]: add(f32[2, 3], f32[4]): extents 3 and 4 of axis 1 do not broadcast\n  at HERE\n  \
+         legal: aligned at the last axis, extents are equal or one of them is 1",
+    );
+    let (e, line) = (err(f32s([2, 3]).matmul(&f32s([4, 5]))), line!());
+    says(
+        &e,
+        line,
+        "error[shape]: matmul(f32[2, 3], f32[4, 5]): the last axis of the left operand has extent 3, the axis before \
+         the last of the right has 4\n  at HERE\n  legal: both are equal",
+    );
+    let (e, line) = (err(f32s([2, 3]).reshape([4, -1])), line!());
+    says(
+        &e,
+        line,
+        "error[shape]: reshape(f32[2, 3]): 6 elements cannot be divided among [4, -1]\n  at HERE\n  \
+         legal: the number of elements stays",
+    );
+    let (e, line) = (err(f32s([2]).broadcast_to([3])), line!());
+    says(
+        &e,
+        line,
+        "error[shape]: broadcast_to(f32[2]): shape [2] does not broadcast to [3]\n  at HERE\n  \
+         legal: aligned at the last axis, extents are equal or 1 in the tensor",
+    );
+    let (e, line) = (err(concat(&[f32s([2, 3]), f32s([2, 4])], 0)), line!());
+    says(
+        &e,
+        line,
+        "error[shape]: concat(f32[2, 3], f32[2, 4]): tensors 0 and 1 have shapes [2, 3] and [2, 4]\n  at HERE\n  \
+         legal: extents of all axes but 0 are equal",
+    );
+    let (e, line) = (err(Tensor::from(vec![vec![1.0f32], vec![1.0, 2.0]])), line!());
+    says(
+        &e,
+        line,
+        "error[shape]: from: along axis 1 one part has 1 entries and another 2\n  at HERE\n  legal: parts of equal length",
+    );
+    let (e, line) = (err(nn::cross_entropy(&f32s([4, 10]), &Tensor::zeros([5], DType::I64))), line!());
+    says(
+        &e,
+        line,
+        "error[shape]: cross_entropy(f32[4, 10], i64[5]): scores and targets have shapes [4, 10] and [5]\n  at HERE\n  \
+         legal: the targets have the shape of the scores without the last axis",
+    );
+    assert_eq!((f32s([2]) + f32s([2])).to_vec::<f32>().unwrap(), [2.0, 2.0]);
+}
+
+#[test]
+fn dtypes() {
+    let x = f32s([2]);
+    let (e, line) = (err(&x & &x), line!());
+    says(
+        &e,
+        line,
+        "error[dtype]: and(f32[2], f32[2]): operands of dtype f32\n  at HERE\n  \
+         legal: integers and bool; convert with to_dtype",
+    );
+    let (e, line) = (err(x.where_(1.0, 0.0)), line!());
+    says(
+        &e,
+        line,
+        "error[dtype]: where(f32[2], 1.0, 0.0): the condition has dtype f32\n  at HERE\n  \
+         legal: a bool; compare, or convert with to_dtype",
+    );
+    let (e, line) = (err(x.take(&x, 0)), line!());
+    says(
+        &e,
+        line,
+        "error[dtype]: take(f32[2], f32[2]): the indices have dtype f32\n  at HERE\n  legal: i64, i32 or u8",
+    );
+    let (e, line) = (x.to_vec::<i64>().unwrap_err(), line!());
+    says(
+        &e,
+        line,
+        "error[dtype]: to_vec(f32[2]): elements of dtype f32 are read as i64\n  at HERE\n  \
+         legal: read them as f32, or convert with to_dtype(DType::I64) before",
+    );
+    assert_eq!(x.to_dtype(DType::I64).to_vec::<i64>().unwrap(), [1, 1]);
+}
+
+#[test]
+fn axes_and_ranks() {
+    let (e, line) = (err(f32s([2, 3]).sum(2)), line!());
+    says(&e, line, "error[axis]: sum(f32[2, 3]): axis 2 does not exist\n  at HERE\n  legal: axes go from -2 to 1");
+    let (e, line) = (err(f32s([2, 3]).sum([0, -2])), line!());
+    says(&e, line, "error[axis]: sum(f32[2, 3]): axis -2 is named twice\n  at HERE\n  legal: name each axis once");
+    let (e, line) = (err(Tensor::from(1.0f32).softmax(0)), line!());
+    says(&e, line, "error[axis]: softmax(f32[]): axis 0 does not exist\n  at HERE\n  legal: a scalar has no axes");
+    let (e, line) = (err(f32s([2]).t()), line!());
+    says(&e, line, "error[rank]: t(f32[2]): the tensor has rank 1\n  at HERE\n  legal: at least two axes");
+    let (e, line) = (err(f32s([2, 3]).permute(&[0])), line!());
+    says(
+        &e,
+        line,
+        "error[rank]: permute(f32[2, 3]): 1 axes are named for a tensor of rank 2\n  at HERE\n  \
+         legal: name every axis once",
+    );
+    let (e, line) = (err(Tensor::from(1.0f32).matmul(&f32s([2]))), line!());
+    says(
+        &e,
+        line,
+        "error[rank]: matmul(f32[], f32[2]): an operand is a scalar\n  at HERE\n  \
+         legal: at least one axis each; or use `*`",
+    );
+    assert_eq!(f32s([2, 3]).sum(-1).to_vec::<f32>().unwrap(), [3.0, 3.0]);
+}
+
+#[test]
+fn empty_tensors_and_extents_of_zero() {
+    let none = Tensor::zeros([0, 3], DType::F32);
+    let (e, line) = (err(none.max(0)), line!());
+    says(
+        &e,
+        line,
+        "error[empty]: max(f32[0, 3]): axis 0 is empty, so there is no element to give\n  at HERE\n  \
+         legal: an axis with elements",
+    );
+    let (e, line) = (err(none.argmax(0)), line!());
+    says(
+        &e,
+        line,
+        "error[empty]: argmax(f32[0, 3]): axis 0 is empty, so there is no position to give\n  at HERE\n  \
+         legal: an axis with elements",
+    );
+    let (e, line) = (none.item::<f32>().unwrap_err(), line!());
+    says(&e, line, "error[empty]: item(f32[0, 3]): the tensor has 0 elements\n  at HERE\n  legal: exactly one element");
+    let (e, line) = (err(concat(&[], 0)), line!());
+    says(&e, line, "error[empty]: concat: no tensors\n  at HERE\n  legal: at least one");
+    // What has a meaning works.
+    assert_eq!(none.sum(0).to_vec::<f32>().unwrap(), [0.0; 3]);
+    assert_eq!(none.max(1).shape(), [0].into());
+    assert_eq!(none.t().matmul(&Tensor::zeros([0, 2], DType::F32)).to_vec::<f32>().unwrap(), [0.0; 6]);
+    assert_eq!((&none * 2.0).exp().to_vec::<f32>().unwrap(), []);
+    let f = jit(|x: Tensor| x.sum(0));
+    assert_eq!(f.call(&none).unwrap().to_vec::<f32>().unwrap(), [0.0; 3]);
+    let (e, line) = (err(Tensor::zeros([-1], DType::F32)), line!());
+    says(
+        &e,
+        line,
+        "error[shape]: zeros: shape [-1]\n  at HERE\n  legal: extents are numbers outside of a trace, and not negative",
+    );
+    let (e, line) = (err(Tensor::zeros([1usize << 40, 1 << 40], DType::F32)), line!());
+    says(
+        &e,
+        line,
+        "error[memory]: zeros: there is no memory for f32[1099511627776, 1099511627776]\n  at HERE\n  \
+         legal: a smaller shape",
+    );
+}
+
+#[test]
+fn an_error_value_stays_that_error_until_a_boundary_returns_it() {
+    let (bad, line) = (scope("encoder", || scope("attn", || f32s([2]) + f32s([3]))), line!());
+    let later = ((bad.clone() * 2.0).exp().sum(0).reshape([7]) - 1).softmax(5);
+    let e = later.to_vec::<f32>().unwrap_err();
+    says(
+        &e,
+        line,
+        "error[shape]: add(f32[2], f32[3]): extents 2 and 3 of axis 0 do not broadcast\n  at HERE in encoder.attn\n  \
+         legal: aligned at the last axis, extents are equal or one of them is 1",
+    );
+    assert_eq!(
+        (e.code(), e.op(), e.operands()),
+        (Code::Shape, "add", &["f32[2]".to_string(), "f32[3]".to_string()][..])
+    );
+    assert_eq!(later.to_string(), e.to_string());
+    assert_eq!(later.item::<f32>().unwrap_err().to_string(), e.to_string());
+    assert_eq!(later.try_shape().unwrap_err().to_string(), e.to_string());
+    let panic = std::panic::catch_unwind(|| later.shape()).unwrap_err();
+    assert_eq!(*panic.downcast::<String>().unwrap(), e.to_string());
+    let f = jit(|x: Tensor| x * 2.0);
+    assert_eq!(f.call(&later).unwrap_err().to_string(), e.to_string());
+    assert_eq!(f.call(f32s([1])).unwrap().to_vec::<f32>().unwrap(), [2.0]);
+}
+
+#[test]
+fn an_error_that_nobody_saw_is_an_event() {
+    let ((), counts) = Counters::of(|| drop(f32s([2]) + f32s([3])));
+    assert_eq!(counts[Event::ErrorDropped], 1);
+    let ((), counts) = Counters::of(|| drop((f32s([2]) + f32s([3])).to_vec::<f32>()));
+    assert_eq!(counts[Event::ErrorDropped], 0);
+}
+
+#[test]
+fn strict_mode_panics_at_the_op() {
+    let strict = Options { strict: true, ..Options::default() };
+    let caught = std::panic::catch_unwind(|| with_options(strict.clone(), || f32s([2]) + f32s([3])));
+    let message = caught.err().unwrap().downcast::<String>().unwrap();
+    assert!(message.starts_with("error[shape]: add(f32[2], f32[3])"), "{message}");
+    // Inside a compiled function such a panic is the error itself.
+    let f = jit(|x: Tensor| x + f32s([3]));
+    let e = with_options(strict, || f.call(f32s([2]))).unwrap_err();
+    assert_eq!(e.code(), Code::Shape);
+    assert_eq!(f.call(f32s([3])).unwrap().to_vec::<f32>().unwrap(), [2.0; 3]);
+}
+
+#[test]
+fn an_ill_typed_op_in_a_compiled_function() {
+    let line = line!() + 1;
+    let f = jit(|x: Tensor, w: Tensor| scope("layer", || x.matmul(&w)).exp());
+    let e = f.call(f32s([2, 3]), f32s([4, 5])).unwrap_err();
+    says(
+        &e,
+        line,
+        "error[shape]: matmul(f32[2, 3], f32[4, 5]): the last axis of the left operand has extent 3, the axis before \
+         the last of the right has 4\n  at HERE in layer\n  legal: both are equal",
+    );
+    assert_eq!(f.call(f32s([2, 4]), f32s([4, 5])).unwrap().shape(), [2, 5].into());
+}
+
+#[test]
+fn a_function_that_panics() {
+    let f = jit(|x: Tensor, go: bool| if go { x * 2.0 } else { panic!("no way on") });
+    let e = f.call(f32s([2]), false).unwrap_err();
+    assert_eq!(e.to_string(), "error[panic]: jit: the function panicked: no way on");
+    assert_eq!(f.call(f32s([2]), true).unwrap().to_vec::<f32>().unwrap(), [2.0, 2.0]);
+    let g = grad(|x: &Tensor| if x.shape()[0].is(2) { x.sum(..) } else { panic!("not two") });
+    assert_eq!(err(g(&f32s([3]))).to_string(), "error[panic]: grad: the function panicked: not two");
+    assert_eq!(g(&f32s([2])).to_vec::<f32>().unwrap(), [1.0, 1.0]);
+    // The panic of an inner function arrives as the error of the outer one.
+    let outer = jit(move |x: Tensor| grad(|x: &Tensor| x.shape()[9].is(0).then(|| x.clone()).unwrap())(&x));
+    assert_eq!(outer.call(f32s([2])).unwrap_err().code(), Code::Panic);
+    assert!(!f32s([1]).is_traced());
+}
+
+#[test]
+fn a_shape_that_is_asked_of_an_error_inside_a_function() {
+    let f = jit(|x: Tensor| {
+        let y = &x + f32s([3]);
+        if y.rank() == 1 { y } else { x }
+    });
+    let e = f.call(f32s([2])).unwrap_err();
+    assert_eq!((e.code(), e.op()), (Code::Shape, "add"));
+    assert_eq!(f.call(f32s([3])).unwrap().to_vec::<f32>().unwrap(), [2.0; 3]);
+}
+
+static KEPT: Mutex<Option<Tensor>> = Mutex::new(None);
+
+#[test]
+fn an_inner_value_used_after_its_trace() {
+    let made = line!() + 2;
+    let f = jit(|x: Tensor| {
+        let y = &x * 2.0;
+        *KEPT.lock().unwrap() = Some(y.clone());
+        y
+    });
+    f.call(f32s([2])).unwrap();
+    let kept = KEPT.lock().unwrap().clone().unwrap();
+    let (e, line) = (err(&kept + 1.0), line!());
+    let text = e.to_string();
+    assert_eq!((e.code(), e.op()), (Code::Trace, "add"));
+    assert!(text.contains(&format!("the value was made at {}:{made}:", file!())), "{text}");
+    assert!(text.contains(&format!("\n  at {}:{line}:", file!())), "{text}");
+    assert!(text.contains("while jit traced, and that trace has ended"), "{text}");
+    assert_eq!(kept.to_vec::<f32>().unwrap_err().code(), Code::Trace);
+    // In another trace, as an argument, and as a model of a gradient.
+    let g = jit(move |x: Tensor| x + KEPT.lock().unwrap().as_ref().unwrap());
+    assert_eq!(g.call(f32s([2])).unwrap_err().code(), Code::Trace);
+    assert_eq!(f.call(&kept).unwrap_err().code(), Code::Trace);
+    assert_eq!(err(grad(|x: &Tensor| x.sum(..))(&kept)).code(), Code::Trace);
+    assert_eq!(f.call(f32s([2])).unwrap().to_vec::<f32>().unwrap(), [2.0, 2.0]);
+}
+
+#[test]
+fn reading_a_value_while_tracing() {
+    let line = line!() + 1;
+    let f = jit(|x: Tensor| Tensor::from(x.sum(..).item::<f32>().unwrap()));
+    let e = f.call(f32s([2])).unwrap_err();
+    assert_eq!(e.code(), Code::Panic);
+    let text = e.to_string();
+    assert!(
+        text.contains("error[read]: item(f32[]): the value is not known while the function is traced by jit"),
+        "{text}"
+    );
+    assert!(text.contains(&format!("at {}:{line}:", file!())), "{text}");
+    let g = jit(|x: Tensor| x.to_vec::<f32>().map(|_| x.clone()).unwrap_or_else(|_| x * 3.0));
+    assert_eq!(g.call(f32s([1])).unwrap().to_vec::<f32>().unwrap(), [3.0]);
+}
+
+#[test]
+fn a_loss_that_is_no_scalar() {
+    let (loss, gradient) = value_and_grad(|x: &Tensor| x * 2.0)(&f32s([3]));
+    let e = err(gradient);
+    assert_eq!(e.headline(), "error[gradient]: grad: the function returned f32[3]");
+    assert_eq!(e.legal(), "a float scalar, such as f32[]");
+    assert_eq!(err(loss).to_string(), e.to_string());
+}
+
+#[test]
+fn other_arguments_than_a_function_was_compiled_for() {
+    let f = jit(|xs: Vec<Tensor>, scale: f32| xs.iter().fold(Tensor::from(0.0f32), |s, x| s + x.sum(..)) * scale);
+    let one = f.compile(vec![f32s([2])], 2.0).unwrap();
+    assert_eq!(one.call(vec![f32s([2])], 2.0).unwrap().item::<f32>().unwrap(), 4.0);
+    let refused = |xs: Vec<Tensor>, scale: f32| {
+        let e = one.call(xs, scale).unwrap_err();
+        assert_eq!((e.code(), e.legal()), (Code::Argument, "arguments like (1 entries, f32[2], 2.0)"));
+        e.headline()
+    };
+    assert_eq!(
+        refused(vec![f32s([2]), f32s([2])], 2.0),
+        "error[argument]: call: arguments.0 was 1 entries and is 2 entries"
+    );
+    assert_eq!(refused(vec![f32s([3])], 2.0), "error[argument]: call: arguments.0.0 was f32[2] and is f32[3]");
+    assert_eq!(
+        refused(vec![Tensor::zeros([2], DType::I64)], 2.0),
+        "error[argument]: call: arguments.0.0 was f32[2] and is i64[2]"
+    );
+    assert_eq!(refused(vec![f32s([2])], 3.0), "error[argument]: call: arguments.1 was 2.0 and is 3.0");
+    assert_eq!(one.call(vec![f32s([2])], 2.0).unwrap().item::<f32>().unwrap(), 4.0);
+}
+
+#[test]
+fn an_index_out_of_range() {
+    let table = f32s([3, 2]);
+    let (e, line) = (err(table.take(&Tensor::from([0i64, 3]), 0)), line!());
+    says(
+        &e,
+        line,
+        "error[index]: gather: index 3 is out of range for axis 0 of extent 3\n  at HERE\n  legal: indices go from 0 to 2",
+    );
+    assert_eq!(table.take(&Tensor::from([0i64, 2]), 0).shape(), [2, 2].into());
+    let (e, line) = (err(table.slice(0, 1..4)), line!());
+    says(
+        &e,
+        line,
+        "error[index]: slice(f32[3, 2]): range 1..4 does not lie in axis 0 of extent 3\n  at HERE\n  \
+         legal: a range within 0..3, and a positive step",
+    );
+}
+
+#[test]
+fn an_index_out_of_range_in_a_compiled_step_leaves_the_state_as_it_was() {
+    let line = line!() + 2;
+    let step = jit(|(table, count): (Tensor, Tensor), i: Tensor| {
+        let picked = scope("lookup", || table.take(&i, 0));
+        ((&table * 0.5, count + 1.0), picked.sum(..))
+    });
+    let mut state = (Tensor::from([[1.0f32, 2.0], [3.0, 4.0]]), Tensor::from(0.0f32));
+    assert_eq!(step.call_mut(&mut state, Tensor::from([1i64])).unwrap().item::<f32>().unwrap(), 7.0);
+    let e = step.call_mut(&mut state, Tensor::from([7i64])).unwrap_err();
+    says(
+        &e,
+        line,
+        "error[index]: gather: index 7 is out of range for axis 0 of extent 2\n  at HERE in lookup\n  \
+         legal: indices go from 0 to 1",
+    );
+    assert_eq!(state.0.to_vec::<f32>().unwrap(), [0.5, 1.0, 1.5, 2.0]);
+    assert_eq!(state.1.item::<f32>().unwrap(), 1.0);
+    assert_eq!(step.call_mut(&mut state, Tensor::from([0i64])).unwrap().item::<f32>().unwrap(), 1.5);
+    assert_eq!(state.1.item::<f32>().unwrap(), 2.0);
+    assert_eq!(step.stats().traces, 1);
+}
+
+#[test]
+fn random_numbers_in_a_trace() {
+    let g = tracewright::Generator::new(0);
+    let f = jit(move |x: Tensor| x + g.uniform([2], 0.0, 1.0));
+    let e = f.call(f32s([2])).unwrap_err();
+    assert_eq!(e.headline(), "error[trace]: uniform: random numbers cannot be drawn while a function is traced");
+}
+
+#[test]
+fn settings_that_cannot_be_read() {
+    let mut options = Options::default();
+    assert!(options.set("STRICT", "maybe").unwrap_err().to_string().contains("STRICT=maybe"));
+}

@@ -1,0 +1,358 @@
+//! Keys, retraces, captures, cells, donation, symbolic extents, the check mode, threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tracewright::events::{Counters, Event, capture};
+use tracewright::{Code, DType, Tensor, Tree, extent, grad, jit, nn::Buffer};
+
+fn scalar(x: f32) -> Tensor {
+    Tensor::from(x)
+}
+fn ones(shape: impl Into<tracewright::Shape>) -> Tensor {
+    Tensor::ones(shape, DType::F32)
+}
+fn value(t: &Tensor) -> f32 {
+    t.item().unwrap()
+}
+
+#[test]
+fn a_retrace_names_the_nearest_entry_and_the_difference() {
+    let f = jit(|x: Tensor, y: Tensor| x + y).named("sum");
+    f.call(ones([2]), ones([2])).unwrap();
+    let (_, records) = capture(|| f.call(ones([2]), ones([1])).unwrap());
+    let retrace = records.iter().find(|r| r.event == Event::Retrace).unwrap();
+    assert!(retrace.reason.starts_with("sum (tests/frontend_state.rs:"), "{}", retrace.reason);
+    assert!(retrace.reason.ends_with(": arguments.1 was f32[2] and is f32[1]"), "{}", retrace.reason);
+    assert_eq!(f.call(ones([2]), ones([1])).unwrap().to_vec::<f32>().unwrap(), [2.0, 2.0]);
+    assert_eq!((f.stats().traces, f.stats().hits), (2, 1));
+}
+
+/// Every part of the key, changed in turn, traces once more, and both entries stay.
+#[test]
+fn every_part_of_the_key_counts() {
+    #[derive(Tree, Clone)]
+    struct Config {
+        rate: f64,
+        training: bool,
+        name: String,
+        layers: Vec<usize>,
+        extra: Option<Tensor>,
+        map: BTreeMap<String, Tensor>,
+    }
+    let base = || Config {
+        rate: 0.5,
+        training: true,
+        name: "a".into(),
+        layers: vec![1, 2],
+        extra: None,
+        map: [("k".to_string(), scalar(1.0))].into(),
+    };
+    let f = jit(|c: Config, x: Tensor| x * c.rate + c.map.values().next().unwrap());
+    let mut traces = 0;
+    let mut case = |c: Config, x: &Tensor| {
+        traces += 1;
+        f.call(&c, x).unwrap();
+        assert_eq!(f.stats().traces, traces);
+        f.call(&c, x).unwrap();
+        assert_eq!(f.stats().traces, traces);
+    };
+    let x = ones([2]);
+    case(base(), &x);
+    case(Config { rate: 0.25, ..base() }, &x);
+    case(Config { rate: -0.0, ..base() }, &x);
+    case(Config { rate: 0.0, ..base() }, &x);
+    case(Config { training: false, ..base() }, &x);
+    case(Config { name: "b".into(), ..base() }, &x);
+    case(Config { layers: vec![1], ..base() }, &x);
+    case(Config { extra: Some(scalar(1.0)), ..base() }, &x);
+    case(Config { map: [("l".to_string(), scalar(1.0))].into(), ..base() }, &x);
+    case(base(), &ones([3]));
+    case(base(), &ones([2, 1]));
+    case(base(), &x.to_dtype(DType::F64));
+    // The leaf of the map and the argument are one tensor.
+    let tied = ones([2]);
+    case(Config { map: [("k".to_string(), tied.clone())].into(), ..base() }, &tied);
+    case(Config { map: [("k".to_string(), ones([2]))].into(), ..base() }, &tied);
+}
+
+#[test]
+fn settings_are_part_of_the_key() {
+    use tracewright::options::{Options, with_options};
+    let f = jit(|x: Tensor| x * 2.0);
+    f.call(scalar(1.0)).unwrap();
+    assert!(f.summary().unwrap().compiled);
+    let off = Options { jit: false, ..Options::default() };
+    with_options(off, || f.call(scalar(1.0))).unwrap();
+    assert_eq!(f.summary().unwrap().fallback.as_deref(), Some("the JIT is off"));
+    f.call(scalar(1.0)).unwrap();
+    assert_eq!(f.stats().traces, 2);
+}
+
+#[test]
+fn the_cache_is_bounded_and_evictions_are_counted() {
+    let f = jit(|x: Tensor| x + 1.0).capacity(2);
+    let ((), counts) = Counters::of(|| {
+        for n in [1usize, 2, 1, 3, 1, 2] {
+            f.call(ones([n])).unwrap();
+        }
+    });
+    // 3 drives out 2, the least recently used; 2 then drives out 3.
+    assert_eq!((f.stats().traces, f.stats().evictions, f.stats().entries), (4, 2, 2));
+    assert_eq!(counts[Event::Eviction], 2);
+}
+
+#[test]
+fn captured_tensors_are_hidden_inputs_and_not_constants() {
+    let w = Tensor::from([2.0f32, 3.0]);
+    let kept = w.clone();
+    let f = jit(move |x: Tensor| &x * &w + &w);
+    let lowered = f.lower(ones([2])).unwrap();
+    assert_eq!(lowered.graph().inputs().len(), 2);
+    assert!(!lowered.ir().contains("constant"), "{}", lowered.ir());
+    assert_eq!(f.call(ones([2])).unwrap().to_vec::<f32>().unwrap(), [4.0, 6.0]);
+    drop(kept);
+    assert_eq!(f.call(ones([2])).unwrap().to_vec::<f32>().unwrap(), [4.0, 6.0]);
+}
+
+#[test]
+fn constructors_in_a_trace_record_ops() {
+    let f = jit(|x: Tensor| {
+        x + Tensor::zeros([2], DType::F32) + Tensor::iota([2], 0, DType::F32) + Tensor::eye(2, DType::F32)
+    });
+    let ir = f.lower(ones([2])).unwrap().ir();
+    assert!(ir.contains("full") && ir.contains("iota"), "{ir}");
+    assert_eq!(f.call(ones([2])).unwrap().to_vec::<f32>().unwrap(), [2.0, 2.0, 1.0, 3.0]);
+}
+
+#[test]
+fn the_check_mode_finds_values_of_the_host_that_change() {
+    let counter = Arc::new(AtomicU32::new(0));
+    let shared = counter.clone();
+    let line = line!() + 3;
+    let f = jit(move |x: Tensor| {
+        let noise = shared.fetch_add(1, Ordering::Relaxed) as f32;
+        x * noise
+    })
+    .check();
+    let e = f.call(ones([2])).unwrap_err();
+    assert_eq!(e.code(), Code::HostConstant);
+    let text = e.to_string();
+    assert!(text.starts_with("error[host-constant]: jit: two traces of the same arguments differ"), "{text}");
+    assert!(
+        text.contains("full {value = 0.0:f32, shape = [2]} became full {value = 1.0:f32, shape = [2]} at "),
+        "{text}"
+    );
+    assert!(text.contains(&format!("{}:{line}:", file!())), "{text}");
+    let steady = jit(|x: Tensor| x * 3.0).check();
+    assert_eq!(steady.call(ones([1])).unwrap().to_vec::<f32>().unwrap(), [3.0]);
+}
+
+#[test]
+fn cells_are_read_at_each_call_and_written_after_success() {
+    let total = Buffer::new(scalar(0.0));
+    let shared = total.clone();
+    let f = jit(move |x: Tensor, i: Tensor| {
+        shared.set(shared.get() + x.sum(..)).unwrap();
+        shared.set(shared.get() * 1.0).unwrap();
+        x.take(&i, 0) + shared.get()
+    });
+    let at = |i: i64| Tensor::from([i]);
+    assert_eq!(f.call(ones([2]), at(0)).unwrap().to_vec::<f32>().unwrap(), [3.0]);
+    assert_eq!(value(&total.get()), 2.0);
+    total.set(scalar(10.0)).unwrap();
+    assert_eq!(f.call(ones([2]), at(1)).unwrap().to_vec::<f32>().unwrap(), [13.0]);
+    assert!(f.call(ones([2]), at(5)).is_err());
+    assert_eq!(value(&total.get()), 12.0);
+    assert_eq!(f.stats().traces, 1);
+    assert!(total.set(ones([2])).is_err());
+}
+
+#[test]
+fn cells_in_gradients_become_inputs_and_outputs() {
+    let mean = Buffer::new(scalar(1.0));
+    let inner = mean.clone();
+    let loss = move |x: &Tensor| {
+        let m = inner.get();
+        inner.set(&m * 0.5 + x.mean(..) * 0.5).unwrap();
+        (x * inner.get()).sum(..)
+    };
+    let eager = grad(&loss)(&ones([2]));
+    // d/dx of sum(x) * (m/2 + mean(x)/2): (m/2 + mean/2) + sum * 1/4.
+    assert_eq!(eager.to_vec::<f32>().unwrap(), [1.5, 1.5]);
+    assert_eq!(value(&mean.get()), 1.0);
+    mean.set(scalar(3.0)).unwrap();
+    let f = jit(move |x: Tensor| grad(&loss)(&x));
+    assert_eq!(f.call(ones([2])).unwrap().to_vec::<f32>().unwrap(), [2.5, 2.5]);
+    assert_eq!(value(&mean.get()), 2.0);
+    f.call(ones([2])).unwrap();
+    assert_eq!(value(&mean.get()), 1.5);
+}
+
+#[test]
+fn which_cell_it_is_belongs_to_the_key() {
+    #[derive(Tree)]
+    struct Counted {
+        count: Buffer,
+    }
+    let f = jit(|c: Counted, x: Tensor| {
+        c.count.set(c.count.get() + 1.0).unwrap();
+        x
+    });
+    let (a, b) = (Buffer::new(scalar(0.0)), Buffer::new(scalar(10.0)));
+    for _ in 0..2 {
+        f.call(Counted { count: a.clone() }, scalar(0.0)).unwrap();
+        f.call(Counted { count: b.clone() }, scalar(0.0)).unwrap();
+    }
+    assert_eq!((value(&a.get()), value(&b.get())), (2.0, 12.0));
+    assert_eq!(f.stats().traces, 2);
+}
+
+#[test]
+fn donated_state_is_updated_in_place() {
+    let step = jit(|w: Tensor, g: Tensor| (&w - &g * 0.1, g.sum(..)));
+    let mut w = ones([1000]);
+    let g = ones([1000]);
+    step.call_mut(&mut w, &g).unwrap();
+    let place = w.to_vec::<f32>().unwrap()[0];
+    assert!((place - 0.9).abs() < 1e-6);
+    let ((), counts) = Counters::of(|| {
+        for _ in 0..3 {
+            step.call_mut(&mut w, &g).unwrap();
+        }
+    });
+    assert_eq!(counts[Event::DonationCopied], 0);
+    // Somebody else holds the state: it is copied, and the other keeps what it had.
+    let other = w.clone();
+    let before = other.to_vec::<f32>().unwrap();
+    let ((), counts) = Counters::of(|| drop(step.call_mut(&mut w, &g).unwrap()));
+    assert_eq!(counts[Event::DonationCopied], 1);
+    assert_eq!(other.to_vec::<f32>().unwrap(), before);
+    assert_ne!(w.to_vec::<f32>().unwrap(), before);
+}
+
+#[test]
+fn a_state_that_passes_through_or_swaps_places() {
+    let swap = jit(|(a, b): (Tensor, Tensor)| ((b, a), ()));
+    let mut state = (scalar(1.0), scalar(2.0));
+    for _ in 0..3 {
+        swap.call_mut(&mut state).unwrap();
+    }
+    assert_eq!((value(&state.0), value(&state.1)), (2.0, 1.0));
+    let half = jit(|(a, b): (Tensor, Tensor), x: Tensor| ((&a + &x, b.clone()), b * x));
+    assert_eq!(value(&half.call_mut(&mut state, scalar(3.0)).unwrap()), 3.0);
+    assert_eq!((value(&state.0), value(&state.1)), (5.0, 1.0));
+}
+
+#[test]
+fn the_state_may_also_be_an_argument() {
+    let f = jit(|w: Tensor, x: Tensor| (&w + &x, &x * 1.0));
+    let mut w = ones([4]);
+    let same = w.clone();
+    let out = f.call_mut(&mut w, same).unwrap();
+    assert_eq!(w.to_vec::<f32>().unwrap(), [2.0; 4]);
+    assert_eq!(out.to_vec::<f32>().unwrap(), [1.0; 4]);
+}
+
+#[test]
+fn one_symbolic_batch_dim_compiles_once() {
+    let w = Tensor::arange(12, DType::F32).reshape([3, 4]);
+    let f = jit(move |x: Tensor, y: Tensor| {
+        let h = x.matmul(&w).gelu().reshape([x.dim(0) * 4]);
+        (h.sum(..), (x.mean(0) + y.mean(..)).softmax(0))
+    })
+    .dynamic("arguments.0", 0, "B", 1..=64)
+    .dynamic("arguments.1", 0, "B", 1..=64);
+    for n in [1usize, 2, 5, 64, 33] {
+        let x = ones([n, 3]) * 0.5;
+        let (h, s) = f.call(&x, ones([n])).unwrap();
+        let by_hand = x.matmul(&Tensor::arange(12, DType::F32).reshape([3, 4])).gelu().sum(..);
+        assert!((value(&h) - value(&by_hand)).abs() <= 1e-4 * value(&by_hand), "{n}");
+        assert_eq!(s.shape(), [3].into());
+    }
+    assert_eq!(f.stats().traces, 1);
+    let e = f.call(ones([65, 3]), ones([65])).unwrap_err();
+    assert_eq!(e.headline(), "error[shape]: call: B is 65 in axis 0 of arguments.0");
+    assert_eq!(e.legal(), "B in 1..=64");
+    let e = f.call(ones([2, 3]), ones([3])).unwrap_err();
+    assert_eq!(e.headline(), "error[shape]: call: B is 2 in arguments.0 and 3 in arguments.1");
+    assert!(f.call(ones([2, 3]), ones([2])).is_ok());
+    let wrong = jit(|x: Tensor| x).dynamic("arguments.1", 0, "B", 1..=2);
+    let e = wrong.call(ones([2])).unwrap_err();
+    assert_eq!(e.headline(), "error[argument]: call: no leaf has the path `arguments.1` that is to be dynamic");
+    assert_eq!(e.legal(), "one of arguments.0");
+}
+
+#[test]
+fn gradients_through_a_symbolic_batch_dim() {
+    let f = jit(|w: Tensor, x: Tensor| grad(|w: &Tensor| x.matmul(w).square().mean(..))(&w)).dynamic(
+        "arguments.1",
+        0,
+        "B",
+        1..=8,
+    );
+    for n in [1usize, 3, 8] {
+        let g = f.call(ones([2]), ones([n, 2])).unwrap();
+        assert_eq!(g.to_vec::<f32>().unwrap(), [4.0, 4.0], "{n}");
+    }
+    assert_eq!(f.stats().traces, 1);
+}
+
+#[test]
+fn a_symbol_that_becomes_a_number_specialises_and_is_counted() {
+    let f = jit(|x: Tensor| {
+        let n = extent(&x.shape()[0]);
+        x.sum(0) * n as f64 + x.size(0) as f64
+    })
+    .dynamic("arguments.0", 0, "B", 1..=8);
+    let ((), counts) = Counters::of(|| {
+        assert_eq!(value(&f.call(ones([2])).unwrap()), 6.0);
+        assert_eq!(value(&f.call(ones([3])).unwrap()), 12.0);
+        assert_eq!(value(&f.call(ones([3])).unwrap()), 12.0);
+    });
+    assert_eq!(f.stats().traces, 2);
+    assert!(counts[Event::Specialised] >= 2);
+    assert_eq!(counts[Event::Retrace], 1);
+}
+
+#[test]
+fn a_compiled_function_is_shared_by_threads() {
+    fn assert_shared<T: Send + Sync>(_: &T) {}
+    let count = Buffer::new(scalar(0.0));
+    let inner = count.clone();
+    let f = jit(move |x: Tensor| {
+        inner.set(inner.get() + 1.0).unwrap();
+        x * 2.0
+    });
+    assert_shared(&f);
+    std::thread::scope(|s| {
+        for t in 0..4 {
+            let f = &f;
+            s.spawn(move || {
+                for i in 0..50 {
+                    let n = (t * 50 + i) as f32;
+                    assert_eq!(value(&f.call(scalar(n)).unwrap()), 2.0 * n);
+                }
+            });
+        }
+    });
+    assert_eq!(value(&count.get()), 200.0);
+}
+
+#[test]
+fn scopes_and_lines_are_in_the_ir() {
+    let f = jit(|x: Tensor| tracewright::scope("block", || x.softmax(0)));
+    let lowered = f.lower(ones([2])).unwrap();
+    let g = lowered.graph();
+    let scopes: Vec<String> = g.origins.iter().map(|o| o.to_string()).collect();
+    assert!(scopes.iter().all(|s| s.contains("frontend_state.rs") && s.contains("block.softmax")), "{scopes:?}");
+    assert!(lowered.stages().iter().any(|s| s.name.contains("trace")));
+}
+
+#[test]
+fn eager_ops_compile_once_for_every_shape() {
+    let run = |n: usize| (ones([n, 3]) * 1.5f32).cos().softmax(-1).sum(0).to_vec::<f32>().unwrap();
+    run(4);
+    let ((), counts) = Counters::of(|| (5..12).for_each(|n| drop(run(n))));
+    assert_eq!(counts[Event::Compile], 0);
+}
