@@ -103,7 +103,7 @@ impl Generator {
         let mut order: Vec<usize> = (0..n).collect();
         for i in (1..n).rev() {
             let wide = (bits[2 * i] as u128) << 32 | bits[2 * i + 1] as u128;
-            order.swap(i, (wide * (i as u128 + 1) >> 64) as usize);
+            order.swap(i, ((wide * (i as u128 + 1)) >> 64) as usize);
         }
         order
     }
