@@ -45,6 +45,8 @@ pub struct PassRun {
     pub occurrence: usize,
     /// Whether it changed the graph.
     pub changed: bool,
+    /// False if the pass may change how floats round.
+    pub exact: bool,
     /// Time it took, without checks.
     pub elapsed: Duration,
     /// Why it did not run, if it did not.
@@ -98,6 +100,7 @@ pub fn run(
             number: i + 1,
             occurrence: *occurrence,
             changed: false,
+            exact: pass.is_exact(),
             elapsed: Duration::ZERO,
             skipped: settings.spec.refusal(&**pass, i + 1, *occurrence),
         };

@@ -2,15 +2,22 @@
 #![forbid(unsafe_code)]
 
 pub mod autodiff;
+pub mod canonicalize;
+pub mod contractions;
 pub mod cse;
 pub mod dce;
 pub mod driver;
+pub mod fold;
 pub mod fuse;
+pub mod legalize;
 pub mod lower;
 pub mod pass;
 pub mod pipeline;
+mod redirect;
 pub mod spec;
+pub mod split;
 mod verify;
+pub mod widen;
 
 pub use driver::{CheckLevel, Outcome, PassObserver, PassRun, Settings};
 pub use pass::{Note, Pass, PassContext, PassError, PassOptions};

@@ -15,6 +15,10 @@ pub trait Pass {
     fn required(&self) -> bool {
         false
     }
+    /// False if results may differ in rounding: in 16-bit floats, or in the order of float sums.
+    fn is_exact(&self) -> bool {
+        true
+    }
     /// Transforms the graph; yields whether anything changed.
     fn run(&self, graph: &mut Graph, cx: &mut PassContext) -> Result<bool, PassError>;
     /// What holds once the pass has run and through every later pass. Checked after each pass from check level 2.

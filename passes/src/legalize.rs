@@ -1,0 +1,80 @@
+//! 16-bit floats: arithmetic happens in f32 and rounds once.
+
+use crate::pass::{Pass, PassContext, PassError};
+use ir::graph::Rewrite;
+use ir::ops::create::Iota;
+use ir::ops::GraphEmitter;
+use ir::{DType, Emit, EmitExt, Graph, Lowering, Op, Primitive, Region, Value};
+use smallvec::SmallVec;
+
+/// Turns every computation on f16 and bf16 into: convert to f32, compute, convert back. Reductions accumulate in f32
+/// thereby. Data movement stays in 16 bits, and so do products, which accumulate in f32 by themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Legalize16;
+
+impl Pass for Legalize16 {
+    fn name(&self) -> &'static str {
+        "legalize16"
+    }
+    fn about(&self) -> &'static str {
+        "needs nothing; 16-bit floats are only moved, multiplied by products, and converted from and to f32"
+    }
+    fn required(&self) -> bool {
+        true
+    }
+    fn run(&self, graph: &mut Graph, _: &mut PassContext) -> Result<bool, PassError> {
+        let mut changed = false;
+        for region in graph.reachable_regions() {
+            changed |= graph.rewrite(region, |graph, op| {
+                if is_legal(graph, op) {
+                    return Rewrite::Keep;
+                }
+                Rewrite::Replace([in_f32(graph, region, op)].into_iter().collect())
+            });
+        }
+        Ok(changed)
+    }
+    fn guarantee(&self, graph: &Graph) -> Result<(), String> {
+        for region in graph.reachable_regions() {
+            if let Some(&op) = graph.region(region).ops.iter().find(|&&op| !is_legal(graph, op)) {
+                return Err(format!("`{}` computes in 16 bits", graph.op(op).primitive.name()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_legal(graph: &Graph, op: Op) -> bool {
+    let data = graph.op(op);
+    let half = |v: &Value| graph.ty(*v).dtype.is_half();
+    let touches_half = data.operands.iter().chain(&data.results).any(half);
+    match data.primitive.lowering() {
+        _ if !touches_half => true,
+        Lowering::Pointwise => {
+            let [from, to] = [&data.operands, &data.results].map(|vs| graph.ty(vs[0]).dtype);
+            matches!(data.primitive, Primitive::Convert(_)) && (from == DType::F32 || to == DType::F32)
+        }
+        Lowering::Reduce(_) | Lowering::Scatter => false,
+        Lowering::Generate => data.primitive.splat().is_some(),
+        _ => true,
+    }
+}
+
+fn in_f32(graph: &mut Graph, region: Region, op: Op) -> Value {
+    let data = graph.op(op).clone();
+    let dtype = graph.ty(data.results[0]).dtype;
+    let mut b = GraphEmitter { graph, region, origins: data.origins };
+    let computed = match data.primitive {
+        Primitive::Iota(iota) => b.emit(Iota { dtype: DType::F32, ..iota }.into(), &[]),
+        Primitive::Convert(_) => b.convert(data.operands[0], DType::F32),
+        other => {
+            let operands: SmallVec<[Value; 3]> = data
+                .operands
+                .iter()
+                .map(|&v| if b.ty(v).dtype.is_half() { b.convert(v, DType::F32) } else { v })
+                .collect();
+            b.emit(other, &operands)
+        }
+    };
+    b.convert(computed, dtype)
+}

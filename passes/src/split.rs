@@ -1,0 +1,149 @@
+//! Long reductions in two stages.
+
+use crate::pass::{Pass, PassContext, PassError};
+use ir::graph::Rewrite;
+use ir::kernel::Combine;
+use ir::ops::view::Pad;
+use ir::ops::{GraphEmitter, OpDef};
+use ir::{Axes, DType, Dim, Emit, EmitExt, Graph, Lowering, Op, Primitive, Region, Scalar, Shape, Value};
+use smallvec::smallvec;
+
+/// Elements from which a reduction is worth a second stage.
+const MIN_ELEMENTS: usize = 1 << 17;
+/// Elements that one part reduces at least.
+const MIN_PART: usize = 1 << 14;
+/// Independent parts at which a reduction is parallel enough.
+const ENOUGH_PARTS: usize = 8;
+/// Parts that are made at most.
+const MAX_PARTS: usize = 64;
+/// Kept elements after the last reduced axis that one task takes.
+const COLUMNS: usize = 64;
+
+/// Splits reductions of many elements to few into two stages, so that they run on several threads. Where to split is a
+/// function of the shape alone, so results do not depend on the number of threads. Only static shapes, and not
+/// `argmax` and `argmin`.
+#[derive(Clone, Copy, Debug)]
+pub struct SplitReductions;
+
+impl Pass for SplitReductions {
+    fn name(&self) -> &'static str {
+        "split"
+    }
+    fn about(&self) -> &'static str {
+        "needs legal 16-bit floats, and no canonicalize after it; long reductions have independent parts"
+    }
+    fn is_exact(&self) -> bool {
+        false
+    }
+    fn run(&self, graph: &mut Graph, _: &mut PassContext) -> Result<bool, PassError> {
+        let mut changed = false;
+        for region in graph.reachable_regions() {
+            changed |= graph.rewrite(region, |graph, op| match plan(graph, op) {
+                Some(split) => Rewrite::Replace([apply(graph, region, op, &split)].into_iter().collect()),
+                None => Rewrite::Keep,
+            });
+        }
+        Ok(changed)
+    }
+}
+
+/// A reduction in two stages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Split {
+    /// Extents with neighbouring reduced axes merged, and whether each is reduced.
+    axes: Vec<(usize, bool)>,
+    /// The axis that is split.
+    at: usize,
+    /// Into how many parts,
+    parts: usize,
+    /// of how many elements each; together they may be longer than the axis.
+    part: usize,
+    identity: Scalar,
+}
+
+fn identity(combine: Combine, dtype: DType) -> Option<Scalar> {
+    Some(match combine {
+        // -0 is neutral too, but the sum of nothing is +0 and this is what sums start from.
+        Combine::Sum => Scalar::zero(dtype),
+        Combine::Product => Scalar::one(dtype),
+        Combine::Max => Scalar::lowest(dtype),
+        Combine::Min => Scalar::highest(dtype),
+        Combine::Any => Scalar::Bool(false),
+        Combine::All => Scalar::Bool(true),
+        Combine::ArgMax | Combine::ArgMin => return None,
+    })
+}
+
+fn plan(graph: &Graph, op: Op) -> Option<Split> {
+    let data = graph.op(op);
+    let Lowering::Reduce(combine) = data.primitive.lowering() else { return None };
+    let ty = graph.ty(data.operands[0]);
+    let identity = identity(combine, ty.dtype)?;
+    split(&ty.shape.known()?, data.primitive.reduced_axes(), identity)
+}
+
+fn split(dims: &[usize], reduced: &[usize], identity: Scalar) -> Option<Split> {
+    let mut axes: Vec<(usize, bool)> = Vec::new();
+    for (a, &n) in dims.iter().enumerate() {
+        let falls = reduced.contains(&a);
+        match axes.last_mut() {
+            Some((extent, true)) if falls => *extent *= n,
+            _ => axes.push((n, falls)),
+        }
+    }
+    let total: usize = dims.iter().product();
+    let last = axes.iter().rposition(|&(_, falls)| falls)?;
+    let kept = |axes: &[(usize, bool)]| axes.iter().filter(|(_, falls)| !falls).map(|(n, _)| n).product::<usize>();
+    let independent = kept(&axes[..last]) * kept(&axes[last..]).div_ceil(COLUMNS);
+    if total < MIN_ELEMENTS || independent >= ENOUGH_PARTS {
+        return None;
+    }
+    let (at, &(extent, _)) =
+        axes.iter().enumerate().filter(|(_, (_, falls))| *falls).max_by_key(|(i, (n, _))| (*n, std::cmp::Reverse(*i)))?;
+    let wanted = (total / MIN_PART).min(MAX_PARTS / independent).min(extent / 2);
+    if wanted < 2 {
+        return None;
+    }
+    // A number of parts that divides the axis needs no padding.
+    let parts = (wanted..=2 * wanted).find(|p| extent % p == 0).unwrap_or(wanted);
+    Some(Split { axes, at, parts, part: extent.div_ceil(parts), identity })
+}
+
+fn apply(graph: &mut Graph, region: Region, op: Op, split: &Split) -> Value {
+    let data = graph.op(op).clone();
+    let with_axes = |axes: Axes| with_axes(&data.primitive, axes);
+    let mut b = GraphEmitter { graph, region, origins: data.origins };
+    let merged: Shape = split.axes.iter().map(|&(n, _)| n).collect();
+    let mut x = b.reshape(data.operands[0], &merged);
+    let missing = split.parts * split.part - split.axes[split.at].0;
+    if missing > 0 {
+        let none: Shape = split.axes.iter().map(|_| 0usize).collect();
+        let high = none.with_axis(split.at, Dim::from(missing));
+        let pad = Pad { value: split.identity, low: none, high, interior: smallvec![0; split.axes.len()] };
+        x = b.emit(pad.into(), &[x]);
+    }
+    let mut parts = merged;
+    parts[split.at] = Dim::from(split.parts);
+    parts.insert(split.at + 1, Dim::from(split.part));
+    x = b.reshape(x, &parts);
+    // The axis of parts is kept, the axis inside a part takes the place of the one that was split.
+    let falls = (0..split.axes.len()).filter(|&a| split.axes[a].1).map(|a| if a >= split.at { a + 1 } else { a });
+    let first: Axes = falls.collect();
+    let place = split.at - first.iter().filter(|&&a| a < split.at).count();
+    x = b.emit(with_axes(first), &[x]);
+    b.emit(with_axes(smallvec![place]), &[x])
+}
+
+/// The same reduction over other axes.
+fn with_axes(primitive: &Primitive, axes: Axes) -> Primitive {
+    use ir::ops::reduce::{ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, ReduceSum};
+    match primitive {
+        Primitive::ReduceSum(_) => ReduceSum { axes }.into(),
+        Primitive::ReduceProd(_) => ReduceProd { axes }.into(),
+        Primitive::ReduceMax(_) => ReduceMax { axes }.into(),
+        Primitive::ReduceMin(_) => ReduceMin { axes }.into(),
+        Primitive::ReduceAny(_) => ReduceAny { axes }.into(),
+        Primitive::ReduceAll(_) => ReduceAll { axes }.into(),
+        other => unreachable!("{} does not split", other.name()),
+    }
+}
