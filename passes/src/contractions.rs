@@ -76,7 +76,12 @@ fn strided(graph: &mut Graph, region: Region, op: Op, transposed: &mut Transpose
             };
         }
     }
-    let op = DotGeneral { lhs_batch: lhs.batch, rhs_batch: rhs.batch, lhs_contract: lhs.contract, rhs_contract: rhs.contract };
+    let op = DotGeneral {
+        lhs_batch: lhs.batch,
+        rhs_batch: rhs.batch,
+        lhs_contract: lhs.contract,
+        rhs_contract: rhs.contract,
+    };
     b.emit(op.into(), &operands)
 }
 
@@ -104,7 +109,8 @@ impl Side {
 
     /// Renumbers the axes for a transposed operand; yields the transpose.
     fn normalize(&mut self, left: bool) -> Axes {
-        let (second, third) = if left { (&mut self.free, &mut self.contract) } else { (&mut self.contract, &mut self.free) };
+        let (second, third) =
+            if left { (&mut self.free, &mut self.contract) } else { (&mut self.contract, &mut self.free) };
         let mut order = Axes::new();
         for group in [&mut self.batch, second, third] {
             let start = order.len();

@@ -4,7 +4,7 @@ use crate::pass::{Pass, PassContext, PassError};
 use ir::graph::Rewrite;
 use ir::ops::EvalContext;
 use ir::ops::create::{Constant, Full};
-use ir::{EvalError, Graph, Literal, Lowering, Op, OpDef, Primitive, Region, Scalar, Shape, Value};
+use ir::{EvalError, Graph, Literal, Lowering, Op, Primitive, Region, Scalar, Shape, Value};
 use smallvec::SmallVec;
 
 /// Evaluates ops whose operands are known, within the budget of [`PassOptions`](crate::PassOptions). What is the same
@@ -85,7 +85,10 @@ fn fold(graph: &Graph, op: Op, cx: &mut PassContext) -> Option<Primitive> {
     let work = work(graph, op, numel)?;
     if work > cx.fold_work_left || numel.checked_mul(dtype.size())? > cx.options.fold_bytes {
         let place = data.origins.first().map(|&o| graph.origins.get(o).to_string()).unwrap_or_default();
-        cx.note(format!("{} of constants at {place} is not folded: {work} operations, {numel} elements", data.primitive.name()));
+        cx.note(format!(
+            "{} of constants at {place} is not folded: {work} operations, {numel} elements",
+            data.primitive.name()
+        ));
         return None;
     }
     cx.fold_work_left -= work;
@@ -118,7 +121,7 @@ fn work(graph: &Graph, op: Op, numel: usize) -> Option<usize> {
     data.operands.iter().try_fold(numel, |sum, &v| sum.checked_add(graph.ty(v).shape.numel().as_usize()?))
 }
 
-fn evaluate(op: &dyn OpDef, operands: &[Literal], dims: &[usize]) -> Option<Literal> {
+fn evaluate(op: &Primitive, operands: &[Literal], dims: &[usize]) -> Option<Literal> {
     let mut no_region = |_: usize, _: &[Literal]| Err(EvalError::Other("constant folding runs no regions".into()));
     let mut cx = EvalContext {
         dim: &|d| d.known().ok_or_else(|| EvalError::BadDim(d.to_string())),

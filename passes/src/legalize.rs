@@ -2,7 +2,6 @@
 
 use crate::pass::{Pass, PassContext, PassError};
 use ir::graph::Rewrite;
-use ir::ops::create::Iota;
 use ir::ops::GraphEmitter;
 use ir::{DType, Emit, EmitExt, Graph, Lowering, Op, Primitive, Region, Value};
 use smallvec::SmallVec;
@@ -17,7 +16,7 @@ impl Pass for Legalize16 {
         "legalize16"
     }
     fn about(&self) -> &'static str {
-        "needs nothing; 16-bit floats are only moved, multiplied by products, and converted from and to f32"
+        "needs nothing; 16-bit floats are only moved, generated, converted and multiplied by products"
     }
     fn required(&self) -> bool {
         true
@@ -50,12 +49,9 @@ fn is_legal(graph: &Graph, op: Op) -> bool {
     let touches_half = data.operands.iter().chain(&data.results).any(half);
     match data.primitive.lowering() {
         _ if !touches_half => true,
-        Lowering::Pointwise => {
-            let [from, to] = [&data.operands, &data.results].map(|vs| graph.ty(vs[0]).dtype);
-            matches!(data.primitive, Primitive::Convert(_)) && (from == DType::F32 || to == DType::F32)
-        }
+        // Goes through f32 by itself, as its semantics say.
+        Lowering::Pointwise => matches!(data.primitive, Primitive::Convert(_)),
         Lowering::Reduce(_) | Lowering::Scatter => false,
-        Lowering::Generate => data.primitive.splat().is_some(),
         _ => true,
     }
 }
@@ -64,17 +60,8 @@ fn in_f32(graph: &mut Graph, region: Region, op: Op) -> Value {
     let data = graph.op(op).clone();
     let dtype = graph.ty(data.results[0]).dtype;
     let mut b = GraphEmitter { graph, region, origins: data.origins };
-    let computed = match data.primitive {
-        Primitive::Iota(iota) => b.emit(Iota { dtype: DType::F32, ..iota }.into(), &[]),
-        Primitive::Convert(_) => b.convert(data.operands[0], DType::F32),
-        other => {
-            let operands: SmallVec<[Value; 3]> = data
-                .operands
-                .iter()
-                .map(|&v| if b.ty(v).dtype.is_half() { b.convert(v, DType::F32) } else { v })
-                .collect();
-            b.emit(other, &operands)
-        }
-    };
+    let operands: SmallVec<[Value; 3]> =
+        data.operands.iter().map(|&v| if b.ty(v).dtype.is_half() { b.convert(v, DType::F32) } else { v }).collect();
+    let computed = b.emit(data.primitive, &operands);
     b.convert(computed, dtype)
 }

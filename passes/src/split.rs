@@ -3,8 +3,8 @@
 use crate::pass::{Pass, PassContext, PassError};
 use ir::graph::Rewrite;
 use ir::kernel::Combine;
+use ir::ops::GraphEmitter;
 use ir::ops::view::Pad;
-use ir::ops::{GraphEmitter, OpDef};
 use ir::{Axes, DType, Dim, Emit, EmitExt, Graph, Lowering, Op, Primitive, Region, Scalar, Shape, Value};
 use smallvec::smallvec;
 
@@ -98,8 +98,11 @@ fn split(dims: &[usize], reduced: &[usize], identity: Scalar) -> Option<Split> {
     if total < MIN_ELEMENTS || independent >= ENOUGH_PARTS {
         return None;
     }
-    let (at, &(extent, _)) =
-        axes.iter().enumerate().filter(|(_, (_, falls))| *falls).max_by_key(|(i, (n, _))| (*n, std::cmp::Reverse(*i)))?;
+    let (at, &(extent, _)) = axes
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, falls))| *falls)
+        .max_by_key(|(i, (n, _))| (*n, std::cmp::Reverse(*i)))?;
     let wanted = (total / MIN_PART).min(MAX_PARTS / independent).min(extent / 2);
     if wanted < 2 {
         return None;
@@ -114,9 +117,10 @@ fn apply(graph: &mut Graph, region: Region, op: Op, split: &Split) -> Value {
     let with_axes = |axes: Axes| with_axes(&data.primitive, axes);
     let mut b = GraphEmitter { graph, region, origins: data.origins };
     let merged: Shape = split.axes.iter().map(|&(n, _)| n).collect();
-    let mut x = b.reshape(data.operands[0], &merged);
+    let mut x = data.operands[0];
     let missing = split.parts * split.part - split.axes[split.at].0;
     if missing > 0 {
+        x = b.reshape(x, &merged);
         let none: Shape = split.axes.iter().map(|_| 0usize).collect();
         let high = none.with_axis(split.at, Dim::from(missing));
         let pad = Pad { value: split.identity, low: none, high, interior: smallvec![0; split.axes.len()] };

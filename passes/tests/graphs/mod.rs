@@ -107,11 +107,15 @@ fn show_region(graph: &Graph, r: Region, indent: &str, out: &mut String) {
 }
 
 /// Runs a graph with static shapes through the reference evaluations.
-pub fn eval(graph: &Graph, inputs: &[Literal]) -> Vec<Literal> {
+pub fn try_eval(graph: &Graph, inputs: &[Literal]) -> Result<Vec<Literal>, EvalError> {
     eval_region(graph, graph.root(), inputs)
 }
 
-fn eval_region(graph: &Graph, r: Region, arguments: &[Literal]) -> Vec<Literal> {
+pub fn eval(graph: &Graph, inputs: &[Literal]) -> Vec<Literal> {
+    try_eval(graph, inputs).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn eval_region(graph: &Graph, r: Region, arguments: &[Literal]) -> Result<Vec<Literal>, EvalError> {
     let data = graph.region(r);
     let mut values: HashMap<Value, Literal> = data.params.iter().copied().zip(arguments.iter().cloned()).collect();
     for &op in &data.ops {
@@ -119,16 +123,31 @@ fn eval_region(graph: &Graph, r: Region, arguments: &[Literal]) -> Vec<Literal> 
         let operands: Vec<&Literal> = d.operands.iter().map(|v| &values[v]).collect();
         let extents: Vec<SmallVec<[usize; 4]>> =
             d.results.iter().map(|&v| graph.ty(v).shape.known().expect("a static shape")).collect();
-        let mut region = |i: usize, arguments: &[Literal]| Ok(eval_region(graph, d.regions[i], arguments));
+        let mut region = |i: usize, arguments: &[Literal]| eval_region(graph, d.regions[i], arguments);
         let mut cx = EvalContext {
             dim: &|d: &Dim| d.known().ok_or_else(|| EvalError::BadDim(d.to_string())),
             results: &extents,
             region: &mut region,
         };
-        let results = d.primitive.eval(&operands, &mut cx).unwrap_or_else(|e| panic!("{}: {e}", d.primitive.name()));
+        let results = d.primitive.eval(&operands, &mut cx)?;
         values.extend(d.results.iter().copied().zip(results));
     }
-    data.yields.iter().map(|v| values[v].clone()).collect()
+    Ok(data.yields.iter().map(|v| values[v].clone()).collect())
+}
+
+/// Bits are equal, or both are NaN.
+pub fn same(a: &Literal, b: &Literal) -> bool {
+    let nan = |s: Scalar| s.dtype().is_float() && s.as_f64().is_nan();
+    a.ty() == b.ty() && a.iter().zip(b.iter()).all(|(x, y)| x == y || (nan(x) && nan(y)))
+}
+
+/// Floats differ by at most `tolerance`, relative to the larger or to 1; everything else is equal.
+pub fn close(a: &Literal, b: &Literal, tolerance: f64) -> bool {
+    let near = |x: Scalar, y: Scalar| {
+        let (x, y) = (x.as_f64(), y.as_f64());
+        x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= tolerance * x.abs().max(y.abs()).max(1.0)
+    };
+    a.ty() == b.ty() && a.iter().zip(b.iter()).all(|(x, y)| if x.dtype().is_float() { near(x, y) } else { x == y })
 }
 
 /// Distinct small numbers for every input.
@@ -156,8 +175,52 @@ pub fn check(pass: impl Pass + Clone + 'static, graph: &Graph) -> String {
     let again = apply(vec![Box::new(pass)], &after);
     assert_eq!(again, after, "a second run changed\n{}to\n{}", show(&after), show(&again));
     let inputs = sample_inputs(graph);
-    assert_eq!(eval(graph, &inputs), eval(&after, &inputs), "{}became\n{}", show(graph), show(&after));
+    let (want, got) = (eval(graph, &inputs), eval(&after, &inputs));
+    assert!(want.iter().zip(&got).all(|(a, b)| same(a, b)), "{}became\n{}{want:?}\n{got:?}", show(graph), show(&after));
     show(&after)
+}
+
+/// Evaluates the graph after every pass and compares with the graph before the first: by bits after exact passes, and
+/// by a tolerance of the dtype from the first other one that changed something.
+pub struct Compare {
+    inputs: Vec<Literal>,
+    expected: Result<Vec<Literal>, EvalError>,
+    exact: bool,
+    pub inexact_tolerance: fn(ir::DType) -> f64,
+}
+impl Compare {
+    pub fn new(graph: &Graph, inputs: Vec<Literal>) -> Compare {
+        let expected = try_eval(graph, &inputs);
+        let inexact_tolerance = |dtype: ir::DType| if dtype.is_half() { 2e-2 } else { 1e-5 };
+        Compare { inputs, expected, exact: true, inexact_tolerance }
+    }
+}
+impl PassObserver for Compare {
+    fn after_pass(&mut self, run: &PassRun, graph: &Graph) -> Result<(), String> {
+        if !run.changed {
+            return Ok(());
+        }
+        self.exact &= run.exact;
+        let got = try_eval(graph, &self.inputs);
+        let agree = match (&self.expected, &got) {
+            (Ok(want), Ok(got)) => want
+                .iter()
+                .zip(got)
+                .all(|(a, b)| if self.exact { same(a, b) } else { close(a, b, (self.inexact_tolerance)(a.dtype())) }),
+            // An unused fallible op may be dropped.
+            (Err(_), _) => true,
+            (Ok(_), Err(_)) => false,
+        };
+        if agree { Ok(()) } else { Err(format!("changed\n{:?}\nto\n{got:?}\n{}", self.expected, show(graph))) }
+    }
+}
+
+/// Runs the whole pipeline with a comparison after every pass.
+pub fn optimize_and_compare(graph: &Graph, inputs: Vec<Literal>) -> Graph {
+    let settings = Settings { check: CheckLevel::Compare, ..Settings::default() };
+    let mut compare = Compare::new(graph, inputs);
+    let outcome = passes::optimize(graph.clone(), &settings, Some(&mut compare));
+    outcome.unwrap_or_else(|e| panic!("{}{e}", show(graph))).graph
 }
 
 /// Keeps what an observer saw.
