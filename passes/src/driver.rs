@@ -3,8 +3,8 @@
 
 use crate::pass::{Note, Pass, PassContext, PassError, PassOptions};
 use crate::spec::{PassSpec, Skip};
-use crate::verify::verify;
 use ir::Graph;
+use ir::verify::Stage;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -157,4 +157,9 @@ fn check<'a>(
         pass.guarantee(graph).map_err(|e| cx.bug(format!("broke what `{}` guarantees: {e}", pass.name())))?;
     }
     Ok(())
+}
+
+fn verify(graph: &Graph) -> Result<(), String> {
+    ir::verify::verify(graph, Stage::Traced)
+        .map_err(|broken| broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }

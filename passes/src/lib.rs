@@ -16,7 +16,6 @@ pub mod pipeline;
 mod redirect;
 pub mod spec;
 pub mod split;
-mod verify;
 pub mod widen;
 
 pub use driver::{CheckLevel, Outcome, PassObserver, PassRun, Settings};

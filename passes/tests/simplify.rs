@@ -82,6 +82,7 @@ fn constants_fold_through_the_reference() {
 #[test]
 fn what_is_the_same_everywhere_stays_small() {
     let g = graph(|b| {
+        b.input(Type::new(DType::F32, [Dim::symbol("B")]));
         let shape: Shape = [Dim::symbol("B"), Dim::from(1000)].into();
         let x = b.full(Scalar::F32(3.0), &shape);
         let y = b.mul(x, x);
@@ -93,12 +94,12 @@ fn what_is_the_same_everywhere_stays_small() {
     });
     let after = apply(vec![Box::new(FoldConstants), Box::new(passes::dce::EliminateDeadCode)], &g);
     assert_snapshot!(show(&after), @r"
-    ()
-    %0: f32[B, 1000] = full() value=9.0:f32 shape=[B, 1000] @2
-    %1: f32[] = full() value=500.0:f32 shape=[] @4
-    %2: f32[3] = full() value=7.0:f32 shape=[3] @5
-    %3: i64[] = full() value=12:i64 shape=[] @6
-    -> %0, %1, %2, %3
+    (%0: f32[B])
+    %1: f32[B, 1000] = full() value=9.0:f32 shape=[B, 1000] @2
+    %2: f32[] = full() value=500.0:f32 shape=[] @4
+    %3: f32[3] = full() value=7.0:f32 shape=[3] @5
+    %4: i64[] = full() value=12:i64 shape=[] @6
+    -> %1, %2, %3, %4
     ");
 }
 
