@@ -137,7 +137,7 @@ fn slot_size(slot: &Slot) -> Option<Dim> {
 }
 
 fn choose(slots: &[Slot], free: &[usize], size: &Dim) -> Option<usize> {
-    let excess = |&at: &usize| Some((slot_size(&slots[free[at]])? - size).known()?);
+    let excess = |&at: &usize| (slot_size(&slots[free[at]])? - size).known();
     let candidates: Vec<(usize, i64)> = (0..free.len()).filter_map(|at| Some((at, excess(&at)?))).collect();
     let fitting = candidates.iter().filter(|c| c.1 >= 0).min_by_key(|c| c.1);
     fitting.or_else(|| candidates.iter().max_by_key(|c| c.1)).map(|c| c.0)
