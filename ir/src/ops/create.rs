@@ -250,8 +250,11 @@ impl OpSamples for Full {
         values.enumerate().map(|(i, value)| sample(Full { value, shape: shapes[i % shapes.len()].clone() })).collect()
     }
     fn bad_samples() -> Vec<BadSample> {
-        let op = Full { value: Scalar::F32(0.0), shape: Shape::from([2]) };
-        vec![bad(op, &[Type::scalar(DType::F32)], "takes 0 operands, not 1")]
+        let op = |shape: Shape| Full { value: Scalar::F32(0.0), shape };
+        vec![
+            bad(op(Shape::from([2])), &[Type::scalar(DType::F32)], "takes 0 operands, not 1"),
+            bad(op(Shape::from([-2])), &[], "shape [-2] has the extent -2; an extent is not negative"),
+        ]
     }
 }
 
