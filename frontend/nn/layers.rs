@@ -53,7 +53,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
 }
 
 /// A fully connected layer.
-#[derive(Tree, Debug)]
+#[derive(Tree, Clone, Debug)]
 pub struct Linear {
     /// Shape `[outputs, inputs]`.
     pub weight: Tensor,
@@ -78,7 +78,7 @@ impl Linear {
 }
 
 /// Brings the last axes to mean 0 and variance 1, then scales and shifts them.
-#[derive(Tree, Debug)]
+#[derive(Tree, Clone, Debug)]
 pub struct LayerNorm {
     /// The scale; its shape is that of the normalised axes.
     pub weight: Tensor,
@@ -124,7 +124,7 @@ impl LayerNorm {
 }
 
 /// A table of vectors, read by index.
-#[derive(Tree, Debug)]
+#[derive(Tree, Clone, Debug)]
 pub struct Embedding {
     /// Shape `[entries, features]`.
     pub weight: Tensor,

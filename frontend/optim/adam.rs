@@ -9,7 +9,7 @@ use crate::tree::Tree;
 macro_rules! adam {
     ($(#[$doc:meta])* $name:ident $scope:literal $decay:literal decoupled $decoupled:literal) => {
         $(#[$doc])*
-        #[derive(Tree, Debug)]
+        #[derive(Tree, Clone, Debug)]
         pub struct $name {
             /// Learning rate, an f64 scalar.
             pub lr: Tensor,

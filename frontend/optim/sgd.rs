@@ -7,7 +7,7 @@ use crate::tensor::Tensor;
 use crate::tree::Tree;
 
 /// Gradient descent with momentum, as PyTorch has it: `v = momentum * v + g`, `p = p - lr * v`.
-#[derive(Tree, Debug)]
+#[derive(Tree, Clone, Debug)]
 pub struct Sgd {
     /// Learning rate, an f64 scalar.
     pub lr: Tensor,
