@@ -1,6 +1,8 @@
 //! The stages of a compilation, as values.
 
 use ir::Graph;
+use ir::program::StepKind;
+use ir::text::PrintOptions;
 use runtime::Executable;
 use runtime::executable::{Artifacts, Stage};
 use std::fmt;
@@ -22,9 +24,9 @@ impl Lowered {
         &self.graph
     }
 
-    /// The graph as traced, as text.
+    /// The graph as traced, as text, with the line and scope of each op. Long constants are shortened.
     pub fn ir(&self) -> String {
-        self.graph.to_string()
+        self.graph.display(PrintOptions { origins: true, elide: Some(64) }).to_string()
     }
 
     /// Every stage as text, in order: the graph as traced and after each pass that changed it, the program, and for each
@@ -58,8 +60,10 @@ pub struct Summary {
     pub fallback: Option<String>,
     /// Kernels in it.
     pub kernels: usize,
-    /// Steps of a call: launches, matrix products and, if not compiled, interpreted ops.
-    pub steps: usize,
+    /// Kernel launches of a call.
+    pub launches: usize,
+    /// Matrix products of a call.
+    pub products: usize,
     /// Time of tracing.
     pub trace: Duration,
     /// Time of compiling what was traced.
@@ -69,11 +73,15 @@ pub struct Summary {
 impl Summary {
     pub(crate) fn of(executable: &Executable, trace: Duration) -> Summary {
         let program = executable.program();
+        let count = |wanted: fn(&StepKind) -> bool| {
+            program.map_or(0, |p| p.steps.iter().filter(|s| wanted(&s.kind)).count())
+        };
         Summary {
             compiled: executable.is_compiled(),
             fallback: executable.artifacts().fallback.clone(),
             kernels: program.map_or(0, |p| p.kernels.len()),
-            steps: program.map_or(0, |p| p.steps.len()),
+            launches: count(|k| matches!(k, StepKind::Launch(_))),
+            products: count(|k| matches!(k, StepKind::Product(_))),
             trace,
             compile: executable.artifacts().total,
         }
@@ -87,7 +95,7 @@ impl fmt::Display for Summary {
             (None, true) => "compiled",
             (None, false) => "compiled in part",
         };
-        write!(f, "{kind}: {} kernels, {} steps, ", self.kernels, self.steps)?;
+        write!(f, "{kind}: {} launches of {} kernels, {} matrix products, ", self.launches, self.kernels, self.products)?;
         write!(f, "traced in {:.1?}, compiled in {:.1?}", self.trace, self.compile)
     }
 }
