@@ -7,7 +7,7 @@ use ir::kernel::interp::{self, Options, Order};
 use ir::kernel::text::parse;
 use ir::kernel::verify::verify;
 use ir::kernel::*;
-use ir::{DType, Data, Scalar};
+use ir::{Data, Scalar};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use random_kernel::*;

@@ -298,6 +298,10 @@ impl Compiler {
         let start = Instant::now();
         let bug =
             |message: String| CompileError::Bug { kernel: kernel.name.clone(), message, text: kernel.to_string() };
+        ir::kernel::verify::verify(kernel).map_err(|violations| CompileError::Malformed {
+            kernel: kernel.name.clone(),
+            what: violations.first().map(ToString::to_string).unwrap_or_default(),
+        })?;
         w.context.clear();
         emit::function(kernel, options, &*self.isa, &mut w.context.func, &mut w.builder)?;
         let clif = options.keep_text.then(|| w.context.func.display().to_string());

@@ -405,3 +405,14 @@ fn kernels_compile_together() {
     }
     assert!(compiler().compile_all(&[], CompileOptions::default(), 2).unwrap().is_empty());
 }
+
+#[test]
+fn malformed_kernels_are_refused() {
+    let kernel =
+        parse("kernel @k(%o: out f32) { nest %t in 0..1 work 1 { %x: f32 = const 1 store %o[0], %x } }").unwrap();
+    assert!(compiler().compile(&kernel).is_ok());
+    let mut wrong = kernel.clone();
+    wrong.vars[0] = DType::I64;
+    let message = compiler().compile(&wrong).unwrap_err().to_string();
+    assert!(message.starts_with("kernel `k` is malformed: "), "{message}");
+}
