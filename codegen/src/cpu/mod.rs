@@ -92,6 +92,8 @@ pub enum CompileError {
 /// The first index out of range that a call found at one site.
 ///
 /// Of the calls that share the tasks of a launch, the one with the smallest task is the first: see [`Status::merge`].
+/// Within a task it is the first in the order in which the code meets them, which is the kernel's own but for a check in
+/// a serial loop in a lanes loop: there all iterations of a block of lanes do one iteration of the serial loop together.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Status {
@@ -232,7 +234,8 @@ impl Compiler {
         for (name, value) in [
             ("opt_level", "none"),
             ("enable_verifier", verify),
-            ("enable_probestack", "false"),
+            ("enable_probestack", "true"),
+            ("probestack_strategy", "inline"),
             ("unwind_info", "false"),
         ] {
             flags.set(name, value).map_err(|e| host(&e))?;

@@ -416,3 +416,40 @@ fn malformed_kernels_are_refused() {
     let message = compiler().compile(&wrong).unwrap_err().to_string();
     assert!(message.starts_with("kernel `k` is malformed: "), "{message}");
 }
+
+/// Compiles and runs in a process where memory that was writable can never become executable.
+#[test]
+#[cfg(target_os = "linux")]
+fn code_needs_no_writable_executable_memory() {
+    const MARK: &str = "TRACEWRIGHT_TEST_DENY_WRITE_EXECUTE";
+    const PR_SET_MDWE: i32 = 65;
+    const PR_MDWE_REFUSE_EXEC_GAIN: libc::c_ulong = 1;
+    if std::env::var_os(MARK).is_some() {
+        if unsafe { libc::prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) } != 0 {
+            println!("skipped: this kernel cannot deny it");
+            return;
+        }
+        return softmax_over_rows();
+    }
+    let name = "loops::code_needs_no_writable_executable_memory";
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", name, "--nocapture"]).env(MARK, "1").output().unwrap();
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn large_frames_touch_every_page() {
+    // Every value lives to the end, far more than there are registers.
+    let mut body = String::new();
+    (0..3000).for_each(|j| body += &format!("%v{j}: f32 = load %a[%t*3000 + {j}]\n"));
+    body += "%s0: f32 = const 0\n";
+    (0..3000).rev().enumerate().for_each(|(n, j)| body += &format!("%s{}: f32 = add %s{n}, %v{j}\n", n + 1));
+    let text =
+        format!("kernel @k(%a: in f32, %o: out f32) {{ nest %t in 0..1 work 1 {{ {body} store %o[0], %s3000 }} }}");
+    let run = move || {
+        let data = [Random::new(8).data(DType::F32, 3000), Data::F32(vec![0.0])];
+        check_text(&text, &data, &[], Within::Bits);
+    };
+    std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
+}
