@@ -119,13 +119,16 @@ impl PassObserver for Inspector {
             dense.compact();
             dense.display(READABLE).to_string()
         });
-        let Some((inputs, expected)) = &self.expected else { return Ok(()) };
+        let Some((inputs, expected)) = &mut self.expected else { return Ok(()) };
         let got = interpret(graph, inputs).map_err(|e| format!("made the interpreter fail ({PREFIX}CHECK=3): {e}"))?;
         for (i, (want, got)) in expected.iter().zip(&got).enumerate() {
-            if let Some(at) = difference(want, got) {
+            if let Some(at) = difference(want, got, !run.exact && computes_in_16_bits(graph)) {
                 let (w, g) = (want.get(at), got.get(at));
                 return Err(format!("changed output {i}, element {at}: {w} became {g} ({PREFIX}CHECK=3)"));
             }
+        }
+        if !run.exact {
+            *expected = got;
         }
         Ok(())
     }
@@ -173,9 +176,16 @@ fn sample(ty: &Type, dims: &[usize], seed: u64) -> Literal {
     })
 }
 
-/// The first element that differs by more than reordered sums and 16-bit rounding explain.
-fn difference(want: &Literal, got: &Literal) -> Option<usize> {
+fn computes_in_16_bits(graph: &Graph) -> bool {
+    let ops = graph.reachable_regions().into_iter().flat_map(|r| &graph.region(r).ops);
+    ops.flat_map(|&op| &graph.op(op).results).any(|&v| graph.ty(v).dtype.is_half())
+}
+
+/// The first element that differs by more than reordered sums and 16-bit rounding explain; with `loose`, 16-bit rounding
+/// on the way to a wider output.
+fn difference(want: &Literal, got: &Literal, loose: bool) -> Option<usize> {
     let tolerance = match want.dtype() {
+        DType::F64 | DType::F32 | DType::F16 if loose => 1e-1,
         DType::F64 => 1e-9,
         DType::F32 => 1e-4,
         DType::F16 => 2e-2,
