@@ -48,9 +48,7 @@ fn time(rounds: usize, inner: usize, mut call: impl FnMut() -> Result<()>) -> Re
 
 fn deep_chain(length: usize, rounds: usize) -> Result<Times> {
     let x = Generator::new(0).normal([1024], 0.0, 1.0);
-    let f = jit(move |x: Tensor| {
-        (0..length).fold(x, |x, i| if i % 2 == 0 { x * 0.999 } else { x + 0.001 })
-    });
+    let f = jit(move |x: Tensor| (0..length).fold(x, |x, i| if i % 2 == 0 { x * 0.999 } else { x + 0.001 }));
     time(rounds, 20, || f.call(&x).map(drop))
 }
 

@@ -73,9 +73,8 @@ pub struct Summary {
 impl Summary {
     pub(crate) fn of(executable: &Executable, trace: Duration) -> Summary {
         let program = executable.program();
-        let count = |wanted: fn(&StepKind) -> bool| {
-            program.map_or(0, |p| p.steps.iter().filter(|s| wanted(&s.kind)).count())
-        };
+        let count =
+            |wanted: fn(&StepKind) -> bool| program.map_or(0, |p| p.steps.iter().filter(|s| wanted(&s.kind)).count());
         Summary {
             compiled: executable.is_compiled(),
             fallback: executable.artifacts().fallback.clone(),
@@ -95,7 +94,11 @@ impl fmt::Display for Summary {
             (None, true) => "compiled",
             (None, false) => "compiled in part",
         };
-        write!(f, "{kind}: {} launches of {} kernels, {} matrix products, ", self.launches, self.kernels, self.products)?;
+        write!(
+            f,
+            "{kind}: {} launches of {} kernels, {} matrix products, ",
+            self.launches, self.kernels, self.products
+        )?;
         write!(f, "traced in {:.1?}, compiled in {:.1?}", self.trace, self.compile)
     }
 }

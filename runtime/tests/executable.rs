@@ -65,7 +65,7 @@ fn softmax(b: &mut GraphEmitter<'_>, x: Value) -> Value {
 fn softmax_is_one_kernel() {
     for dims in [[4, 10], [3, 1000], [1, 33], [0, 5], [64, 1]] {
         let t = f32s(dims);
-        let g = build(&[t.clone()], |b, v| vec![softmax(b, v[0])]);
+        let g = build(std::slice::from_ref(&t), |b, v| vec![softmax(b, v[0])]);
         let exe = compare(&g, &[sample(&t, 1)]);
         assert_eq!(exe.program().unwrap().steps.len(), 1);
     }
@@ -75,7 +75,7 @@ fn softmax_is_one_kernel() {
 fn column_sums_and_views() {
     for dims in [[7, 5], [128, 512], [3, 200]] {
         let t = f32s(dims);
-        let g = build(&[t.clone()], |b, v| {
+        let g = build(std::slice::from_ref(&t), |b, v| {
             let s = b.reduce_sum(v[0], &[0]);
             let y = b.transpose(v[0], &[1, 0]);
             let z = b.mul(y, y);
@@ -150,7 +150,7 @@ fn symbolic_batch() {
 #[test]
 fn sums_of_what_the_loop_does_not_change() {
     let x = f32s([3]);
-    let g = build(&[x.clone()], |b, v| {
+    let g = build(std::slice::from_ref(&x), |b, v| {
         let y = b.broadcast_in_dim(v[0], &Shape::from([4, 3]), &[1]);
         let rows = b.broadcast_in_dim(v[0], &Shape::from([3, 5]), &[0]);
         vec![b.reduce_sum(y, &[0]), b.reduce_sum(rows, &[1]), b.reduce_sum(y, &[0, 1])]

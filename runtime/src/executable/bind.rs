@@ -108,7 +108,7 @@ pub(super) enum Place {
     Input(usize),
     Output(usize),
     /// The output, or the donated input if its memory may be taken.
-    InPlace {
+    Donated {
         output: usize,
         input: usize,
     },
@@ -182,7 +182,7 @@ impl Bound {
             .map(|(i, b)| match &b.storage {
                 Storage::Input(n) => Place::Input(*n),
                 Storage::Output(n) => Place::Output(*n),
-                Storage::InPlace { output, input } => Place::InPlace { output: *output, input: *input },
+                Storage::InPlace { output, input } => Place::Donated { output: *output, input: *input },
                 Storage::Constant(_) => Place::Constant(i),
                 // A buffer that no step writes is never read either.
                 Storage::Slot(n) => Place::Arena(offsets.get(*n).copied().unwrap_or(0)),

@@ -63,7 +63,7 @@ impl Compiled {
         // Which outputs take over a donated input's memory in this call.
         let mut takes: SmallVec<[Option<usize>; 8]> = SmallVec::from_elem(None, bound.outputs.len());
         for place in &bound.places {
-            if let Place::InPlace { output, input } = *place
+            if let Place::Donated { output, input } = *place
                 && let Input::Donated(a) = &inputs[input]
             {
                 if a.is_unique() {
@@ -77,7 +77,7 @@ impl Compiled {
         }
         let mut fresh: SmallVec<[Option<Array>; 8]> = SmallVec::from_elem(None, bound.outputs.len());
         for place in &bound.places {
-            let (Place::Output(o) | Place::InPlace { output: o, .. }) = *place else { continue };
+            let (Place::Output(o) | Place::Donated { output: o, .. }) = *place else { continue };
             if takes[o].is_none() {
                 let (dtype, dims) = &bound.outputs[o];
                 fresh[o] = Some(Array::uninit(*dtype, dims)?);
@@ -89,7 +89,7 @@ impl Compiled {
             .enumerate()
             .map(|(b, place)| match *place {
                 Place::Input(i) => inputs[i].array().map_or(std::ptr::null_mut(), |a| a.buffer().ptr()),
-                Place::Output(o) | Place::InPlace { output: o, .. } => match (takes[o], &fresh[o]) {
+                Place::Output(o) | Place::Donated { output: o, .. } => match (takes[o], &fresh[o]) {
                     (Some(i), _) => inputs[i].array().map_or(std::ptr::null_mut(), |a| a.buffer().ptr()),
                     (None, Some(a)) => a.buffer().ptr(),
                     (None, None) => std::ptr::null_mut(),
@@ -117,11 +117,11 @@ impl Compiled {
             let (_, dims) = &bound.outputs[o];
             let array = match bound.places[b.at()] {
                 Place::Input(i) => inputs[i].array().cloned(),
-                Place::Output(p) | Place::InPlace { output: p, .. } if p == o => {
+                Place::Output(p) | Place::Donated { output: p, .. } if p == o => {
                     taken[p].take().or_else(|| fresh[p].take())
                 }
                 // The same buffer is an earlier output.
-                Place::Output(p) | Place::InPlace { output: p, .. } => results.get(p).cloned(),
+                Place::Output(p) | Place::Donated { output: p, .. } => results.get(p).cloned(),
                 Place::Constant(_) => self.constants[b.at()].clone(),
                 Place::Arena(_) => None,
             };
