@@ -95,10 +95,8 @@ fn unary_operations() {
             } else {
                 let error =
                     compiler().compile(&kernel).err().unwrap_or_else(|| panic!("{} of {dtype} compiles", op.name()));
-                assert_eq!(
-                    error.to_string(),
-                    format!("kernel `pointwise`: `{}` of {dtype} has no CPU code", op.name())
-                );
+                let refused = format!("{}: not defined on {dtype}", op.name());
+                assert!(error.to_string().contains(&refused), "{error}");
             }
         }
     }
@@ -117,10 +115,8 @@ fn binary_operations() {
             } else {
                 let error =
                     compiler().compile(&kernel).err().unwrap_or_else(|| panic!("{} of {dtype} compiles", op.name()));
-                assert_eq!(
-                    error.to_string(),
-                    format!("kernel `pointwise`: `{}` of {dtype} has no CPU code", op.name())
-                );
+                let refused = format!("{}: not defined on {dtype}", op.name());
+                assert!(error.to_string().contains(&refused), "{error}");
             }
         }
     }
