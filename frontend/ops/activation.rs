@@ -40,9 +40,10 @@ activations! {
     softplus => |x| x.maximum(0.0) + (-x.abs()).exp().log1p();
 }
 
-/// The largest element along an axis, which stays with extent 1; -inf where the axis is empty.
+/// The largest element along an axis, which stays with extent 1; -inf where the axis is empty. No gradient flows
+/// through it: what it shifts does not depend on the shift.
 fn top(x: &Tensor, axis: isize) -> Tensor {
-    record(ReduceMax { axes: Axes::from_slice(&[axis as usize]) }, &[x]).unsqueeze(axis)
+    record(ReduceMax { axes: Axes::from_slice(&[axis as usize]) }, &[x]).unsqueeze(axis).stop_gradient()
 }
 
 impl Tensor {

@@ -8,7 +8,7 @@ use crate::tensor::Tensor;
 use crate::trace::record;
 use ir::DType;
 use ir::ops::binary::{self, Direction};
-use ir::ops::unary;
+use ir::ops::{gradient, unary};
 
 macro_rules! unary {
     ($($(#[$doc:meta])* $method:ident: $operands:ident => $prim:expr;)*) => {
@@ -53,6 +53,16 @@ unary! {
     logical_not: Integral => unary::Not {};
     /// Negation.
     neg: Numeric => unary::Neg {};
+    /// The tensor itself, which counts as a constant when it is differentiated.
+    ///
+    /// ```
+    /// use tracewright::{Tensor, grad};
+    /// let f = |x: &Tensor| (x * x.stop_gradient()).sum(..);
+    /// let (_, slope) = grad::value_and_grad(f)(&Tensor::from([3.0f32]));
+    /// assert_eq!(slope.to_vec::<f32>()?, [3.0]); // not 6
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    stop_gradient: Common => gradient::StopGradient {};
 }
 
 macro_rules! binary {

@@ -4,7 +4,7 @@ use crate::pass::{Pass, PassContext, PassError};
 use ir::graph::Rewrite;
 use ir::ops::EvalContext;
 use ir::ops::create::{Constant, Full};
-use ir::{EvalError, Graph, Literal, Lowering, Op, Primitive, Region, Scalar, Shape, Value};
+use ir::{Dim, EvalError, Graph, Literal, Lowering, Op, Primitive, Ranges, Region, Scalar, Shape, Type, Value};
 use smallvec::SmallVec;
 
 /// Evaluates ops whose operands are known, within the budget of [`PassOptions`](crate::PassOptions). What is the same
@@ -74,6 +74,11 @@ fn fold(graph: &Graph, op: Op, cx: &mut PassContext) -> Option<Primitive> {
         let value = evaluate(&data.primitive, &scalars.collect::<Vec<_>>(), &[])?.get(0);
         return Some(Full { value, shape: shape.clone() }.into());
     }
+    if let (Lowering::View, [Known::Splat(value)]) = (lowering, operands.as_slice())
+        && only_moves(graph, op)
+    {
+        return Some(Full { value: *value, shape: shape.clone() }.into());
+    }
     let dims = shape.known()?;
     let numel: usize = dims.iter().product();
     match (dense, lowering) {
@@ -108,6 +113,16 @@ fn fold(graph: &Graph, op: Op, cx: &mut PassContext) -> Option<Primitive> {
         Some(value) => Some(Full { value, shape: Shape::from(literal.dims()) }.into()),
         None => dense.map(|_| Constant { value: literal }.into()),
     }
+}
+
+/// True for a view that adds no elements of its own, as padding does.
+fn only_moves(graph: &Graph, op: Op) -> bool {
+    let data = graph.op(op);
+    let result = graph.ty(data.results[0]);
+    let operands: SmallVec<[&Type; 1]> = data.operands.iter().map(|&v| graph.ty(v)).collect();
+    let first = vec![Dim::from(0); result.rank()];
+    let empty = operands.iter().any(|t| t.shape.iter().any(|d| d.is(0)));
+    !empty && data.primitive.view(&operands, result, &first, &Ranges::default()).fill.is_none()
 }
 
 /// Scalar operations of an op, about; `None` if they do not fit a number.

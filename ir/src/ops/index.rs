@@ -247,7 +247,35 @@ impl OpDef for ScatterAdd {
     }
     fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], _: &Type) -> Option<Value> {
         // No updates, and so no index that could be out of range.
-        b.ty(operands[2]).shape.iter().any(|d| d.is(0)).then_some(operands[0])
+        if b.ty(operands[2]).shape.iter().any(|d| d.is(0)) {
+            return Some(operands[0]);
+        }
+        self.one_hot(b, operands)
+    }
+}
+
+impl ScatterAdd {
+    /// A single update per batch into what is the same everywhere, as in the gradient of cross entropy: each element
+    /// asks whether it is meant, and nothing has to be in memory.
+    fn one_hot(&self, b: &mut dyn Rewriter, operands: &[Value]) -> Option<Value> {
+        let &[x, indices, updates] = operands else { return None };
+        let single = b.ty(indices).shape[self.batch..].iter().all(|d| d.is(1));
+        if self.mode != IndexMode::Fill || !single || b.splat(x).is_none() {
+            return None;
+        }
+        let shape = b.ty(x).shape.clone();
+        let batch: Axes = (0..self.batch).collect();
+        let others: Axes = (0..shape.rank()).filter(|&a| a != self.axis).collect();
+        let picked = |axes: &Axes| axes.iter().map(|&a| shape[a].clone()).collect::<Shape>();
+        let indices = b.reshape(indices, &picked(&batch));
+        let indices = b.convert(indices, DType::I64);
+        let indices = b.broadcast_in_dim(indices, &shape, &batch);
+        let position = b.emit(Iota { dtype: DType::I64, shape: shape.clone(), axis: self.axis }.into(), &[]);
+        let meant = b.compare(Direction::Eq, position, indices);
+        let updates = b.reshape(updates, &picked(&others));
+        let updates = b.broadcast_in_dim(updates, &shape, &others);
+        let sum = b.add(x, updates);
+        Some(b.select(meant, sum, x))
     }
 }
 

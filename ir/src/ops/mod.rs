@@ -16,6 +16,7 @@ pub mod create;
 mod elements;
 mod elementwise;
 pub mod emit;
+pub mod gradient;
 pub mod index;
 mod numeric;
 mod pointwise;
@@ -320,7 +321,7 @@ op_table! {
     Exp => unary, Log => unary, Tanh => unary, Logistic => unary, Sin => unary, Cos => unary, Erf => unary, Not => unary,
     Add => binary, Sub => binary, Mul => binary, Div => binary, Rem => binary, Pow => binary, Max => binary,
     Min => binary, And => binary, Or => binary, Xor => binary, Compare => binary, Select => binary,
-    Convert => convert,
+    Convert => convert, StopGradient => gradient,
     Constant => create, Full => create, Iota => create, DimValue => create,
     BroadcastInDim => view, Reshape => view, Transpose => view, Slice => view, Pad => view, Concatenate => view,
     Reverse => view,

@@ -6,7 +6,7 @@
 //! member joins a group of one of its operands where
 //!
 //! 1. no other operand depends on that group (the graph of groups stays acyclic), and
-//! 2. it fits the group's iteration space, as [`space`] decides.
+//! 2. it fits the group's iteration space, as `space.rs` decides.
 //!
 //! What comes out is ordinary IR: a `fused` op whose region holds the members, so the interpreter runs it as it is.
 

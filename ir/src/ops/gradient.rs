@@ -1,0 +1,68 @@
+//! Ops that say something about gradients alone.
+
+use super::attribute::op_struct;
+use super::elementwise::Evaluated;
+use super::rules::{arity, one};
+use super::{
+    BadSample, Emit, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Rewriter, Sample, Types, VjpContext,
+    pointwise, pointwise_samples,
+};
+use crate::graph::{RegionType, Value};
+use crate::kernel::{KernelBuilder, Var};
+use crate::{Dim, Literal, NotDifferentiable, Type, Violation};
+use smallvec::smallvec;
+
+op_struct! {
+    /// Its operand, which counts as a constant when it is differentiated.
+    StopGradient = "stop_gradient" {}
+}
+impl OpDef for StopGradient {
+    fn doc(&self) -> OpDoc {
+        OpDoc {
+            semantics: "`x`, bit for bit.",
+            constraints: &["takes 1 operand"],
+            gradient: "0 by definition: what it is for.",
+            example: "stop_gradient [1.5, -0]:f32[2] = [1.5, -0]",
+        }
+    }
+    fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
+        arity(self, operands, 1)?;
+        one(operands[0].dtype, &operands[0].shape)
+    }
+    fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Evaluated {
+        Ok(smallvec![operands[0].clone()])
+    }
+    fn vjp(&self, _: &mut dyn Emit, _: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {
+        Ok(smallvec![None])
+    }
+    fn jvp(
+        &self,
+        _: &mut dyn Emit,
+        _: &[Value],
+        _: &[Value],
+        _: &[Option<Value>],
+    ) -> Result<Option<Value>, NotDifferentiable> {
+        Ok(None)
+    }
+    fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
+        pointwise::batch(b, self.clone(), operands, axes, size)
+    }
+    fn lowering(&self) -> Lowering {
+        Lowering::Pointwise
+    }
+    fn scalar(&self, _: &mut KernelBuilder, operands: &[Var]) -> Var {
+        operands[0]
+    }
+    // Simplification comes after differentiation.
+    fn canonicalize(&self, _: &mut dyn Rewriter, operands: &[Value], _: &Type) -> Option<Value> {
+        Some(operands[0])
+    }
+}
+impl OpSamples for StopGradient {
+    fn samples() -> Vec<Sample> {
+        pointwise_samples::unary(StopGradient {}, pointwise::any)
+    }
+    fn bad_samples() -> Vec<BadSample> {
+        pointwise_samples::bad_unary(StopGradient {}, pointwise::any)
+    }
+}
