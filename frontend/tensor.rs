@@ -84,6 +84,14 @@ impl Tensor {
         matches!(self.0, Repr::Traced(_))
     }
 
+    /// Where its memory is, if it has any: a tensor that a call updated in place is where it was.
+    pub fn data_ptr(&self) -> Option<usize> {
+        match &self.0 {
+            Repr::Array(a) => Some(a.buffer().ptr() as usize),
+            _ => None,
+        }
+    }
+
     /// Element type and shape, or the error that it holds.
     pub fn try_type(&self) -> Result<Type> {
         match &self.0 {

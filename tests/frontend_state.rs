@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tracewright::events::{Counters, Event, capture};
-use tracewright::{Code, DType, Tensor, Tree, extent, grad, jit, nn::Buffer};
+use tracewright::{Code, DType, Tensor, Tree, extent, grad, jit, keepdims, nn::Buffer};
 
 fn scalar(x: f32) -> Tensor {
     Tensor::from(x)
@@ -229,6 +229,45 @@ fn donated_state_is_updated_in_place() {
     assert_eq!(counts[Event::DonationCopied], 1);
     assert_eq!(other.to_vec::<f32>().unwrap(), before);
     assert_ne!(w.to_vec::<f32>().unwrap(), before);
+}
+
+/// A kernel with reductions may overwrite its input only where no later pass over the row reads it.
+#[test]
+fn donations_to_kernels_with_reductions() {
+    let x = |shape: &[usize]| (Tensor::arange(shape.iter().product(), DType::F32) * 0.37).sin().reshape(shape);
+    let numbers = |t: &Tensor| t.to_vec::<f32>().unwrap();
+    for shape in [[7, 40], [40, 7], [1, 300], [300, 1]] {
+        for axis in [0, 1] {
+            let softmax = jit(move |x: Tensor| (x.softmax(axis), ()));
+            let early = jit(move |x: Tensor| {
+                let y = &x * 2.0;
+                let shifted = &y - y.max(keepdims(axis));
+                (y, shifted.square().sum(axis))
+            });
+            let both = jit(move |(x, y): (Tensor, Tensor)| {
+                let shifted = &x - x.mean(keepdims(axis));
+                ((&shifted * &y, &y + shifted.square().sum(keepdims(axis))), x.sum(axis))
+            });
+            let flipped = jit(move |x: Tensor| (x.flip(&[axis]) + x.sum(keepdims(axis)), ()));
+            let (mut a, mut b, mut c, mut d) = (x(&shape), x(&shape), (x(&shape), x(&shape).cos()), x(&shape));
+            let want_a = softmax.call(&a).unwrap().0;
+            let want_b = early.call(&b).unwrap();
+            let want_c = both.call(&c).unwrap();
+            let want_d = flipped.call(&d).unwrap().0;
+            let place = a.data_ptr();
+            softmax.call_mut(&mut a).unwrap();
+            let rest_b = early.call_mut(&mut b).unwrap();
+            let rest_c = both.call_mut(&mut c).unwrap();
+            flipped.call_mut(&mut d).unwrap();
+            assert_eq!(a.data_ptr(), place, "softmax of {shape:?} over {axis} is not in place");
+            assert_eq!(numbers(&a), numbers(&want_a), "{shape:?} {axis}");
+            assert_eq!((numbers(&b), numbers(&rest_b)), (numbers(&want_b.0), numbers(&want_b.1)), "{shape:?} {axis}");
+            assert_eq!(numbers(&c.0), numbers(&want_c.0.0), "{shape:?} {axis}");
+            assert_eq!(numbers(&c.1), numbers(&want_c.0.1), "{shape:?} {axis}");
+            assert_eq!(numbers(&rest_c), numbers(&want_c.1), "{shape:?} {axis}");
+            assert_eq!(numbers(&d), numbers(&want_d), "{shape:?} {axis}");
+        }
+    }
 }
 
 #[test]

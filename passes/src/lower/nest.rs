@@ -35,7 +35,7 @@ pub(super) fn lower_group(graph: &Graph, region: Region, name: &str) -> Result<G
     let buffers = input_params(graph, &mut k, &data.params);
     let outputs: Vec<Memory> = data.yields.iter().map(|&v| k.param(graph.ty(v).dtype, Access::Out)).collect();
     let (mut extents, mut sites) = (Vec::new(), Vec::new());
-    let mut elementwise = HashSet::new();
+    let mut elementwise: HashSet<(usize, usize)> = HashSet::new();
     let reduces: Vec<Op> = data
         .ops
         .iter()
@@ -67,7 +67,7 @@ pub(super) fn lower_group(graph: &Graph, region: Region, name: &str) -> Result<G
         }
     } else {
         let puller = Puller::new(graph, &mut k, &buffers, &mut extents, &mut sites);
-        reduce_nest(puller, &reduces, region, &outputs)?;
+        elementwise = reduce_nest(puller, &reduces, region, &outputs)?;
     }
     let kernel = k.finish().canonical();
     Ok(GroupKernel { kernel, extents, sites, elementwise })
@@ -256,7 +256,16 @@ enum Place {
     Kept(IndexVec),
 }
 
-fn reduce_nest(mut p: Puller<'_>, reduces: &[Op], region: Region, outputs: &[Memory]) -> Result<(), LowerError> {
+/// The pass of what runs after all loops of a task.
+const AFTER: u32 = u32::MAX;
+
+/// Yields the (parameter, yield) pairs that may share memory.
+fn reduce_nest(
+    mut p: Puller<'_>,
+    reduces: &[Op],
+    region: Region,
+    outputs: &[Memory],
+) -> Result<HashSet<(usize, usize)>, LowerError> {
     let graph = p.graph;
     let space = graph.ty(graph.op(reduces[0]).operands[0]).shape.clone();
     let reduced: SmallVec<[usize; 4]> = graph.op(reduces[0]).primitive.reduced_axes().into();
@@ -301,6 +310,15 @@ fn reduce_nest(mut p: Puller<'_>, reduces: &[Op], region: Region, outputs: &[Mem
     for (v, _, place) in &yields {
         let (Place::Full(index) | Place::Kept(index)) = place;
         p.demand(*v, index.clone())?;
+    }
+    let params = &graph.region(region).params;
+    let mut elementwise = HashSet::new();
+    for (i, (_, _, place)) in yields.iter().enumerate() {
+        let target = match place {
+            Place::Full(index) => linear(index, &space),
+            Place::Kept(_) => linear(&kept, &kept_shape),
+        };
+        elementwise.extend((0..params.len()).filter(|&n| p.loads_only_at(params[n], &target)).map(|n| (n, i)));
     }
     polynomials.extend(p.polynomials());
     let mut gone = Vec::new();
@@ -361,20 +379,22 @@ fn reduce_nest(mut p: Puller<'_>, reduces: &[Op], region: Region, outputs: &[Mem
     let row_index = serial.iter().fold(Dim::from(0), |i, a| i * &a.extent + Dim::symbol(a.variable.name()));
     let keep_rows = !column_style && row_length.known().is_some_and(|n| n <= SCRATCH_ROW);
     p.canonical = full.clone();
-    let mut stored: HashSet<usize> = HashSet::new();
+    // The pass that stores each yield, and the last that reads each parameter.
+    let mut stored: HashMap<usize, u32> = HashMap::new();
+    let mut read: HashMap<Value, u32> = HashMap::new();
     for pass in 0..=last + 1 {
         let now: Vec<Op> = reduces.iter().copied().filter(|op| passes[&graph.op(*op).results[0]] == pass).collect();
         let full_now: Vec<usize> = (0..yields.len())
             .filter(|&i| {
                 matches!(yields[i].2, Place::Full(_))
-                    && !stored.contains(&i)
+                    && !stored.contains_key(&i)
                     && needed(graph, &passes, yields[i].0) <= pass
             })
             .collect();
         if now.is_empty() && full_now.is_empty() {
             continue;
         }
-        stored.extend(&full_now);
+        stored.extend(full_now.iter().map(|&i| (i, pass)));
         let save = if keep_rows && pass <= last { worth_keeping(graph, region, &passes, pass) } else { Vec::new() };
         let mut roots = Vec::new();
         for &op in &now {
@@ -385,6 +405,7 @@ fn reduce_nest(mut p: Puller<'_>, reduces: &[Op], region: Region, outputs: &[Mem
         }
         let operand_nodes: Vec<NodeId> = roots.clone();
         let order = p.order(&roots);
+        read.extend(p.params_of(&order).map(|v| (v, pass)));
         p.compute_levels(&order);
         for level in 0..=prefix {
             p.emit_level(&order, level)?;
@@ -455,6 +476,8 @@ fn reduce_nest(mut p: Puller<'_>, reduces: &[Op], region: Region, outputs: &[Mem
         roots.push(p.demand(yields[i].0, index.clone())?);
     }
     let order = p.order(&roots);
+    read.extend(p.params_of(&order).map(|v| (v, AFTER)));
+    stored.extend(finals.iter().map(|&i| (i, AFTER)));
     p.compute_levels(&order);
     for level in 0..=prefix {
         p.emit_level(&order, level)?;
@@ -468,7 +491,9 @@ fn reduce_nest(mut p: Puller<'_>, reduces: &[Op], region: Region, outputs: &[Mem
         p.k.end_loop();
     }
     p.k.end_nest();
-    Ok(())
+    // A pass after the one that stores must not read what was there before.
+    elementwise.retain(|(n, i)| read.get(&params[*n]).is_none_or(|last| stored.get(i).is_some_and(|s| last <= s)));
+    Ok(elementwise)
 }
 
 /// For arg reductions, the axis whose position is the result.

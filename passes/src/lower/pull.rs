@@ -322,6 +322,12 @@ impl<'a> Puller<'a> {
             && loads.all(|n| n.mask == MaskId(0) && matches!(&n.kind, Kind::Load(_, linear) if linear == target))
     }
 
+    /// The parameters that these nodes read.
+    pub fn params_of(&self, nodes: &[NodeId]) -> impl Iterator<Item = Value> {
+        let values = nodes.iter().map(|id| self.nodes[id.at()].value);
+        values.filter(|&v| matches!(self.graph.value(v).def, Definition::Param(..)))
+    }
+
     /// Every index expression in the nodes, for deciding which axes merge.
     pub fn polynomials(&self) -> Vec<Dim> {
         let mut all = Vec::new();
