@@ -14,6 +14,7 @@ use ir::DType;
 use ir::kernel::{Accumulator, BinaryOp, Expr, Index, IndexNode, Iter, Kernel, LANES, Loop, Stmt, UnaryOp, Var};
 use smallvec::{SmallVec, smallvec};
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// The lanes loop that is being emitted on vectors.
@@ -60,6 +61,10 @@ pub(super) struct Analysis {
     weight: usize,
     /// Loads and stores.
     accesses: usize,
+    /// Whether every operation is a single instruction.
+    plain: bool,
+    /// Most varying values that are alive at once, outside serial loops.
+    pressure: usize,
     serial_loops: bool,
     /// Vectors that the accumulators of a serial loop take for four iterations.
     serial_vectors: usize,
@@ -75,11 +80,37 @@ impl Analysis {
             wide: false,
             weight: 0,
             accesses: 0,
+            plain: true,
+            pressure: 0,
             serial_loops: false,
             serial_vectors: 0,
         };
         a.block(kernel, &l.body.0);
+        a.pressure = a.most_alive(&l.body.0);
         a
+    }
+
+    fn most_alive(&self, stmts: &[Stmt]) -> usize {
+        let mut alive: HashSet<Var> = HashSet::new();
+        let mut most = 0;
+        for stmt in stmts.iter().rev() {
+            let mut read = |v: &Var| {
+                if self.varying[v.at()] {
+                    alive.insert(*v);
+                }
+            };
+            match stmt {
+                Stmt::Let { expr, .. } => expr.operands().iter().for_each(&mut read),
+                Stmt::Store { value, mask, .. } => std::iter::once(value).chain(mask).for_each(&mut read),
+                Stmt::Check { index, mask, .. } => std::iter::once(index).chain(mask).for_each(&mut read),
+                Stmt::Loop(_) => {}
+            }
+            most = most.max(alive.len());
+            if let Stmt::Let { var, .. } = stmt {
+                alive.remove(var);
+            }
+        }
+        most
     }
 
     fn block(&mut self, kernel: &Kernel, stmts: &[Stmt]) {
@@ -88,18 +119,13 @@ impl Analysis {
             match stmt {
                 Stmt::Let { var, expr } => {
                     self.weight += weight(expr);
+                    self.plain &= weight(expr) == 0;
                     self.accesses += matches!(expr, Expr::Load { .. }) as usize;
-                    let v = |var: &Var| self.varying[var.at()];
-                    let varying = match expr {
-                        Expr::Const(_) => false,
-                        Expr::Index(i) => self.index_varies(kernel, *i),
-                        Expr::Unary(_, a) | Expr::Convert(a, _) => v(a),
-                        Expr::Binary(_, a, b) | Expr::Compare(_, a, b) => v(a) || v(b),
-                        Expr::Select(a, b, c) => v(a) || v(b) || v(c),
-                        Expr::Load { index, mask, .. } => {
-                            self.index_varies(kernel, *index) || mask.as_ref().is_some_and(|(m, _)| v(m))
-                        }
-                    };
+                    let varying = expr.operands().iter().any(|v| self.varying[v.at()])
+                        || match expr {
+                            Expr::Index(index) | Expr::Load { index, .. } => self.index_varies(kernel, *index),
+                            _ => false,
+                        };
                     self.varying[var.at()] = varying;
                     self.wide |= varying && is_wide(kernel.vars[var.at()]);
                 }
@@ -179,7 +205,10 @@ struct Stage {
 }
 
 fn stages(a: &Analysis, accumulators: &[SmallVec<[DType; 2]>], extent: Option<i64>, vectorize: bool) -> Vec<Stage> {
-    let width = if a.wide { 4 } else { 8 };
+    // The processor does not look as far ahead as the next block of a long body, so the block itself has to hold as many
+    // independent operations as it takes to hide the latency of one.
+    let long = a.weight > 32 && a.plain && a.pressure <= 3 && !a.serial_loops && accumulators.is_empty();
+    let width = if a.wide { 4 } else { 8 } << long as usize;
     let stage = |block, width, home| Stage { block, width, home, partial: false, trips: None };
     let mut stages = Vec::new();
     // The whole body is emitted once for each stage. Where that is dear, one stage does it all: then each access asks
@@ -249,7 +278,8 @@ impl Emitter<'_, '_> {
         let extent = self.index(l.extent)?;
         self.hoist(&l.body)?;
         // Lanes that no iteration reaches stay identities, which change nothing.
-        let lanes = known.map_or(LANES, |n| (n.clamp(4, LANES as i64) as usize).next_power_of_two());
+        let widest = stages.iter().map(|s| s.width).max().unwrap_or(1).max(4);
+        let lanes = known.map_or(LANES, |n| (n.clamp(widest as i64, LANES as i64) as usize).next_power_of_two());
         let in_slots = stages.iter().any(|s| s.home == Home::Slots);
         let mut states: Vec<State> = Vec::new();
         for (accumulator, dtypes) in l.accumulators.iter().zip(dtypes) {

@@ -271,6 +271,16 @@ pub enum Expr {
 }
 
 impl Expr {
+    /// The values it reads, apart from those in index expressions.
+    pub fn operands(&self) -> SmallVec<[Var; 3]> {
+        match *self {
+            Expr::Const(_) | Expr::Index(_) => SmallVec::new(),
+            Expr::Unary(_, a) | Expr::Convert(a, _) => SmallVec::from_slice(&[a]),
+            Expr::Binary(_, a, b) | Expr::Compare(_, a, b) => SmallVec::from_slice(&[a, b]),
+            Expr::Select(c, a, b) => SmallVec::from_slice(&[c, a, b]),
+            Expr::Load { mask, .. } => mask.iter().map(|(m, _)| *m).collect(),
+        }
+    }
     /// What it costs, in additions of f32, roughly; for heuristics.
     pub fn cost(&self) -> u64 {
         match self {
