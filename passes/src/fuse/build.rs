@@ -13,7 +13,7 @@ pub(super) fn build(graph: &mut Graph, units: Vec<Unit>, class: &HashMap<Op, Cla
     let position: HashMap<Op, usize> = graph.region(root).ops.iter().enumerate().map(|(i, &op)| (op, i)).collect();
     let needed = needed_outside(graph, &units, class);
     let order = topological(&units);
-    graph.region_mut(root).ops.clear();
+    let before = std::mem::take(&mut graph.region_mut(root).ops);
     let mut b = Builder { graph, class, moved: HashMap::new(), report: FusionReport::default() };
     for u in order {
         let unit = &units[u];
@@ -28,7 +28,8 @@ pub(super) fn build(graph: &mut Graph, units: Vec<Unit>, class: &HashMap<Op, Cla
     let yields = b.graph.region(root).yields.clone();
     let yields = yields.into_iter().map(|v| b.in_memory(v)).collect();
     b.graph.region_mut(root).yields = yields;
-    let report = b.report;
+    let mut report = b.report;
+    report.changed = graph.region(root).ops != before;
     graph.compact();
     report
 }

@@ -44,6 +44,8 @@ pub struct FusionReport {
     pub groups: Vec<Vec<&'static str>>,
     /// What was refused.
     pub refused: Vec<Refusal>,
+    /// True if there are groups, or if ops stand in another order.
+    pub changed: bool,
 }
 
 /// Fuses the ops of the root region. With `enabled` false every op gets a group of its own, which is what lowering

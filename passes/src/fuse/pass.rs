@@ -24,7 +24,7 @@ impl Pass for Fuse {
             let place = r.origins.first().map(|o| format!(" ({o})")).unwrap_or_default();
             cx.note(format!("refused `{}`{place}: {}", r.op, r.reason));
         }
-        Ok(!report.groups.is_empty())
+        Ok(report.changed)
     }
 }
 

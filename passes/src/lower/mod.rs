@@ -130,7 +130,7 @@ impl<'a> Lowerer<'a> {
                 self.launch(op, name, group, buffers);
             }
             Lowering::Scatter => {
-                let group = scatter::lower_scatter(self.graph, op)?;
+                let group = scatter::lower_scatter(self.graph, op);
                 let mut buffers: Vec<BufferId> = data.operands.iter().map(|v| self.buffer_of[v]).collect();
                 buffers.push(self.new_buffer(data.results[0]));
                 self.launch(op, name.into(), group, buffers);

@@ -113,6 +113,18 @@ fn iteration(p: &mut Puller<'_>, shape: &Shape, reduced: &[usize]) -> (IndexVec,
     (index, axes)
 }
 
+/// True for shapes without elements, whatever the symbols are.
+fn is_empty(shape: &Shape) -> bool {
+    shape.iter().any(|d| d.is(0))
+}
+
+/// A nest that stores nothing: index arithmetic over an empty space would divide by its extents.
+fn empty_nest(p: &mut Puller<'_>) {
+    let none = p.k.index(0);
+    p.k.begin_nest(none, none);
+    p.k.end_nest();
+}
+
 fn linear(index: &[Dim], shape: &Shape) -> Dim {
     index.iter().zip(shape.strides()).fold(Dim::from(0), |sum, (i, s)| sum + i * s)
 }
@@ -151,6 +163,10 @@ fn loop_nest(
     params: &[Value],
     elementwise: &mut HashSet<(usize, usize)>,
 ) -> Result<(), LowerError> {
+    if is_empty(shape) {
+        empty_nest(&mut p);
+        return Ok(());
+    }
     let (index, axes) = iteration(&mut p, shape, &[]);
     let roots: Vec<NodeId> = stores.iter().map(|&(_, v, _)| p.demand(v, index.clone())).collect::<Result<_, _>>()?;
     let target = linear(&index, shape);
@@ -269,13 +285,17 @@ fn reduce_nest(
     let graph = p.graph;
     let space = graph.ty(graph.op(reduces[0]).operands[0]).shape.clone();
     let reduced: SmallVec<[usize; 4]> = graph.op(reduces[0]).primitive.reduced_axes().into();
+    let kept_shape = space.without(&reduced);
+    if is_empty(&kept_shape) {
+        empty_nest(&mut p);
+        return Ok(HashSet::new());
+    }
     let (full, axes) = iteration(&mut p, &space, &reduced);
     let kept: IndexVec = (0..space.rank()).filter(|i| !reduced.contains(i)).map(|i| full[i].clone()).collect();
     let kept_ones: IndexVec =
         (0..space.rank()).map(|i| if reduced.contains(&i) { Dim::from(0) } else { full[i].clone() }).collect();
     let ones: Shape =
         (0..space.rank()).map(|i| if reduced.contains(&i) { Dim::from(1) } else { space[i].clone() }).collect();
-    let kept_shape = space.without(&reduced);
 
     let passes = pass_numbers(graph, region, reduces);
     let last = reduces.iter().map(|op| passes[&graph.op(*op).results[0]]).max().unwrap_or(0);

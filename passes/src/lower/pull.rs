@@ -5,6 +5,8 @@
 //! (value, index, mask) becomes one [`Node`]; nodes are expanded and ordered with explicit stacks, since chains of ops
 //! can be long.
 
+mod levels;
+
 use super::LowerError;
 use ir::dim::Atom;
 use ir::graph::Definition;
@@ -103,7 +105,7 @@ pub(super) struct Puller<'a> {
     mask_vars: HashMap<MaskId, (Var, u32)>,
     depth: u32,
     lowered: HashMap<Dim, Index>,
-    gathers: u32,
+    gather_count: u32,
 }
 
 impl<'a> Puller<'a> {
@@ -140,7 +142,7 @@ impl<'a> Puller<'a> {
             mask_vars: HashMap::new(),
             depth: 0,
             lowered: HashMap::new(),
-            gathers: 0,
+            gather_count: 0,
         }
     }
 
@@ -230,6 +232,11 @@ impl<'a> Puller<'a> {
             self.nodes[id.at()].kind = Kind::Load(*memory, linear.clone());
             return Ok(());
         }
+        if self.graph.ty(v).shape.iter().any(|d| d.is(0)) {
+            // There is no element; a load out of a loop that never runs would read past the end.
+            self.nodes[id.at()].kind = Kind::Pieces(smallvec![], Some(Scalar::zero(self.graph.ty(v).dtype)));
+            return Ok(());
+        }
         let op = match self.graph.value(v).def {
             Definition::Param(..) => {
                 let memory = self.buffers.params[&v];
@@ -287,8 +294,8 @@ impl<'a> Puller<'a> {
                 let mut where_: IndexVec = index[..indexing.batch].into();
                 where_.extend(index[indexing.axis..indexing.axis + index_axes].iter().cloned());
                 let extent = graph.ty(operand).shape[indexing.axis].clone();
-                let symbol = Symbol::new(&format!("$g{}", self.gathers));
-                self.gathers += 1;
+                let symbol = Symbol::new(&format!("$g{}", self.gather_count));
+                self.gather_count += 1;
                 self.ranges.declare(symbol.clone(), extent.clone());
                 let mut read: IndexVec = index[..indexing.axis].into();
                 read.push(Dim::from(Atom::Symbol(symbol.clone())));
@@ -353,77 +360,6 @@ impl<'a> Puller<'a> {
             }
         }
         all
-    }
-
-    /// Nodes that the roots need, each after its children.
-    pub fn order(&self, roots: &[NodeId]) -> Vec<NodeId> {
-        let mut done = vec![false; self.nodes.len()];
-        let mut order = Vec::new();
-        let mut stack: Vec<(NodeId, usize)> = roots.iter().rev().map(|&r| (r, 0)).collect();
-        while let Some((id, next)) = stack.pop() {
-            if done[id.at()] {
-                continue;
-            }
-            match self.nodes[id.at()].children.get(next) {
-                Some(&child) => {
-                    stack.push((id, next + 1));
-                    stack.push((child, 0));
-                }
-                None => {
-                    done[id.at()] = true;
-                    order.push(id);
-                }
-            }
-        }
-        order
-    }
-
-    fn dim_level(&self, d: &Dim) -> u32 {
-        let d = d.substitute(&|s| self.replaced.get(s).cloned());
-        d.symbols().iter().filter_map(|s| self.levels.get(s)).max().copied().unwrap_or(0)
-    }
-
-    fn mask_level(&self, m: MaskId) -> u32 {
-        let dims = self.masks[m.0 as usize].iter().flat_map(|c| match c {
-            Condition::NonNegative(d) => vec![d],
-            Condition::Divisible(a, b) => vec![a, b],
-        });
-        dims.map(|d| self.dim_level(d)).max().unwrap_or(0)
-    }
-
-    /// Computes the loop depth of every node in an order.
-    pub fn compute_levels(&mut self, order: &[NodeId]) {
-        // A gathered index is as deep as the value it comes from. Post-order puts inner gathers before outer ones.
-        for &id in order {
-            let node = &self.nodes[id.at()];
-            if let Kind::Gather { index, .. } = &node.kind {
-                let (index, first) = (index.clone(), node.children[0]);
-                for id in self.order(&[first]) {
-                    self.compute_level(id);
-                }
-                let level = self.nodes[first.at()].level.unwrap_or(0);
-                self.levels.insert(index, level);
-            }
-        }
-        for &id in order {
-            self.compute_level(id);
-        }
-    }
-
-    fn compute_level(&mut self, id: NodeId) {
-        let node = &self.nodes[id.at()];
-        if node.level.is_some() {
-            return;
-        }
-        let children = node.children.iter().filter_map(|c| self.nodes[c.at()].level).max().unwrap_or(0);
-        let own = match &node.kind {
-            Kind::Load(_, linear) => self.dim_level(linear).max(self.mask_level(node.mask)),
-            Kind::Generate(index) => index.iter().map(|d| self.dim_level(d)).max().unwrap_or(0),
-            Kind::Pieces(pieces, _) => pieces.iter().map(|p| self.mask_level(p.0)).max().unwrap_or(0),
-            Kind::Gather { .. } => self.mask_level(node.mask),
-            Kind::Apply | Kind::Reduced(_) => 0,
-        };
-        self.nodes[id.at()].level = Some(children.max(own));
     }
 
     /// Emits those nodes of an order that belong to a loop depth and have no code yet.
@@ -576,7 +512,7 @@ impl<'a> Puller<'a> {
 
     /// Emits the clamped index of each gather at a depth, checks included, before the elements that use it.
     fn emit_gather_indices(&mut self, order: &[NodeId], level: u32) -> Result<(), LowerError> {
-        for &id in order {
+        for id in self.gathers(order) {
             let Kind::Gather { index, extent, site, .. } = &self.nodes[id.at()].kind else { continue };
             let (index, extent, site) = (index.clone(), extent.clone(), *site);
             let first = self.nodes[id.at()].children[0];

@@ -3,9 +3,9 @@
 //! Tasks share no element: each has its own batch and inner columns and walks all indices in order, so the sums have
 //! the same bits for any number of threads.
 
-use super::LowerError;
 use super::nest::GroupKernel;
 use super::pull::extent_argument;
+use ir::dim::Atom;
 use ir::kernel::{Access, BinaryOp, CompareOp, Index, KernelBuilder, LoopKind, Memory};
 use ir::ops::index::IndexMode;
 use ir::{DType, Dim, Graph, Op, Scalar, Symbol};
@@ -20,25 +20,32 @@ struct Extents<'a> {
 }
 
 impl Extents<'_> {
-    fn index(&mut self, d: &Dim) -> Result<Index, LowerError> {
+    fn index(&mut self, d: &Dim) -> Index {
         let mut sum = self.k.index(0);
         for t in d.terms() {
             let mut product = self.k.index(t.coefficient);
             for a in &t.atoms {
-                let ir::dim::Atom::Symbol(s) = a else {
-                    return Err(LowerError::Unsupported(format!("extent {d} of a scatter")));
+                let factor = match a {
+                    Atom::Symbol(s) => extent_argument(self.k, self.symbols, s),
+                    Atom::FloorDiv(ab) => {
+                        let (a, b) = (self.index(&ab.0), self.index(&ab.1));
+                        self.k.indices.floor_div(a, b)
+                    }
+                    Atom::Mod(ab) => {
+                        let (a, b) = (self.index(&ab.0), self.index(&ab.1));
+                        self.k.indices.modulo(a, b)
+                    }
                 };
-                let s = extent_argument(self.k, self.symbols, s);
-                product = self.k.indices.mul(s, product);
+                product = self.k.indices.mul(factor, product);
             }
             sum = self.k.indices.add(sum, product);
         }
-        Ok(sum)
+        sum
     }
 }
 
 /// The kernel with parameters operand, indices, updates, result.
-pub(super) fn lower_scatter(graph: &Graph, op: Op) -> Result<GroupKernel, LowerError> {
+pub(super) fn lower_scatter(graph: &Graph, op: Op) -> GroupKernel {
     let data = graph.op(op);
     let at = data.primitive.indexing().expect("a scatter says what it indexes");
     let [operand, indices] = [data.operands[0], data.operands[1]].map(|v| graph.ty(v));
@@ -56,7 +63,7 @@ pub(super) fn lower_scatter(graph: &Graph, op: Op) -> Result<GroupKernel, LowerE
 
     let blocks = q.ceil_div(&Dim::from(TASK_COLUMNS));
     let mut e = Extents { k: &mut k, symbols: &mut symbols };
-    let [bi, pi, qi, ii, ni] = [e.index(&b)?, e.index(&p)?, e.index(&q)?, e.index(&i)?, e.index(&extent)?];
+    let [bi, pi, qi, ii, ni] = [e.index(&b), e.index(&p), e.index(&q), e.index(&i), e.index(&extent)];
     let blocks = match blocks.known() {
         Some(n) => e.k.index(n),
         None => {
@@ -127,5 +134,5 @@ pub(super) fn lower_scatter(graph: &Graph, op: Op) -> Result<GroupKernel, LowerE
     k.end_loop();
     k.end_nest();
     let sites = site.map(|_| super::pull::SiteInfo { op, axis: at.axis, extent }).into_iter().collect();
-    Ok(GroupKernel { kernel: k.finish().canonical(), extents: symbols, sites, elementwise: HashSet::new() })
+    GroupKernel { kernel: k.finish().canonical(), extents: symbols, sites, elementwise: HashSet::new() }
 }

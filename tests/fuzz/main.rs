@@ -1,0 +1,144 @@
+//! Differential fuzzing: random well-typed graphs over every primitive go through every stage of the compiler, and every
+//! stage is compared with the interpreter.
+//!
+//! A graph is a function of its seed alone. To look at one again, put its seed into [`RERUN`] and run
+//! `cargo test --test fuzz rerun -- --nocapture`. The test `long_run` draws more graphs than a usual run.
+
+mod bounds;
+mod case;
+mod draw;
+mod driver;
+mod random;
+mod shrink;
+mod stages;
+
+use case::Case;
+use ir::Primitive;
+use stages::{Facts, Failure};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+/// Graphs of a usual run: seeds from 0.
+const GRAPHS: u64 = 10_000;
+/// Seeds to look at.
+const RERUN: &[u64] = &[];
+/// Failures after which a run stops.
+const ENOUGH: usize = 5;
+
+struct Report {
+    facts: Facts,
+    failures: Vec<(u64, String)>,
+}
+
+/// Checks the graphs of a range of seeds on all cores.
+fn run(first: u64, count: u64) -> Report {
+    let next = AtomicU64::new(first);
+    let report = Mutex::new(Report { facts: Facts::default(), failures: Vec::new() });
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut own = Facts::default();
+                loop {
+                    let seed = next.fetch_add(1, Relaxed);
+                    if seed >= first + count || report.lock().unwrap().failures.len() >= ENOUGH {
+                        break;
+                    }
+                    let case = draw::draw(seed);
+                    match stages::check(&case) {
+                        Ok(facts) => own.add(facts),
+                        Err(failure) => {
+                            let text = explain(seed, &case, &failure);
+                            report.lock().unwrap().failures.push((seed, text));
+                        }
+                    }
+                }
+                report.lock().unwrap().facts.add(own);
+            });
+        }
+    });
+    report.into_inner().unwrap()
+}
+
+/// A failure for people: the smallest case that fails in the same way.
+fn explain(seed: u64, case: &Case, failure: &Failure) -> String {
+    let (small, failure) = shrink::shrink(case, failure);
+    let mut text = format!("seed {seed} fails in stage `{}`: {}\n{}", failure.stage, failure.message, small.graph);
+    for (batch, arguments) in small.batches.iter().zip(&small.arguments) {
+        let _ = writeln!(text, "with B = {batch}: {arguments:?}");
+    }
+    let _ = writeln!(text, "donations {:?}, strict16 {}, order {}", small.donations, small.strict16, small.order);
+    text
+}
+
+fn judge(report: Report, count: u64, begun: Instant) {
+    let Report { facts, failures } = report;
+    let all: String = failures.iter().map(|(_, text)| format!("\n{text}")).collect();
+    assert!(failures.is_empty(), "{} of the graphs failed:{all}", failures.len());
+    let share = facts.unknown as f64 / facts.compared.max(1) as f64;
+    println!(
+        "{count} graphs in {:.1?}: {} ops drawn, {} compiled, {} kernels, {} elements compared, {:.1} % of them open, \
+         {} index errors, {} calls with donations",
+        begun.elapsed(),
+        facts.drawn.len(),
+        facts.survived.len(),
+        facts.kernels,
+        facts.compared,
+        share * 100.0,
+        facts.errors,
+        facts.donated,
+    );
+    let missing = |found: &BTreeSet<&str>, but: &str| -> Vec<&str> {
+        Primitive::NAMES.iter().copied().filter(|n| *n != but && !found.contains(n)).collect()
+    };
+    // Groups are what the compiler makes, nobody records them; a stopped gradient is nothing once gradients are there.
+    assert_eq!(missing(&facts.drawn, "fused"), Vec::<&str>::new(), "these ops were never drawn");
+    assert_eq!(
+        missing(&facts.survived, "stop_gradient"),
+        Vec::<&str>::new(),
+        "these ops never reached a compiled graph"
+    );
+    assert!(share < 0.1, "{:.1} % of the elements were not compared", share * 100.0);
+    assert!(facts.errors > 0 && facts.donated > 0);
+}
+
+#[test]
+fn random_graphs_agree_with_the_interpreter_at_every_stage() {
+    let begun = Instant::now();
+    judge(run(0, GRAPHS), GRAPHS, begun);
+}
+
+/// `FUZZ_GRAPHS` graphs (a million unless told), seeds from `FUZZ_FIRST` (10,000 unless told).
+#[test]
+#[ignore = "takes hours"]
+fn long_run() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("{name}={v} is no number")))
+    };
+    let (first, count) = (number("FUZZ_FIRST", GRAPHS), number("FUZZ_GRAPHS", 1_000_000));
+    let begun = Instant::now();
+    judge(run(first, count), count, begun);
+}
+
+#[test]
+fn rerun() {
+    for &seed in RERUN {
+        let case = draw::draw(seed);
+        println!("seed {seed}\n{}", case.graph);
+        if let Err(failure) = stages::check(&case) {
+            panic!("{}", explain(seed, &case, &failure));
+        }
+    }
+}
+
+#[test]
+fn a_seed_always_gives_the_same_case() {
+    for seed in 0..50 {
+        let (a, b) = (draw::draw(seed), draw::draw(seed));
+        assert_eq!(a.graph.to_string(), b.graph.to_string());
+        assert!(a.arguments == b.arguments && a.donations == b.donations);
+    }
+}

@@ -1,0 +1,385 @@
+//! Takes a case through every stage of the compiler and compares after each.
+
+use crate::bounds::{Bounded, Rules, analyse};
+use crate::case::Case;
+use crate::driver::{self, Ended};
+use ir::verify::Stage;
+use ir::{EvalError, Graph, Literal, Lowering, Scalar};
+use passes::{CheckLevel, PassObserver, PassOptions, PassRun, Settings};
+use runtime::events::{Counters, Event};
+use runtime::executable::Executable;
+use runtime::interpreter::interpret;
+use runtime::options::{Options, with_options};
+use runtime::{Array, ExecError, Input, pool};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+
+/// Where a case went wrong, and how.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub stage: String,
+    pub message: String,
+}
+
+/// What was seen on the way.
+#[derive(Default)]
+pub struct Facts {
+    /// Ops of the graph as drawn.
+    pub drawn: BTreeSet<&'static str>,
+    /// Ops of the graph that was compiled.
+    pub survived: BTreeSet<&'static str>,
+    /// Elements of outputs that were compared, and those of which nothing is known.
+    pub compared: usize,
+    pub unknown: usize,
+    /// Calls that ended in an index error.
+    pub errors: usize,
+    /// Programs with more than one task in a launch.
+    pub kernels: usize,
+    pub donated: usize,
+}
+
+impl Facts {
+    pub fn add(&mut self, other: Facts) {
+        self.drawn.extend(other.drawn);
+        self.survived.extend(other.survived);
+        self.compared += other.compared;
+        self.unknown += other.unknown;
+        self.errors += other.errors;
+        self.kernels += other.kernels;
+        self.donated += other.donated;
+    }
+}
+
+type Checked<T> = Result<T, Failure>;
+
+fn fail<T>(stage: impl Into<String>, message: impl Into<String>) -> Checked<T> {
+    Err(Failure { stage: stage.into(), message: message.into() })
+}
+
+trait At<T> {
+    fn at(self, stage: &str) -> Checked<T>;
+}
+impl<T, E: ToString> At<T> for Result<T, E> {
+    fn at(self, stage: &str) -> Checked<T> {
+        self.map_err(|e| Failure { stage: stage.into(), message: e.to_string() })
+    }
+}
+
+thread_local! {
+    /// While a case is checked, the last panic instead of its message on stderr.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Everything that must hold of a case. A panic is a failure too.
+pub fn check(case: &Case) -> Checked<Facts> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |info| {
+            let kept = PANIC.with_borrow_mut(|p| p.as_mut().map(|p| *p = info.to_string()));
+            if kept.is_none() {
+                usual(info);
+            }
+        }));
+    });
+    let options = Options { strict16: case.strict16, ..Options::default() };
+    PANIC.set(Some(String::new()));
+    let outcome = catch_unwind(AssertUnwindSafe(|| with_options(options, || stages(case))));
+    let panic = PANIC.take().unwrap_or_default();
+    outcome.unwrap_or_else(|_| fail("panic", panic))
+}
+
+/// What a call has to give.
+type Expected = Result<Vec<Bounded>, ExecError>;
+
+fn stages(case: &Case) -> Checked<Facts> {
+    let graph = &case.graph;
+    round_trips(graph)?;
+    verify(graph, Stage::Traced).at("verifier")?;
+    let rules = |batch| Rules { strict16: case.strict16, batch };
+    let mut expected = Vec::new();
+    for (arguments, batch) in case.arguments.iter().zip(&case.batches) {
+        expected.push(analyse(graph, arguments, rules(*batch)));
+    }
+
+    let mut compare =
+        Compare { case, last: expected.iter().map(outputs_of).collect(), expected, fallible: fallible(graph) };
+    let settings = Settings {
+        check: CheckLevel::Passes,
+        options: PassOptions { strict16: case.strict16, ..PassOptions::default() },
+        ..Settings::default()
+    };
+    let optimised = passes::optimize(graph.clone(), &settings, Some(&mut compare));
+    let optimised = match optimised {
+        Ok(outcome) => outcome.graph,
+        Err(passes::PassError::Bug { pass, what, .. }) => return fail(format!("pass {pass}"), what),
+        Err(e) => return fail("passes", e.to_string()),
+    };
+    let expected = compare.expected;
+    round_trips(&optimised)?;
+    verify(&optimised, Stage::Fused).at("verifier after fusion")?;
+
+    let program = passes::lower::lower(&optimised, &case.donations).at("lower")?;
+    for k in &program.kernels {
+        let broken = ir::kernel::verify::verify(k).err().unwrap_or_default();
+        if let Some(b) = broken.first() {
+            return fail("kernel verifier", format!("{b}\n{k}"));
+        }
+        let text = k.to_string();
+        let read = ir::kernel::text::parse(&text).at("kernel text")?;
+        if read != k.canonical() {
+            return fail("kernel text", format!("read back as {read}, was {k}"));
+        }
+    }
+    let mut facts = Facts { drawn: names(graph), survived: names(&optimised), ..Facts::default() };
+    facts.kernels = program.kernels.len();
+
+    let single = single_fallible(graph);
+    let mut lowered = Vec::new();
+    for (n, arguments) in case.arguments.iter().enumerate() {
+        let ended = driver::run(&program, arguments, case.batches[n], case.order).at("kernels")?;
+        match (&expected[n], &ended) {
+            (Ok(want), Ended::Outputs(got)) => {
+                agree(want, got).at("kernels")?;
+                for w in want {
+                    facts.compared += w.bounds.len();
+                    facts.unknown += w.bounds.iter().filter(|b| b.is_infinite()).count();
+                }
+            }
+            (Err(want), Ended::Index { op, axis, offence }) => {
+                facts.errors += 1;
+                // Which of several stray indices is reported depends on the order of the kernel that reads them.
+                let stray = !(0..offence.bound).contains(&offence.index);
+                let named = index_error(want).is_some_and(|w| (w.0.as_str(), w.1) == (*op, *axis));
+                if !stray || (single && !named) {
+                    return fail("kernels", format!("report {op}, axis {axis}: {offence:?}, not {want}"));
+                }
+            }
+            (Ok(_), Ended::Index { op, offence, .. }) => {
+                return fail("kernels", format!("report an index error of {op}: {offence:?}"));
+            }
+            (Err(e), Ended::Outputs(_)) => return fail("kernels", format!("do not report: {e}")),
+        }
+        lowered.push(ended);
+    }
+
+    let (executable, counts) = Counters::of(|| Executable::compile(graph, &case.donations));
+    let executable = executable.at("compile")?;
+    no_detour(&counts).at("compile")?;
+    if !executable.is_compiled() {
+        return fail("compile", format!("{:?}", executable.artifacts().fallback));
+    }
+    if executable.program() != Some(&program) {
+        return fail("compile", "compiling again gives another program");
+    }
+    let exact = only_exact(&optimised);
+    for (n, arguments) in case.arguments.iter().enumerate() {
+        let got = call(&executable, arguments, &[])?;
+        match (&expected[n], &lowered[n], &got) {
+            (Ok(want), Ended::Outputs(interpreted), Ok(got)) => {
+                agree(want, got).at("run")?;
+                if exact {
+                    same(interpreted, got).at("run, against the kernels in the interpreter")?;
+                }
+            }
+            (Err(_), Ended::Index { op, axis, offence }, Err(e)) => {
+                if index_error(e) != Some((op.to_string(), *axis, offence.index)) {
+                    return fail("run", format!("reports {e}, the kernel interpreter {op}, axis {axis}: {offence:?}"));
+                }
+            }
+            (_, _, Err(e)) => return fail("run", e.to_string()),
+            (_, _, Ok(_)) => return fail("run", "an index error is not reported"),
+        }
+        for threads in 1..=3 {
+            let again = pool::with_threads(threads, || call(&executable, arguments, &[]))?;
+            identical(&got, &again).at(&format!("run on {threads} threads"))?;
+        }
+        if !case.donations.is_empty() {
+            let again = call(&executable, arguments, &case.donations)?;
+            identical(&got, &again).at("run with donated inputs")?;
+            facts.donated += 1;
+        }
+    }
+    Ok(facts)
+}
+
+fn round_trips(graph: &Graph) -> Checked<()> {
+    let text = graph.to_string();
+    let read = ir::text::parse(&text).at("text")?;
+    if read != *graph || read.to_string() != text {
+        return fail("text", format!("{text}\nis read as\n{read}"));
+    }
+    let bytes = postcard::to_allocvec(graph).at("serde")?;
+    let read: Graph = postcard::from_bytes(&bytes).at("serde")?;
+    if read != *graph || read.structural_hash() != graph.structural_hash() {
+        return fail("serde", format!("{graph}\nis read as\n{read}"));
+    }
+    Ok(())
+}
+
+fn verify(graph: &Graph, stage: Stage) -> Result<(), String> {
+    let broken = ir::verify::verify(graph, stage);
+    broken.map_err(|b| b.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
+
+fn ops(graph: &Graph) -> impl Iterator<Item = &ir::graph::OpData> {
+    graph.reachable_regions().into_iter().flat_map(|r| &graph.region(r).ops).map(|&op| graph.op(op))
+}
+
+fn names(graph: &Graph) -> BTreeSet<&'static str> {
+    ops(graph).map(|d| d.primitive.name()).collect()
+}
+
+fn fallible(graph: &Graph) -> usize {
+    ops(graph).filter(|d| d.primitive.traits().fallible).count()
+}
+
+fn single_fallible(graph: &Graph) -> bool {
+    fallible(graph) == 1
+}
+
+/// True if every execution of the kernels gives the same bits: no function of some ulps, no product in any order.
+fn only_exact(graph: &Graph) -> bool {
+    let functions = ["exp", "log", "tanh", "logistic", "sin", "cos", "erf", "pow"];
+    let mut ops = ops(graph);
+    !ops.any(|d| {
+        let float = d.results.iter().any(|&v| graph.ty(v).dtype.is_float());
+        float && (functions.contains(&d.primitive.name()) || d.primitive.lowering() == Lowering::Contract)
+    })
+}
+
+fn outputs_of(e: &Expected) -> Result<Vec<Literal>, ExecError> {
+    match e {
+        Ok(all) => Ok(all.iter().map(|b| b.value.clone()).collect()),
+        Err(e) => Err(e.clone()),
+    }
+}
+
+fn is_nan(s: Scalar) -> bool {
+    s.dtype().is_float() && s.as_f64().is_nan()
+}
+
+/// The same bits, but for the payload of NaN.
+fn same(want: &[Literal], got: &[Literal]) -> Result<(), String> {
+    for (o, (w, g)) in want.iter().zip(got).enumerate() {
+        if w.ty() != g.ty() {
+            return Err(format!("output {o} has type {}, not {}", g.ty(), w.ty()));
+        }
+        let differs = |i: &usize| w.get(*i) != g.get(*i) && !(is_nan(w.get(*i)) && is_nan(g.get(*i)));
+        if let Some(i) = (0..w.numel()).find(differs) {
+            return Err(format!("output {o}, element {i} is {}, not {}", g.get(i), w.get(i)));
+        }
+    }
+    if want.len() == got.len() { Ok(()) } else { Err(format!("{} outputs, not {}", got.len(), want.len())) }
+}
+
+fn agree(want: &[Bounded], got: &[Literal]) -> Result<(), String> {
+    let different = want.iter().zip(got).enumerate().find_map(|(o, (w, g))| Some((o, w.difference(g)?)));
+    match different {
+        Some((o, what)) => Err(format!("output {o}, {what}")),
+        None if want.len() != got.len() => Err(format!("{} outputs, not {}", got.len(), want.len())),
+        None => Ok(()),
+    }
+}
+
+/// The same outcome of two calls, to the bit.
+fn identical(want: &Called, got: &Called) -> Result<(), String> {
+    match (want, got) {
+        (Ok(want), Ok(got)) => same(want, got),
+        (Err(want), Err(got)) if want == got => Ok(()),
+        (want, got) => Err(format!("{:?} became {:?}", want.as_ref().err(), got.as_ref().err())),
+    }
+}
+
+/// Op, axis and index of an index error.
+fn index_error(e: &ExecError) -> Option<(String, usize, i64)> {
+    match e {
+        ExecError::Op { op, error: EvalError::IndexOutOfRange { index, axis, .. }, .. } => {
+            Some((op.clone(), *axis, *index))
+        }
+        _ => None,
+    }
+}
+
+fn no_detour(counts: &Counters) -> Result<(), String> {
+    let detours = [Event::Fallback, Event::InterpretedStep, Event::Bug];
+    match detours.into_iter().find(|&e| counts[e] > 0) {
+        Some(e) => Err(format!("counted a {}", e.name())),
+        None => Ok(()),
+    }
+}
+
+type Called = Result<Vec<Literal>, ExecError>;
+
+/// Calls an executable; donated inputs must be unchanged if it fails.
+fn call(executable: &Executable, arguments: &[Literal], donations: &[(usize, usize)]) -> Checked<Called> {
+    let mut inputs: Vec<Input> = Vec::new();
+    for (i, l) in arguments.iter().enumerate() {
+        let array = Array::from_literal(l).at("run")?;
+        let donated = donations.iter().any(|d| d.0 == i);
+        inputs.push(if donated { Input::Donated(array) } else { Input::Shared(array) });
+    }
+    let (outcome, counts) = Counters::of(|| executable.call(&mut inputs));
+    no_detour(&counts).at("run")?;
+    let unchanged = outcome.is_err() || donations.is_empty();
+    for (i, (input, argument)) in inputs.iter().zip(arguments).enumerate() {
+        let Some(array) = input.array() else { continue };
+        let now = array.to_literal().at("run")?;
+        if now != *argument && (unchanged || matches!(input, Input::Shared(_))) {
+            return fail("run", format!("input {i} has changed"));
+        }
+    }
+    Ok(match outcome {
+        Ok(arrays) => Ok(arrays.iter().map(Array::to_literal).collect::<Result<_, _>>().at("run")?),
+        Err(e @ ExecError::Op { .. }) => Err(e),
+        Err(e) => return fail("run", e.to_string()),
+    })
+}
+
+/// Interprets after every pass: the same bits as before an exact pass, else within the bounds of the first graph.
+struct Compare<'a> {
+    case: &'a Case,
+    expected: Vec<Expected>,
+    last: Vec<Result<Vec<Literal>, ExecError>>,
+    fallible: usize,
+}
+
+impl PassObserver for Compare<'_> {
+    fn after_pass(&mut self, run: &PassRun, graph: &Graph) -> Result<(), String> {
+        if !run.changed {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.fallible, fallible(graph));
+        for (n, arguments) in self.case.arguments.iter().enumerate() {
+            let got = interpret(graph, arguments);
+            let at = |e: String| format!("batch {}: {e}\n{}", self.case.batches[n], dense(graph));
+            match (&self.last[n], &got) {
+                (Ok(want), Ok(got)) => {
+                    if run.exact {
+                        same(want, got).map_err(at)?;
+                    } else if let Ok(bounds) = &self.expected[n] {
+                        agree(bounds, got).map_err(at)?;
+                    }
+                }
+                (Err(_), Ok(_)) if self.fallible < before => {
+                    // The op that failed was not needed.
+                    let rules = Rules { strict16: self.case.strict16, batch: self.case.batches[n] };
+                    self.expected[n] = analyse(graph, arguments, rules);
+                }
+                (Err(_), Err(_)) => {}
+                (Err(e), Ok(_)) => return Err(at(format!("an error is lost: {e}"))),
+                (Ok(_), Err(e)) => return Err(at(e.to_string())),
+            }
+            self.last[n] = got;
+        }
+        Ok(())
+    }
+}
+
+fn dense(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    graph.compact();
+    graph
+}
