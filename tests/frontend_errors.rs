@@ -380,6 +380,18 @@ fn an_index_out_of_range_in_a_compiled_step_leaves_the_state_as_it_was() {
     assert_eq!(step.stats().traces, 1);
 }
 
+/// The forward pass, which would have found the index, is dead code here.
+#[test]
+fn an_index_out_of_range_when_only_the_gradient_is_asked_for() {
+    let rows = jit(|x: Tensor, i: Tensor| grad(|x: &Tensor| (x.take(&i, 0) * 2.0).sum(..))(&x));
+    let loss = jit(|x: Tensor, y: Tensor| grad(|x: &Tensor| nn::cross_entropy(x, &y))(&x));
+    for f in [rows, loss] {
+        let e = f.call(f32s([2, 2]), Tensor::from([0i64, 2])).unwrap_err();
+        assert_eq!((e.code(), e.legal()), (Code::Index, "indices go from 0 to 1"));
+        assert_eq!(f.call(f32s([2, 2]), Tensor::from([0i64, 1])).unwrap().shape(), [2, 2].into());
+    }
+}
+
 #[test]
 fn random_numbers_in_a_trace() {
     let g = tracewright::Generator::new(0);

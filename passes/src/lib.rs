@@ -3,6 +3,7 @@
 
 pub mod autodiff;
 pub mod canonicalize;
+pub mod checks;
 pub mod contractions;
 pub mod cse;
 pub mod dce;

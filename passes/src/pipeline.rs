@@ -1,6 +1,7 @@
 //! The pipeline, in one list.
 
 use crate::canonicalize::Canonicalize;
+use crate::checks::CheckOnce;
 use crate::contractions::StrideContractions;
 use crate::cse::EliminateCommonSubexpressions;
 use crate::dce::EliminateDeadCode;
@@ -19,6 +20,8 @@ pub fn pipeline() -> Vec<Box<dyn Pass>> {
     vec![
         // Tracing and differentiation leave much that nobody uses: it goes before time is spent on it.
         Box::new(EliminateDeadCode),
+        // After dead code went, with whatever it checked; before the rules for ops that check nothing.
+        Box::new(CheckOnce),
         // Views of constants become constants here, so that folding sees them.
         Box::new(Canonicalize),
         // Before 16-bit floats are legalised, so that they fold by their own reference evaluation.

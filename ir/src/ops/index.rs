@@ -12,6 +12,7 @@ use super::{
     BadSample, Emit, EmitExt, EvalContext, Indexing, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Rewriter, Sample,
     Traits, Types, VjpContext,
 };
+use crate::Primitive;
 use crate::graph::RegionType;
 use crate::graph::Value;
 use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Scalar, Shape, Type, Violation};
@@ -30,13 +31,6 @@ pub enum IndexMode {
     Fill,
 }
 word_attribute!(IndexMode { Error = "error", Clamp = "clamp", Fill = "fill" });
-
-impl IndexMode {
-    /// The mode for derivatives: what was out of range has failed the call already, and gets nothing.
-    fn without_error(self) -> IndexMode {
-        if self == IndexMode::Error { IndexMode::Fill } else { self }
-    }
-}
 
 /// The shape that a gather with these operands yields.
 fn gathered(op: &dyn OpDef, operands: &[&Type], Indexing { axis, batch, mode }: Indexing) -> Result<Shape, Violation> {
@@ -96,6 +90,9 @@ impl OpDef for Gather {
     fn indexing(&self) -> Option<Indexing> {
         Some(self.at())
     }
+    fn unchecked(&self) -> Option<Primitive> {
+        (self.mode == IndexMode::Error).then(|| Self { mode: IndexMode::Fill, ..self.clone() }.into())
+    }
     fn eval(&self, operands: &[&Literal], cx: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
         let (x, i) = (operands[0], operands[1]);
         let mut at = Vec::with_capacity(cx.results[0].iter().product());
@@ -105,8 +102,8 @@ impl OpDef for Gather {
     fn vjp(&self, b: &mut dyn Emit, cx: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {
         let (x, indices, ct) = (b.ty(cx.operands[0]).clone(), cx.operands[1], cx.cotangent());
         let zeros = b.full(Scalar::of(x.dtype, 0.0), &x.shape);
-        if b.ty(indices).rank() != self.batch {
-            let op = ScatterAdd { axis: self.axis, batch: self.batch, mode: self.mode.without_error() };
+        if b.ty(indices).rank() != self.batch || self.mode == IndexMode::Error {
+            let op = ScatterAdd { axis: self.axis, batch: self.batch, mode: self.mode };
             return Ok(smallvec![Some(b.emit(op.into(), &[zeros, indices, ct])), None]);
         }
         // One index for each batch: a comparison along the axis fuses with what is around it, a scatter does not.
@@ -130,8 +127,7 @@ impl OpDef for Gather {
         _: &[Value],
         tangents: &[Option<Value>],
     ) -> Result<Option<Value>, NotDifferentiable> {
-        let op = Gather { mode: self.mode.without_error(), ..self.clone() };
-        Ok(tangents[0].map(|t| b.emit(op.into(), &[t, operands[1]])))
+        Ok(tangents[0].map(|t| b.emit(self.clone().into(), &[t, operands[1]])))
     }
     fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
         match (axes[0], axes[1]) {
@@ -201,6 +197,9 @@ impl OpDef for ScatterAdd {
     fn indexing(&self) -> Option<Indexing> {
         Some(self.at())
     }
+    fn unchecked(&self) -> Option<Primitive> {
+        (self.mode == IndexMode::Error).then(|| Self { mode: IndexMode::Fill, ..self.clone() }.into())
+    }
     fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
         let (x, i, updates) = (operands[0], operands[1], operands[2]);
         Ok(smallvec![with_number!(x.dtype(), T => {
@@ -217,7 +216,7 @@ impl OpDef for ScatterAdd {
     }
     fn vjp(&self, b: &mut dyn Emit, cx: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {
         let ct = cx.cotangent();
-        let op = Gather { axis: self.axis, batch: self.batch, mode: self.mode.without_error() };
+        let op = Gather { axis: self.axis, batch: self.batch, mode: self.mode };
         let updates = cx.wanted[2].then(|| b.emit(op.into(), &[ct, cx.operands[1]]));
         Ok(smallvec![cx.wanted[0].then_some(ct), None, updates])
     }
@@ -230,8 +229,7 @@ impl OpDef for ScatterAdd {
     ) -> Result<Option<Value>, NotDifferentiable> {
         let Some(updates) = tangents[2] else { return Ok(tangents[0]) };
         let x = tangents[0].unwrap_or_else(|| b.full_like(operands[0], 0.0));
-        let op = ScatterAdd { mode: self.mode.without_error(), ..self.clone() };
-        Ok(Some(b.emit(op.into(), &[x, operands[1], updates])))
+        Ok(Some(b.emit(self.clone().into(), &[x, operands[1], updates])))
     }
     fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
         if axes[1].is_none() {

@@ -249,6 +249,10 @@ pub trait OpDef: Attributes {
     fn indexing(&self) -> Option<Indexing> {
         None
     }
+    /// For an op that checks its indices: the op for indices that are known to be in range.
+    fn unchecked(&self) -> Option<Primitive> {
+        None
+    }
     /// For [`Lowering::Constant`]: the data.
     fn literal(&self) -> Option<&Literal> {
         None

@@ -13,8 +13,6 @@
 mod build;
 mod pass;
 mod space;
-#[cfg(test)]
-mod tests;
 
 pub use pass::{Fuse, Isolate};
 
@@ -26,10 +24,10 @@ use std::collections::{HashMap, HashSet};
 /// Most members of one group: bounds the time of register allocation.
 const MAX_MEMBERS: usize = 16_384;
 
-/// A fusion that did not happen, with the reason.
+/// A fusion of an op with the group of an operand that did not happen, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The op that started a group of its own although an operand's group was there.
+    /// The op.
     pub op: &'static str,
     /// Why.
     pub reason: &'static str,
@@ -207,22 +205,25 @@ impl<'a> Partition<'a> {
             let mut candidates: Vec<usize> = preds.iter().copied().filter(|&u| !self.units[u].solo).collect();
             candidates.sort_by_key(|&u| std::cmp::Reverse(self.units[u].last));
             let mut reason = None;
+            let mut joined = false;
             for &g in &candidates {
                 match self.try_join(op, position, g, &preds) {
                     Ok(()) => {
+                        joined = true;
                         for &h in &candidates {
-                            self.try_merge(g, h);
+                            reason = self.try_merge(g, h).err().or(reason);
                         }
-                        return;
+                        break;
                     }
-                    Err(why) => {
-                        reason.get_or_insert(why);
-                    }
+                    Err(why) => reason = reason.or(Some(why)),
                 }
             }
             if let Some(reason) = reason {
                 let origins = data.origins.iter().map(|&o| self.graph.origins.get(o).clone()).collect();
                 self.refused.push(Refusal { op: data.primitive.name(), reason, origins });
+            }
+            if joined {
+                return;
             }
         }
         let (space, reduced) = space::own_space(self.graph, op);
@@ -294,28 +295,38 @@ impl<'a> Partition<'a> {
     }
 
     /// Merges group `h` into `g` where their spaces agree and no third unit lies between them.
-    fn try_merge(&mut self, g: usize, h: usize) {
+    fn try_merge(&mut self, g: usize, h: usize) -> Result<(), &'static str> {
         let (g, h) = (self.find(g), self.find(h));
-        if g == h || self.units[h].solo || self.units[g].ops.len() + self.units[h].ops.len() > MAX_MEMBERS {
-            return;
+        if g == h {
+            return Ok(());
         }
         let (a, b) = (&self.units[g], &self.units[h]);
-        let compatible = a.space == b.space && (a.reduced == b.reduced || b.reduced.is_none());
-        let all_full = b.ops.iter().all(|&op| self.level[&self.graph.op(op).results[0]] != Level::Pulled);
-        if !compatible || (b.reduced != a.reduced && !all_full) {
-            return;
+        if a.ops.len() + b.ops.len() > MAX_MEMBERS {
+            return Err("the groups are too large together");
+        }
+        if a.space != b.space {
+            return Err("the iteration spaces differ");
+        }
+        if a.reduced != b.reduced {
+            if b.reduced.is_some() {
+                return Err("the groups reduce over different axes");
+            }
+            if b.ops.iter().any(|&op| self.level[&self.graph.op(op).results[0]] == Level::Pulled) {
+                return Err("an operand's group is only read through the other");
+            }
         }
         // Members of `g` may read members of `h` at other indices only if those are plain recomputation.
         if b.reduced.is_some() && !self.reads_aligned(g, h) {
-            return;
+            return Err("a reduction of the group is read at another index");
         }
         let between = |from: usize, to: usize| {
             self.units[from].preds.iter().map(|&p| self.find(p)).any(|p| p != to && p != from && self.depends(p, to))
         };
         if between(g, h) || between(h, g) {
-            return;
+            return Err("another operand depends on the group");
         }
         self.absorb(g, h);
+        Ok(())
     }
 
     fn absorb(&mut self, g: usize, h: usize) {

@@ -1,0 +1,184 @@
+//! How many kernels, and how many bytes they move.
+
+use crate::{bytes, f32s, refusals, steps};
+use tracewright::jit::Lowered;
+use tracewright::{DType, Tensor, concat, jit, keepdims, nn, value_and_grad};
+
+/// One kernel that reads every input once and writes every output once.
+#[track_caller]
+fn one_kernel(lowered: &Lowered, moved: i64) {
+    let text = lowered.stage("program.txt").unwrap();
+    assert_eq!(steps(lowered), (1, 0), "{text}");
+    assert_eq!(bytes(lowered), moved, "{text}");
+}
+
+const F32: i64 = 4;
+
+#[test]
+fn a_chain_of_pointwise_ops() {
+    let f = jit(|x: Tensor| (((&x * 2.0 + 1.0).tanh() - &x).exp() / 3.0).abs().sqrt());
+    one_kernel(&f.lower(f32s([1000])).unwrap(), 2 * 1000 * F32);
+    let gelu = jit(|x: Tensor| x.gelu().gelu().gelu());
+    one_kernel(&gelu.lower(f32s([64, 64])).unwrap(), 2 * 4096 * F32);
+}
+
+#[test]
+fn scalars_and_broadcasts_are_not_written_out() {
+    let f = jit(|x: Tensor, row: Tensor, column: Tensor, s: Tensor| (x + row) * column - s);
+    let lowered = f.lower(f32s([30, 20]), f32s([20]), f32s([30, 1]), Tensor::from(1.0f32)).unwrap();
+    one_kernel(&lowered, (600 + 20 + 30 + 1 + 600) * F32);
+}
+
+#[test]
+fn views_are_index_maps() {
+    let x = f32s([12, 10]);
+    type Function = fn(Tensor) -> Tensor;
+    let cases: &[(&str, Function)] = &[
+        ("reshape", |x| x.reshape([10, 12]) * 2.0),
+        ("reshape between", |x| ((x + 1.0).reshape([120]) * 2.0).reshape([4, 30]).exp()),
+        ("transpose", |x| x.t() + 1.0),
+        ("permute", |x| x.reshape([3, 4, 10]).permute(&[2, 0, 1]) * 2.0),
+        ("slice", |x| x.slice(0, 3..9).slice(1, 1..7) * 2.0),
+        ("pad", |x| (x * 2.0).pad(&[(1, 2), (0, 3)], 0.0) + 1.0),
+        ("flip", |x| x.flip(&[0, 1]) - 1.0),
+        ("broadcast", |x| x.unsqueeze(0).broadcast_to([5, 12, 10]) * 3.0),
+        ("concat", |x| concat(&[x.slice(0, 2..7), x.flip(&[0]), &x * 2.0], 0).tanh()),
+        ("stack of slices", |x| concat(&[x.slice(1, 0..5), x.slice(1, 5..10)], 0).t() * 2.0),
+        ("everything", |x| {
+            let y = x.t().reshape([5, 24]).flip(&[1]).slice(1, 2..20).pad(&[(0, 0), (1, 1)], 1.0);
+            concat(&[y.clone(), y], 0).unsqueeze(1).broadcast_to([10, 3, 20]).exp()
+        }),
+    ];
+    for (name, function) in cases {
+        let lowered = jit(*function).lower(&x).unwrap();
+        let text = lowered.stage("program.txt").unwrap();
+        assert_eq!(steps(&lowered), (1, 0), "{name}: {text}");
+        let output = (lowered.graph().output_types()[0].bytes().known()).unwrap();
+        assert_eq!(bytes(&lowered), 120 * F32 + output, "{name}: {text}");
+        // What fusion did not change is the value.
+        let want = function(x.clone()).to_vec::<f32>().unwrap();
+        assert_eq!(jit(*function).call(&x).unwrap().to_vec::<f32>().unwrap(), want, "{name}");
+    }
+}
+
+/// A reshape alone is another name for the same memory.
+#[test]
+fn a_bare_reshape_moves_nothing() {
+    let f = jit(|x: Tensor| x.reshape([20]).reshape([2, 10]));
+    let lowered = f.lower(f32s([4, 5])).unwrap();
+    assert_eq!((steps(&lowered), bytes(&lowered)), ((0, 0), 0));
+}
+
+#[test]
+fn rows_in_several_passes() {
+    let x = f32s([64, 300]);
+    let n = 64 * 300;
+    for axis in [0, 1] {
+        one_kernel(&jit(move |x: Tensor| x.softmax(axis)).lower(&x).unwrap(), 2 * n * F32);
+        one_kernel(&jit(move |x: Tensor| x.log_softmax(axis)).lower(&x).unwrap(), 2 * n * F32);
+        let out = [300, 64][axis as usize];
+        one_kernel(&jit(move |x: Tensor| x.logsumexp(axis)).lower(&x).unwrap(), (n + out) * F32);
+        let normal = jit(move |x: Tensor| {
+            let centred = &x - x.mean(keepdims(axis));
+            &centred / (centred.square().mean(keepdims(axis)) + 1e-5).sqrt()
+        });
+        one_kernel(&normal.lower(&x).unwrap(), 2 * n * F32);
+    }
+    // What stands before and after joins in.
+    let around = jit(|x: Tensor, m: Tensor| (x * 0.125 + m).softmax(-1).gelu() * 2.0);
+    one_kernel(&around.lower(&x, f32s([64, 300])).unwrap(), 3 * n * F32);
+}
+
+#[test]
+fn layer_norm_with_its_weights() {
+    let layer = nn::LayerNorm::new(300);
+    let f = jit(|layer: nn::LayerNorm, x: Tensor| layer.forward(&x));
+    one_kernel(&f.lower(&layer, f32s([64, 300])).unwrap(), (2 * 64 * 300 + 2 * 300) * F32);
+}
+
+#[test]
+fn cross_entropy_and_its_gradient() {
+    let (x, y) = (f32s([64, 10]), Tensor::zeros([64], DType::I64));
+    let loss = jit(|x: Tensor, y: Tensor| nn::cross_entropy(&x, &y)).lower(&x, &y).unwrap();
+    assert_eq!(steps(&loss), (2, 0), "{}", loss.stage("program.txt").unwrap());
+    let both = jit(|x: Tensor, y: Tensor| value_and_grad(|x: &Tensor| nn::cross_entropy(x, &y))(&x));
+    let both = both.lower(&x, &y).unwrap();
+    assert_eq!(steps(&both), (2, 0), "{}", both.stage("program.txt").unwrap());
+}
+
+#[test]
+fn reductions_over_different_axes_are_kernels_of_their_own() {
+    let f = jit(|x: Tensor| (x.sum(0), x.sum(1)));
+    assert_eq!(steps(&f.lower(f32s([8, 9])).unwrap()), (2, 0));
+    let same = jit(|x: Tensor| {
+        let y = &x * 2.0;
+        (y.sum(1), y.max(1), y.square().mean(1))
+    });
+    assert_eq!(steps(&same.lower(f32s([8, 9])).unwrap()), (1, 0));
+}
+
+/// Two branches from one value that meet again.
+#[test]
+fn a_diamond() {
+    let f = jit(|x: Tensor| {
+        let y = x.exp();
+        (&y * 2.0).sin() + (&y - 1.0).cos()
+    });
+    one_kernel(&f.lower(f32s([100])).unwrap(), 2 * 100 * F32);
+    // With a reduction in one branch.
+    let f = jit(|x: Tensor| {
+        let y = x.exp();
+        let left = y.sum(keepdims(1));
+        &y * 2.0 + left
+    });
+    one_kernel(&f.lower(f32s([10, 10])).unwrap(), 2 * 100 * F32);
+}
+
+/// A group may not hold both ends of a path that leaves it: the product between reads one and feeds the other.
+#[test]
+fn a_path_through_a_product_makes_no_cycle() {
+    let f = jit(|x: Tensor, w: Tensor| {
+        let y = x.exp();
+        let z = y.matmul(&w);
+        (&y + z).sin() + &y
+    });
+    let lowered = f.lower(f32s([8, 8]), f32s([8, 8])).unwrap();
+    assert_eq!(steps(&lowered), (2, 1), "{}", lowered.stage("program.txt").unwrap());
+    let f = jit(|x: Tensor| {
+        let y = x.exp();
+        let columns = y.sum(0);
+        let rows = (&y + columns).sum(1);
+        (&y * rows.unsqueeze(1), y)
+    });
+    let lowered = f.lower(f32s([8, 8])).unwrap();
+    assert_eq!(steps(&lowered), (2, 0), "{}", lowered.stage("program.txt").unwrap());
+}
+
+#[test]
+fn a_refused_fusion_is_an_event_with_a_reason() {
+    let line = line!() + 4;
+    let refused = refusals(|| {
+        let f = jit(|x: Tensor| {
+            let rows = x.exp().sum(1);
+            rows.unsqueeze(0) + x
+        });
+        f.lower(f32s([8, 8])).unwrap()
+    });
+    let reason = "a reduction of the group is read at another index";
+    assert_eq!(refused, [format!("refused `add` (tests/fusion/counts.rs:{line}:13): {reason}")]);
+    // One operand's group takes it, the other's does not.
+    let line = line!() + 1;
+    let refused = refusals(|| jit(|x: Tensor| x.sum(0).exp() + x.sum(1)).lower(f32s([8, 8])).unwrap());
+    let reason = "the groups reduce over different axes";
+    assert_eq!(refused, [format!("refused `add` (tests/fusion/counts.rs:{line}:47): {reason}")]);
+}
+
+/// The updates of all parameters are one launch.
+#[test]
+fn updates_of_many_tensors_share_a_launch() {
+    let f = jit(|parameters: Vec<Tensor>, gradients: Vec<Tensor>| {
+        parameters.iter().zip(&gradients).map(|(p, g)| p - g * 0.1).collect::<Vec<Tensor>>()
+    });
+    let tensors = vec![f32s([8, 8]), f32s([8]), f32s([3, 3, 3]), f32s([1000])];
+    assert_eq!(steps(&f.lower(&tensors, &tensors).unwrap()), (1, 0));
+}
