@@ -40,3 +40,8 @@ pub use scope::scope;
 pub use tensor::{Tensor, extent};
 pub use transform::grad::{self, grad, value_and_grad};
 pub use tree::Tree;
+
+/// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

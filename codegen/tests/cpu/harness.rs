@@ -24,6 +24,7 @@ const PAGE: usize = 4096;
 impl Guarded {
     fn new(bytes: &[u8]) -> Guarded {
         let pages = bytes.len().div_ceil(PAGE) * PAGE;
+        // SAFETY: a fresh map of `pages + PAGE` bytes, of which the first `pages` stay writable, holds the copy.
         unsafe {
             let rw = libc::PROT_READ | libc::PROT_WRITE;
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
@@ -36,11 +37,13 @@ impl Guarded {
         }
     }
     fn bytes(&self) -> &[u8] {
+        // SAFETY: `new` mapped and filled these bytes, and nothing writes while they are looked at.
         unsafe { std::slice::from_raw_parts(self.at, self.len) }
     }
 }
 impl Drop for Guarded {
     fn drop(&mut self) {
+        // SAFETY: `new` made this map, and nothing refers to it any more.
         unsafe { libc::munmap(self.map.cast(), self.pages + PAGE) };
     }
 }
@@ -91,6 +94,8 @@ pub fn execute(
         // Rows start undefined: make that visible.
         let row = Guarded::new(&vec![0xa5; scratch]);
         let mut own = vec![Status::NONE; kernel.sites()];
+        // SAFETY: each buffer is as long as the test says; an access beyond hits the guard page. Scratch and statuses are
+        // this call's own.
         unsafe { kernel.call(pointers.as_ptr(), extents.as_ptr(), begin, end, row.at, own.as_mut_ptr()) };
         statuses.iter_mut().zip(own).for_each(|(s, o)| s.merge(o));
     }

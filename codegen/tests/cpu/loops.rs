@@ -425,6 +425,7 @@ fn code_needs_no_writable_executable_memory() {
     const PR_SET_MDWE: i32 = 65;
     const PR_MDWE_REFUSE_EXEC_GAIN: libc::c_ulong = 1;
     if std::env::var_os(MARK).is_some() {
+        // SAFETY: it changes this process only, which runs nothing else.
         if unsafe { libc::prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) } != 0 {
             println!("skipped: this kernel cannot deny it");
             return;

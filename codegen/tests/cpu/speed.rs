@@ -7,13 +7,15 @@ use std::time::Instant;
 
 /// Best time of one call, in ns.
 fn time(kernel: &CompiledKernel, buffers: &[usize], extents: &[i64]) -> f64 {
-    let memory: Vec<Vec<f32>> = buffers.iter().map(|&n| vec![0.5f32; n]).collect();
-    let pointers: Vec<*mut u8> = memory.iter().map(|m| m.as_ptr().cast_mut().cast()).collect();
+    let mut memory: Vec<Vec<f32>> = buffers.iter().map(|&n| vec![0.5f32; n]).collect();
+    let pointers: Vec<*mut u8> = memory.iter_mut().map(|m| m.as_mut_ptr().cast()).collect();
     let tasks = kernel.grids(extents).unwrap().iter().sum();
     let mut scratch = vec![0u64; kernel.scratch_bytes(extents).unwrap() / 8 + 8];
     let row: *mut u8 = scratch.as_mut_ptr().cast();
+    // SAFETY: there are 64 bytes more than the kernel asks for.
     let row = unsafe { row.add(row.align_offset(64)) };
     let mut status = vec![Status::NONE; kernel.sites()];
+    // SAFETY: the caller gives the lengths that the kernel reads and writes.
     let mut run = || unsafe { kernel.call(pointers.as_ptr(), extents.as_ptr(), 0, tasks, row, status.as_mut_ptr()) };
     run();
     let mut best = f64::MAX;
