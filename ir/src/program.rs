@@ -3,6 +3,8 @@
 //! Sizes are [`Dim`]s over the graph's symbols; they get their values when the program is bound to the shapes of a
 //! call. Buffers are planned at byte offsets of one arena, but for inputs, outputs and constants.
 
+pub mod verify;
+
 use crate::graph::SymbolDecl;
 use crate::kernel::Kernel;
 use crate::{DType, Dim, Graph, Literal, Origin, Type};

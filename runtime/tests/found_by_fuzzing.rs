@@ -98,3 +98,15 @@ fn products_that_change_places_are_a_change() {
         &[1],
     );
 }
+
+#[test]
+fn a_slice_of_a_strided_slice_of_nothing() {
+    check(
+        "graph @slice(%0: f64[B, 4]) -> (f64[floordiv(B+2, 3), 3]) where B in 0..=7 {
+           %1: f64[floordiv(B+2, 3), 4] = slice %0 {starts = [0, 0], limits = [B, 4], strides = [3, 1]}
+           %2: f64[floordiv(B+2, 3), 3] = slice %1 {starts = [0, 1], limits = [floordiv(B+2, 3), 4], strides = [1, 1]}
+           return %2
+         }",
+        &[0, 1, 7],
+    );
+}

@@ -66,7 +66,7 @@ op_struct! {
 impl OpDef for Gather {
     fn doc(&self) -> OpDoc {
         OpDoc {
-            semantics: "Reads at computed positions: `result[b.., p.., i.., q..] = operand[b.., p.., indices[b.., i..], q..]`, where `b` are the first `batch` axes and `p` the axes between them and `axis`. An index out of range, or negative, in mode `error` fails the call, if an element of the result reads it; the first such element in row-major order is reported, or, where the reads are part of a larger kernel, the first in its order. In mode `clamp` the nearest index is used, in mode `fill` the result is 0 there.",
+            semantics: "Reads at computed positions: `result[b.., p.., i.., q..] = operand[b.., p.., indices[b.., i..], q..]`, where `b` are the first `batch` axes and `p` the axes between them and `axis`. An index out of range, or negative, in mode `error` fails the call, if an element of the result that is needed reads it; the first such element in row-major order is reported, or, where the reads are part of a larger kernel, the first in its order. In mode `clamp` the nearest index is used, in mode `fill` the result is 0 there.",
             constraints: &[
                 "indices are integers",
                 "`batch` is at most `axis`, and the rank of the indices",

@@ -121,6 +121,10 @@ fn compile(
                 return Err(format!("bug in tracewright: kernel {} is ill-formed:{list}", k.name));
             }
         }
+        if let Err(broken) = ir::program::verify::verify(&program) {
+            let list: Vec<String> = broken.iter().map(ToString::to_string).collect();
+            return Err(format!("bug in tracewright: the program is ill-formed: {}", list.join("; ")));
+        }
     }
     inspector.program(&program);
     let start = Instant::now();

@@ -133,13 +133,25 @@ impl OpDef for Slice {
         }
         match b.definition(x)? {
             (Primitive::Slice(inner), v) => {
-                let inner_of = |i: usize| Dim::from(inner.strides[i]);
-                let from = |i: usize| &inner.starts[i] + &self.starts[i] * inner_of(i);
-                let to = |i: usize| &inner.starts[i] + (&self.limits[i] - 1) * inner_of(i) + 1;
                 let rank = self.strides.len();
+                let (mut starts, mut limits) = (Shape::scalar(), Shape::scalar());
+                for i in 0..rank {
+                    let stride = Dim::from(inner.strides[i]);
+                    let known = [&inner.starts[i], &inner.limits[i], &self.starts[i], &self.limits[i]];
+                    if stride.is(1) || known.iter().all(|d| d.is_static()) {
+                        starts.push(&inner.starts[i] + &self.starts[i] * &stride);
+                        limits.push(&inner.starts[i] + (&self.limits[i] - 1) * stride + 1);
+                    } else if self.starts[i].is(0) && self.limits[i] == b.ty(x).shape[i] {
+                        starts.push(inner.starts[i].clone());
+                        limits.push(inner.limits[i].clone());
+                    } else {
+                        // Where nothing is left, the bounds could lie outside of the axis.
+                        return None;
+                    }
+                }
                 let op = Slice {
-                    starts: (0..rank).map(from).collect(),
-                    limits: (0..rank).map(to).collect(),
+                    starts,
+                    limits,
                     strides: (0..rank).map(|i| inner.strides[i].saturating_mul(self.strides[i])).collect(),
                 };
                 let inner = v[0];

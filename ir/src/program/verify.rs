@@ -1,0 +1,256 @@
+//! The verifier of programs: steps read what was written, and the memory plan holds.
+//!
+//! Invariants, by number as errors name them:
+//!
+//! 1. What is named by number exists.
+//! 2. A launch has the buffers, extents and check sites that its kernel takes, of the kernel's dtypes.
+//! 3. Inputs and constants are never written; every other buffer is written by at most one step.
+//! 4. A buffer is written before it is read.
+//! 5. Buffers that share a slot are not needed at the same time.
+//! 6. A slot has room for every buffer in it.
+//! 7. An output is read from an input, a constant, or memory of an output, of as many bytes as its type; memory of an
+//!    output belongs to one buffer.
+//! 8. An output over a donated input has the input's type; it is written by a step that cannot fail any more, after
+//!    which nothing reads the input, not even as another output. A product does not write over what it reads.
+//! 9. Steps that can report an error lie in the fallible prefix.
+//!
+//! Not checked: what kernels do with their buffers, which their own verifier and interpreter see to.
+
+use super::{BufferId, Program, StepKind, Storage};
+use crate::kernel::Access;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+/// One broken invariant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Broken {
+    /// Its number in the list of the [module](self).
+    pub invariant: u32,
+    /// What is wrong, with the step or buffer.
+    pub message: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invariant {}: {}", self.invariant, self.message)
+    }
+}
+
+/// Checks every invariant and reports all that are broken.
+pub fn verify(program: &Program) -> Result<(), Vec<Broken>> {
+    let mut v = Verifier { program, broken: Vec::new(), lives: vec![Life::default(); program.buffers.len()] };
+    v.names();
+    // What follows looks things up by number.
+    if v.broken.is_empty() {
+        v.steps();
+        v.slots();
+        v.outputs();
+        v.in_place();
+    }
+    if v.broken.is_empty() { Ok(()) } else { Err(v.broken) }
+}
+
+/// The step that writes a buffer, and the last step that reads it.
+#[derive(Clone, Copy, Default)]
+struct Life {
+    written: Option<usize>,
+    read: Option<usize>,
+}
+
+impl Life {
+    /// The last step that needs the buffer's memory.
+    fn end(&self) -> Option<usize> {
+        self.read.max(self.written)
+    }
+}
+
+struct Verifier<'a> {
+    program: &'a Program,
+    broken: Vec<Broken>,
+    lives: Vec<Life>,
+}
+
+/// What a step reads and what it writes.
+fn accesses(program: &Program, kind: &StepKind) -> [Vec<BufferId>; 2] {
+    match kind {
+        StepKind::Launch(l) => {
+            let params = l.buffers.iter().copied().zip(&program.kernels[l.kernel].params);
+            let (inputs, outputs): (Vec<_>, Vec<_>) = params.partition(|(_, p)| p.access == Access::In);
+            [inputs, outputs].map(|list| list.into_iter().map(|(b, _)| b).collect())
+        }
+        StepKind::Product(p) => [vec![p.lhs.0, p.rhs.0], vec![p.out.0]],
+        StepKind::Interpret { inputs, outputs, .. } => [inputs.clone(), outputs.clone()],
+    }
+}
+
+impl Verifier<'_> {
+    fn report(&mut self, invariant: u32, message: String) {
+        self.broken.push(Broken { invariant, message });
+    }
+
+    fn step_name(&self, step: usize) -> String {
+        format!("step {step} ({})", self.program.steps[step].name)
+    }
+
+    fn names(&mut self) {
+        let p = self.program;
+        let buffer = |b: &BufferId| b.at() < p.buffers.len();
+        for (i, step) in p.steps.iter().enumerate() {
+            let exists = match &step.kind {
+                StepKind::Launch(l) => l.kernel < p.kernels.len() && l.buffers.iter().all(buffer),
+                StepKind::Product(m) => [m.lhs.0, m.rhs.0, m.out.0].iter().all(buffer),
+                StepKind::Interpret { inputs, outputs, .. } => inputs.iter().chain(outputs).all(buffer),
+            };
+            if !exists {
+                self.report(1, format!("{} names a buffer or kernel that does not exist", self.step_name(i)));
+            }
+        }
+        for (i, b) in p.buffers.iter().enumerate() {
+            let exists = match b.storage {
+                Storage::Input(n) => n < p.inputs.len(),
+                Storage::Output(n) => n < p.outputs.len(),
+                Storage::InPlace { output, input } => output < p.outputs.len() && input < p.inputs.len(),
+                // Slots are for buffers that some step writes.
+                Storage::Constant(_) | Storage::Slot(usize::MAX) => true,
+                Storage::Slot(n) => n < p.slots.len(),
+            };
+            if !exists {
+                self.report(1, format!("b{i} lies in {:?}, which does not exist", b.storage));
+            }
+        }
+        if p.output_buffers.len() != p.outputs.len() || !p.output_buffers.iter().all(buffer) {
+            self.report(1, format!("{} outputs are read from {:?}", p.outputs.len(), p.output_buffers));
+        }
+    }
+
+    fn steps(&mut self) {
+        let p = self.program;
+        for (i, step) in p.steps.iter().enumerate() {
+            if let StepKind::Launch(l) = &step.kind {
+                let kernel = &p.kernels[l.kernel];
+                let given: Vec<_> = l.buffers.iter().map(|b| p.buffers[b.at()].ty.dtype).collect();
+                let taken: Vec<_> = kernel.params.iter().map(|p| p.dtype).collect();
+                let counts = [(l.extents.len(), kernel.extents as usize), (l.sites.len(), kernel.sites as usize)];
+                if given != taken || counts.iter().any(|(given, taken)| given != taken) {
+                    let what = format!("gives {given:?}, {counts:?}; its kernel takes {taken:?}");
+                    self.report(2, format!("{} {what} (extents and sites given, taken)", self.step_name(i)));
+                }
+                if kernel.sites > 0 && i >= p.fallible_prefix {
+                    let prefix = p.fallible_prefix;
+                    self.report(9, format!("{} can fail, but only the first {prefix} may", self.step_name(i)));
+                }
+            }
+            let [reads, writes] = accesses(p, &step.kind);
+            for b in reads {
+                let held = matches!(p.buffers[b.at()].storage, Storage::Input(_) | Storage::Constant(_));
+                if !held && self.lives[b.at()].written.is_none() {
+                    self.report(
+                        4,
+                        format!("{} reads b{}, which no step before it has written", self.step_name(i), b.0),
+                    );
+                }
+                self.lives[b.at()].read = Some(i);
+            }
+            for b in writes {
+                let held = matches!(p.buffers[b.at()].storage, Storage::Input(_) | Storage::Constant(_));
+                if held || self.lives[b.at()].written.is_some() {
+                    let what = if held { "is not to be written" } else { "was written before" };
+                    self.report(3, format!("{} writes b{}, which {what}", self.step_name(i), b.0));
+                }
+                self.lives[b.at()].written.get_or_insert(i);
+            }
+        }
+    }
+
+    fn slots(&mut self) {
+        let p = self.program;
+        let mut tenants: HashMap<usize, Vec<(usize, usize, usize)>> = HashMap::new();
+        for (i, b) in p.buffers.iter().enumerate() {
+            let Storage::Slot(slot) = b.storage else { continue };
+            let (Some(begin), Some(end)) = (self.lives[i].written, self.lives[i].end()) else { continue };
+            if slot == usize::MAX {
+                self.report(1, format!("b{i} is written, but has no place"));
+                continue;
+            }
+            tenants.entry(slot).or_default().push((begin, end, i));
+            let (bytes, sizes) = (b.ty.bytes(), &p.slots[slot].sizes);
+            let fits = |size: &crate::Dim| (size - &bytes).known().is_some_and(|rest| rest >= 0);
+            if !sizes.iter().any(fits) {
+                self.report(6, format!("b{i} of {bytes} bytes lies in slot {slot} of {sizes:?}"));
+            }
+        }
+        let mut tenants: Vec<_> = tenants.into_iter().collect();
+        tenants.sort();
+        for (slot, mut lives) in tenants {
+            lives.sort_unstable();
+            for pair in lives.windows(2) {
+                let ((_, end, a), (begin, _, b)) = (pair[0], pair[1]);
+                if begin <= end {
+                    let (step, last) = (self.step_name(begin), self.step_name(end));
+                    let what = format!("{step} writes b{b} over b{a} in slot {slot}, which is needed until {last}");
+                    self.report(5, what);
+                }
+            }
+        }
+    }
+
+    fn outputs(&mut self) {
+        let p = self.program;
+        let mut owners: HashMap<usize, usize> = HashMap::new();
+        for (i, b) in p.buffers.iter().enumerate() {
+            let (Storage::Output(n) | Storage::InPlace { output: n, .. }) = b.storage else { continue };
+            if let Some(other) = owners.insert(n, i) {
+                self.report(7, format!("b{other} and b{i} both lie in the memory of output {n}"));
+            }
+        }
+        for (n, (ty, b)) in p.outputs.iter().zip(&p.output_buffers).enumerate() {
+            let buffer = &p.buffers[b.at()];
+            if buffer.ty.bytes() != ty.bytes() || buffer.ty.dtype != ty.dtype {
+                self.report(7, format!("output {n} of type {ty} is read from b{} of type {}", b.0, buffer.ty));
+            }
+            let written = self.lives[b.at()].written.is_some();
+            let has_memory = match buffer.storage {
+                Storage::Input(_) | Storage::Constant(_) => true,
+                Storage::Output(_) | Storage::InPlace { .. } => written,
+                Storage::Slot(_) => false,
+            };
+            if !has_memory {
+                self.report(7, format!("output {n} is read from b{}, which is temporary or never written", b.0));
+            }
+        }
+    }
+
+    fn in_place(&mut self) {
+        let p = self.program;
+        let mut taken: HashMap<usize, usize> = HashMap::new();
+        let outputs: HashSet<usize> = p.output_buffers.iter().map(|b| b.at()).collect();
+        let mut sources: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (i, b) in p.buffers.iter().enumerate() {
+            if let Storage::Input(n) = b.storage {
+                sources.entry(n).or_default().push(i);
+            }
+        }
+        for (i, b) in p.buffers.iter().enumerate() {
+            let Storage::InPlace { input, .. } = b.storage else { continue };
+            if b.ty != p.inputs[input] {
+                self.report(8, format!("b{i} of type {} takes the memory of input {input}: {}", b.ty, p.inputs[input]));
+            }
+            if let Some(other) = taken.insert(input, i) {
+                self.report(8, format!("b{other} and b{i} both take the memory of input {input}"));
+            }
+            let Some(written) = self.lives[i].written else { continue };
+            if written < p.fallible_prefix {
+                let what = format!("{} writes over input {input} before the last step", self.step_name(written));
+                self.report(8, format!("{what} that can fail"));
+            }
+            for &source in sources.get(&input).map(Vec::as_slice).unwrap_or_default() {
+                let product = matches!(p.steps[written].kind, StepKind::Product(_));
+                let late = self.lives[source].read.is_some_and(|r| r > written || (product && r == written));
+                if late || outputs.contains(&source) {
+                    let step = self.step_name(written);
+                    self.report(8, format!("{step} writes b{i} over input {input}, which is read afterwards"));
+                }
+            }
+        }
+    }
+}
