@@ -280,8 +280,10 @@ impl fmt::Display for Error {
         fmt::Display::fmt(&self.0, f)
     }
 }
+/// As `Display`: it is what `unwrap` prints.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::strict::unwrapped(self);
         fmt::Display::fmt(self, f)
     }
 }

@@ -1,5 +1,6 @@
 //! Strict mode, and panics that carry an error.
 
+use crate::dispatch::here;
 use crate::error::Error;
 use std::any::Any;
 use std::cell::RefCell;
@@ -7,6 +8,13 @@ use std::cell::RefCell;
 thread_local! {
     /// The error of the panic that is unwinding, with its message.
     static PANICKING: RefCell<Option<(String, Error)>> = const { RefCell::new(None) };
+    /// The error that was last formatted as `unwrap` does.
+    static UNWRAPPED: RefCell<Option<Error>> = const { RefCell::new(None) };
+}
+
+/// Keeps an error that the message of a panic may be made of.
+pub(crate) fn unwrapped(error: &Error) {
+    let _ = UNWRAPPED.try_with(|u| u.replace(Some(error.clone())));
 }
 
 /// True if an ill-typed op is to panic, with the message its error value would have: the option `strict`. Not while an
@@ -34,8 +42,14 @@ pub(crate) fn caught(payload: Box<dyn Any + Send>, function: &'static str) -> Er
     {
         return error;
     }
-    // `unwrap` on a `Result<_, Error>` quotes the error, so its own message is in there.
-    Error::new(crate::Code::Panic, function, format!("the function panicked: {message}"), "")
+    // `unwrap` on a `Result<_, Error>` quotes the error, which says more than that somebody unwrapped it.
+    if let Some(error) = UNWRAPPED.take()
+        && message.ends_with(&error.to_string())
+    {
+        return error;
+    }
+    let legal = "a function that returns; see the panic's own message for its line";
+    Error::new(crate::Code::Panic, function, format!("the function panicked: {message}"), legal).at(here())
 }
 
 /// The error of a panic in the compiler itself.

@@ -2,6 +2,7 @@
 //!
 //! In steady state a call is compared with the entry it used last, field by field, with no hashing and no allocation.
 
+use crate::dispatch::here;
 use crate::error::{Code, Error};
 use crate::tensor::{Repr, Tensor};
 use crate::trace;
@@ -256,7 +257,9 @@ impl<'a> Describe<'a> {
         let array = match &tensor.0 {
             Repr::Array(a) => a,
             Repr::Error(e) => return Err(e.clone()),
-            Repr::Traced(t) => return Err(trace::ended("call", t).with_operands([format!("{path}: {}", t.ty)])),
+            Repr::Traced(t) => {
+                return Err(trace::ended("call", t).with_operands([format!("{path}: {}", t.ty)]).at(here()));
+            }
         };
         let mut extents: SmallVec<[Extent; 4]> = a_extents(array.dims());
         for (i, d) in self.dynamic.iter().enumerate().filter(|(_, d)| d.path == path) {

@@ -112,6 +112,14 @@ impl Tensor {
             Err(e) => return refuse(e, &[self]),
         };
         let start = position(index, &shape[at]);
+        if let (Some(i), Some(n)) = (start.known(), shape[at].known())
+            && !(0..n).contains(&i)
+        {
+            let rule = format!("index {index} is out of range for axis {at} of extent {n}");
+            let legal =
+                if n == 0 { "an axis with elements".into() } else { format!("indices go from -{n} to {}", n - 1) };
+            return refuse(Error::new(Code::Index, "select", rule, legal), &[self]);
+        }
         let part = self.cut("select", at, start.clone(), start + 1, 1);
         part.squeeze(at as isize)
     }

@@ -66,7 +66,7 @@ fn attempt<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M) -> Result<(Tensor, Vec<
         match &t.0 {
             Repr::Error(e) => return Err(e.clone()),
             Repr::Traced(v) if !trace::is_open(v.trace.id) => {
-                return Err(trace::ended("grad", v).with_operands([format!("{path}: {}", v.ty)]).at(here()));
+                return Err(trace::ended("grad", v).with_operands([named(path, &v.ty)]).at(here()));
             }
             _ => {}
         }
@@ -138,6 +138,11 @@ fn attempt<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M) -> Result<(Tensor, Vec<
     }
     let gradients = input_of.iter().map(|&i| gradients[i].clone()).collect();
     Ok((results.remove(0), gradients))
+}
+
+/// The type of a leaf, with its path where the tree is more than the leaf.
+fn named(path: &str, ty: &ir::Type) -> String {
+    if path.is_empty() { ty.to_string() } else { format!("{path}: {ty}") }
 }
 
 fn run(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>> {

@@ -64,6 +64,7 @@ impl std::fmt::Display for Fixed<'_> {
             Fixed::Float(x) => write!(f, "{:?}", f64::from_bits(*x)),
             Fixed::Text(x) => write!(f, "{x:?}"),
             Fixed::Variant(x) => f.write_str(x),
+            Fixed::Length(1) => f.write_str("1 entry"),
             Fixed::Length(x) => write!(f, "{x} entries"),
             Fixed::Hash(_) => f.write_str("other fixed data"),
             Fixed::Cell(x) => write!(f, "cell {x}"),
