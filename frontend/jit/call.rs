@@ -65,13 +65,19 @@ impl<A: 'static, R: Tree> Jit<A, R> {
                 entry.used.store(self.clock.fetch_add(1, Relaxed) + 1, Relaxed);
             }
             self.hits.fetch_add(1, Relaxed);
+            if let Some(compiled) = &entry.graph {
+                let (_, recorded) = self.trace(arguments, donated)?;
+                if let Some(e) = differing(compiled, &recorded.graph) {
+                    return Err(e.note("the first is what was compiled, the second what this call would be"));
+                }
+            }
             return Ok(entry);
         }
         let start = Instant::now();
         let (signature, recorded) = self.trace(arguments, donated)?;
         let traced = start.elapsed();
         self.miss(&signature);
-        let entry = Arc::new(Entry::compile(signature, recorded, traced)?);
+        let entry = Arc::new(Entry::compile(signature, recorded, traced, self.check)?);
         entry.used.store(self.clock.fetch_add(1, Relaxed) + 1, Relaxed);
         let mut entries = self.entries.write().unwrap_or_else(|e| e.into_inner());
         if entries.len() >= self.capacity {

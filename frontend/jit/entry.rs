@@ -6,6 +6,7 @@ use super::record::{Feed, Recorded, Source, TouchedCell};
 use crate::error::{Error, Result};
 use crate::tensor::{Repr, Tensor};
 use crate::tree::{Fixed, Tree, Visit};
+use ir::Graph;
 use runtime::{Array, Executable, Input, Outputs};
 use smallvec::SmallVec;
 use std::sync::atomic::AtomicU64;
@@ -15,6 +16,8 @@ use std::time::Duration;
 /// A function compiled for one signature.
 pub(crate) struct Entry<R> {
     pub signature: Signature,
+    /// What was traced, where calls are to be checked against it.
+    pub graph: Option<Graph>,
     executable: Executable,
     traced: Duration,
     /// For each leaf, the input it is, if it is the first of the leaves that are this input.
@@ -35,7 +38,12 @@ pub(crate) type Inputs = SmallVec<[Input; 8]>;
 static CELLS: Mutex<()> = Mutex::new(());
 
 impl<R: Tree> Entry<R> {
-    pub fn compile(signature: Signature, recorded: Recorded<R>, traced: Duration) -> Result<Entry<R>> {
+    pub fn compile(
+        signature: Signature,
+        recorded: Recorded<R>,
+        traced: Duration,
+        keep_graph: bool,
+    ) -> Result<Entry<R>> {
         let Recorded { graph, leaf_inputs, leaf_input, feeds, template, results, cells, .. } = recorded;
         let types = (graph.input_types(), graph.output_types());
         let mut donations: Vec<(usize, usize)> = Vec::new();
@@ -61,7 +69,8 @@ impl<R: Tree> Entry<R> {
             })
             .collect();
         let used = AtomicU64::new(0);
-        Ok(Entry { signature, executable, traced, leaf_input, feeds, template, results, cells, donated, used })
+        let graph = keep_graph.then_some(graph);
+        Ok(Entry { signature, graph, executable, traced, leaf_input, feeds, template, results, cells, donated, used })
     }
 
     pub fn summary(&self) -> Summary {

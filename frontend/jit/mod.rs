@@ -96,8 +96,9 @@ impl<A, R> Jit<A, R> {
         self
     }
 
-    /// Traces every time twice, and refuses a function whose constants differ between the two: a value of the host,
-    /// such as a counter or a clock, has become a constant.
+    /// Traces every time twice, and again at every call that an entry serves, and refuses a function whose constants
+    /// differ between two traces: a value of the host, such as a counter or a clock, has become a constant, or the
+    /// arguments hold something that their [`Tree`] does not show.
     pub fn check(mut self) -> Self {
         self.check = true;
         self

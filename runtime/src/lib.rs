@@ -9,6 +9,7 @@ pub mod executable;
 pub mod interpreter;
 pub mod options;
 pub mod pool;
+pub mod program_interpreter;
 
 pub use array::Array;
 pub use error::ExecError;

@@ -7,7 +7,6 @@
 mod bounds;
 mod case;
 mod draw;
-mod driver;
 mod random;
 mod shrink;
 mod stages;

@@ -77,10 +77,14 @@ pub struct Compared {
 /// differences. Points where the function is not smooth or not finite are skipped: there the two one-sided quotients
 /// do not approach each other.
 pub fn compare_with_differences(graph: &Graph, inputs: &[Literal]) -> Result<Compared, NotDifferentiable> {
+    Ok(compare(graph, &differentiate(graph.clone())?, inputs))
+}
+
+/// As [`compare_with_differences`], for gradients that are there already.
+pub fn compare(graph: &Graph, differentiated: &Differentiated, inputs: &[Literal]) -> Compared {
     let f = |inputs: &[Literal]| evaluate(graph, inputs).ok()?.pop();
     let mut compared = Compared::default();
-    let differentiated = differentiate(graph.clone())?;
-    let Some(base) = f(inputs) else { return Ok(compared) };
+    let Some(base) = f(inputs) else { return compared };
     let all_finite = base.iter().all(|y| y.as_f64().is_finite());
     let cotangent = super::weights(base.dims(), base.dtype(), 3);
     let weights = Literal::from_fn(base.dims(), DType::F64, |i| {
@@ -152,7 +156,7 @@ pub fn compare_with_differences(graph: &Graph, inputs: &[Literal]) -> Result<Com
             }
         }
     }
-    Ok(compared)
+    compared
 }
 
 /// Inputs at which differences mean something: huge, tiny and non-finite elements replaced by others.

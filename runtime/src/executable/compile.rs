@@ -127,6 +127,7 @@ fn compile(
         }
     }
     inspector.program(&program);
+    inspector.check_program(&program)?;
     let start = Instant::now();
     let threads = crate::pool::global().num_threads().min(4);
     let keep_text = inspector.keeps_text();

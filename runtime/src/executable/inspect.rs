@@ -1,14 +1,13 @@
 //! Looking on during a compilation: stages as text, dumps to a folder, comparison with the interpreter after each
 //! pass, reproducers.
 
-use crate::interpreter::interpret;
-use crate::options::{Options, PREFIX};
+use super::compare::Comparison;
+use crate::options::Options;
 use codegen::cpu::CompiledKernel;
+use ir::Graph;
 use ir::program::{Program, StepKind};
 use ir::text::PrintOptions;
-use ir::{DType, Graph, Literal, Scalar, Symbol, Type};
 use passes::{PassObserver, PassRun};
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,15 +22,11 @@ pub struct Stage {
     pub text: String,
 }
 
-/// The most elements of inputs for which passes are compared with the interpreter.
-const COMPARE_ELEMENTS: usize = 1 << 20;
-
 pub(super) struct Inspector {
     stages: Vec<Stage>,
     keep: bool,
     folder: Option<PathBuf>,
-    /// Sample inputs with the outputs that every pass must preserve.
-    expected: Option<(Vec<Literal>, Vec<Literal>)>,
+    comparison: Option<Comparison>,
 }
 
 const READABLE: PrintOptions = PrintOptions { origins: true, elide: Some(64) };
@@ -44,8 +39,8 @@ impl Inspector {
                 graph.name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
             dir.join(format!("{:04}-{name}", NUMBER.fetch_add(1, Ordering::Relaxed)))
         });
-        let expected = if options.check >= 3 { expectation(graph) } else { None };
-        let mut inspector = Inspector { stages: Vec::new(), keep, folder, expected };
+        let comparison = if options.check >= 3 { Comparison::new(graph) } else { None };
+        let mut inspector = Inspector { stages: Vec::new(), keep, folder, comparison };
         inspector.stage("00-trace.ir".into(), || graph.display(READABLE).to_string());
         inspector
     }
@@ -66,6 +61,11 @@ impl Inspector {
         for (i, kernel) in program.kernels.iter().enumerate() {
             self.stage(format!("kernel{i}.kir"), || kernel.to_string());
         }
+    }
+
+    /// At check level 3, runs the program through the interpreter of kernels and compares.
+    pub fn check_program(&self, program: &Program) -> Result<(), String> {
+        self.comparison.as_ref().map_or(Ok(()), |c| c.check_program(program))
     }
 
     pub fn kernels(&mut self, program: &Program, kernels: &[Arc<CompiledKernel>]) {
@@ -119,88 +119,11 @@ impl PassObserver for Inspector {
             dense.compact();
             dense.display(READABLE).to_string()
         });
-        let Some((inputs, expected)) = &mut self.expected else { return Ok(()) };
-        let got = interpret(graph, inputs).map_err(|e| format!("made the interpreter fail ({PREFIX}CHECK=3): {e}"))?;
-        for (i, (want, got)) in expected.iter().zip(&got).enumerate() {
-            if let Some(at) = difference(want, got, !run.exact && computes_in_16_bits(graph)) {
-                let (w, g) = (want.get(at), got.get(at));
-                return Err(format!("changed output {i}, element {at}: {w} became {g} ({PREFIX}CHECK=3)"));
-            }
-        }
-        if !run.exact {
-            *expected = got;
-        }
-        Ok(())
-    }
-}
-
-/// Sample inputs and what the graph makes of them; `None` where they would be too large or the graph fails on them.
-fn expectation(graph: &Graph) -> Option<(Vec<Literal>, Vec<Literal>)> {
-    let symbols: HashMap<Symbol, i64> =
-        graph.symbols.iter().map(|s| (s.symbol.clone(), 3.clamp(s.min, s.max.max(s.min)))).collect();
-    let value = |s: &Symbol| Some(symbols.get(s).copied().unwrap_or(3));
-    let mut total = 0usize;
-    let mut inputs = Vec::new();
-    for (i, ty) in graph.input_types().iter().enumerate() {
-        let dims: Option<Vec<usize>> =
-            ty.shape.iter().map(|d| d.eval(&value).and_then(|n| usize::try_from(n).ok())).collect();
-        let dims = dims?;
-        total = total.checked_add(dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?)?;
-        if total > COMPARE_ELEMENTS {
-            log::info!(target: "tracewright", "{}: too large to compare passes with the interpreter", graph.name);
-            return None;
-        }
-        inputs.push(sample(ty, &dims, i as u64));
-    }
-    match interpret(graph, &inputs) {
-        Ok(outputs) => Some((inputs, outputs)),
-        Err(e) => {
-            log::info!(target: "tracewright", "{}: passes are not compared: {e}", graph.name);
-            None
+        match &mut self.comparison {
+            Some(c) => c.after_pass(run, graph),
+            None => Ok(()),
         }
     }
-}
-
-/// Numbers between -2 and 2 for floats; 0 or 1 for integers, which may be indices.
-fn sample(ty: &Type, dims: &[usize], seed: u64) -> Literal {
-    let mut state = (seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    Literal::from_fn(dims, ty.dtype, |_| {
-        // xorshift64, Marsaglia 2003.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        match ty.dtype {
-            DType::I64 | DType::I32 | DType::U8 | DType::Bool => Scalar::of(ty.dtype, (state % 2) as f64),
-            float => Scalar::of(float, (state % 4001) as f64 / 1000.0 - 2.0),
-        }
-    })
-}
-
-fn computes_in_16_bits(graph: &Graph) -> bool {
-    let ops = graph.reachable_regions().into_iter().flat_map(|r| &graph.region(r).ops);
-    ops.flat_map(|&op| &graph.op(op).results).any(|&v| graph.ty(v).dtype.is_half())
-}
-
-/// The first element that differs by more than reordered sums and 16-bit rounding explain; with `loose`, 16-bit rounding
-/// on the way to a wider output.
-fn difference(want: &Literal, got: &Literal, loose: bool) -> Option<usize> {
-    let tolerance = match want.dtype() {
-        DType::F64 | DType::F32 | DType::F16 if loose => 1e-1,
-        DType::F64 => 1e-9,
-        DType::F32 => 1e-4,
-        DType::F16 => 2e-2,
-        DType::BF16 => 1e-1,
-        _ => 0.0,
-    };
-    if want.dims() != got.dims() || want.dtype() != got.dtype() {
-        return Some(0);
-    }
-    let scale = want.iter().map(|s| s.as_f64().abs()).filter(|x| x.is_finite()).fold(1.0, f64::max);
-    (0..want.numel()).find(|&i| {
-        let (w, g) = (want.get(i), got.get(i));
-        let (x, y) = (w.as_f64(), g.as_f64());
-        !(w == g || x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= tolerance * scale)
-    })
 }
 
 /// A program for people: buffers with their places, steps with what they read and write, the planned peak.

@@ -6,6 +6,7 @@
 //! cache, and hashes nothing.
 
 mod bind;
+mod compare;
 mod compile;
 mod inspect;
 mod kernels;
@@ -21,6 +22,7 @@ use ir::{Graph, Literal};
 use smallvec::SmallVec;
 use std::sync::{Arc, Mutex};
 
+pub use compare::Comparison;
 pub use compile::Artifacts;
 pub use inspect::Stage;
 

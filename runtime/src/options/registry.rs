@@ -54,8 +54,8 @@ pub static REGISTRY: &[Entry] = &[
     Entry {
         name: "CHECK",
         values: "`0` to `3`",
-        help: "verifies: 0 nothing, 1 at boundaries, 2 after each pass, 3 also runs the interpreter after each pass and \
-               compares",
+        help: "verifies: 0 nothing, 1 at boundaries, 2 after each pass, 3 also interprets after each pass, and the \
+               kernels, and compares",
         set: |o, v| number(v, 0, 3).map(|x| o.check = x as u8),
         get: |o| o.check.to_string(),
     },

@@ -1,0 +1,243 @@
+//! The interpreter of programs: runs every step through the interpreter of kernels, and watches the memory plan.
+//!
+//! It is what executables are checked against. What the program's verifier cannot see it finds while it runs: memory
+//! that is read after another buffer has taken its place, elements that no kernel has written, accesses out of range,
+//! tasks that depend on one another.
+
+use crate::error::ExecError;
+use crate::interpreter::{Bindings, interpret};
+use ir::kernel::Access;
+use ir::kernel::interp::{self, Fault, Order, RunError};
+use ir::program::{BufferId, Launch, Product, Program, StepKind, Storage};
+use ir::{DType, Data, Dim, EvalError, Literal, Scalar};
+use std::collections::HashMap;
+
+/// How to run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunOptions {
+    /// The order of the tasks of a kernel.
+    pub order: Order,
+    /// The most statements or products of numbers that a step executes before the run is given up.
+    pub limit: u64,
+}
+
+impl Default for RunOptions {
+    fn default() -> RunOptions {
+        RunOptions { order: Order::Forward, limit: 1 << 33 }
+    }
+}
+
+/// Why a run has no outputs.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The call is at fault, as it is for an executable.
+    #[error("{0}")]
+    Call(#[from] ExecError),
+    /// The program is at fault.
+    #[error("{0}")]
+    Fault(String),
+    /// [`RunOptions::limit`] is reached.
+    #[error("the limit of statements is reached")]
+    Limit,
+}
+
+/// Memory that a buffer stands in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Place {
+    Input(usize),
+    Output(usize),
+    Constant(usize),
+    Slot(usize),
+}
+
+struct Machine<'a> {
+    program: &'a Program,
+    bindings: Bindings,
+    options: &'a RunOptions,
+    /// What each place holds, and for which buffer.
+    memory: HashMap<Place, (BufferId, Data)>,
+}
+
+/// Runs a program that passes its verifier.
+pub fn run(program: &Program, arguments: &[Literal], options: &RunOptions) -> Result<Vec<Literal>, ProgramError> {
+    let given: Vec<_> = arguments.iter().map(|l| (l.dtype(), l.dims())).collect();
+    let bindings = Bindings::of(&program.inputs, &given)?;
+    let mut m = Machine { program, bindings, options, memory: HashMap::new() };
+    for (i, b) in program.buffers.iter().enumerate() {
+        let held = match &b.storage {
+            Storage::Input(n) => arguments[*n].data().clone(),
+            Storage::Constant(literal) => literal.data().clone(),
+            _ => continue,
+        };
+        let id = BufferId(i as u32);
+        m.memory.insert(m.place(id), (id, held));
+    }
+    for (number, step) in program.steps.iter().enumerate() {
+        let outcome = match &step.kind {
+            StepKind::Launch(launch) => m.launch(launch),
+            StepKind::Product(product) => m.product(product),
+            StepKind::Interpret { graph, inputs, outputs, .. } => m.interpret(graph, inputs, outputs),
+        };
+        outcome.map_err(|e| match e {
+            ProgramError::Fault(what) => ProgramError::Fault(format!("step {number} ({}) {what}", step.name)),
+            ProgramError::Call(e) if number >= program.fallible_prefix => {
+                let what = "fails after the part of the program that may";
+                ProgramError::Fault(format!("step {number} ({}) {what}: {e}", step.name))
+            }
+            other => other,
+        })?;
+    }
+    let outputs = program.outputs.iter().zip(&program.output_buffers);
+    outputs.map(|(ty, &b)| Ok(Literal::new(&m.extents(ty)?, m.read(b)?.clone()))).collect()
+}
+
+fn fault<T>(what: impl Into<String>) -> Result<T, ProgramError> {
+    Err(ProgramError::Fault(what.into()))
+}
+
+impl Machine<'_> {
+    fn eval(&self, d: &Dim) -> Result<i64, ProgramError> {
+        self.bindings.dim(d).map_err(|e| ProgramError::Fault(e.to_string()))
+    }
+
+    fn extents(&self, ty: &ir::Type) -> Result<Vec<usize>, ProgramError> {
+        let extents = self.bindings.extents(ty).map_err(|e| ProgramError::Fault(e.to_string()))?;
+        Ok(extents.to_vec())
+    }
+
+    fn place(&self, b: BufferId) -> Place {
+        match &self.program.buffers[b.at()].storage {
+            Storage::Input(n) => Place::Input(*n),
+            Storage::Output(n) => Place::Output(*n),
+            Storage::InPlace { input, .. } => Place::Input(*input),
+            Storage::Constant(_) => Place::Constant(b.at()),
+            Storage::Slot(n) => Place::Slot(*n),
+        }
+    }
+
+    fn read(&self, b: BufferId) -> Result<&Data, ProgramError> {
+        match self.memory.get(&self.place(b)) {
+            Some((owner, data)) if *owner == b => Ok(data),
+            Some((owner, _)) => fault(format!("reads b{}, which b{} has overwritten", b.0, owner.0)),
+            None => fault(format!("reads b{}, which nothing has written", b.0)),
+        }
+    }
+
+    fn write(&mut self, b: BufferId, data: Data) {
+        self.memory.insert(self.place(b), (b, data));
+    }
+
+    /// Fresh memory for a buffer, full of what nobody would write.
+    fn poison(&self, b: BufferId) -> Result<Data, ProgramError> {
+        let ty = &self.program.buffers[b.at()].ty;
+        let value = match ty.dtype {
+            DType::Bool => Scalar::Bool(true),
+            DType::U8 => Scalar::U8(0xa5),
+            d if d.is_int() => Scalar::I64(-0x5a5a_5a5a).convert(d),
+            float => Scalar::of(float, -13131.0),
+        };
+        Ok(Data::filled(value, self.extents(ty)?.iter().product()))
+    }
+
+    fn launch(&mut self, launch: &Launch) -> Result<(), ProgramError> {
+        let kernel = &self.program.kernels[launch.kernel];
+        let extents: Vec<i64> = launch.extents.iter().map(|d| self.eval(d)).collect::<Result<_, _>>()?;
+        let mut buffers = Vec::new();
+        for (&b, p) in launch.buffers.iter().zip(&kernel.params) {
+            buffers.push(if p.access == Access::In { self.read(b)?.clone() } else { self.poison(b)? });
+        }
+        let options = interp::Options { order: self.options.order, limit: self.options.limit };
+        let status = interp::run_with(kernel, &mut buffers, &extents, &options).map_err(|e| match e {
+            RunError::Statement { fault: Fault::Limit, .. } => ProgramError::Limit,
+            e => ProgramError::Fault(format!("runs a faulty kernel: {e}")),
+        })?;
+        for ((&b, p), data) in launch.buffers.iter().zip(&kernel.params).zip(buffers) {
+            if p.access != Access::In {
+                self.write(b, data);
+            }
+        }
+        let first = status.offences.iter().zip(&launch.sites).find_map(|(o, s)| o.map(|o| (o, s)));
+        let Some((offence, site)) = first else { return Ok(()) };
+        let extent = usize::try_from(offence.bound).unwrap_or(0);
+        let error = EvalError::IndexOutOfRange { index: offence.index, axis: site.axis, extent };
+        Err(ExecError::Op { op: site.op.into(), origins: site.origins.clone(), error }.into())
+    }
+
+    fn interpret(&mut self, graph: &ir::Graph, inputs: &[BufferId], outputs: &[BufferId]) -> Result<(), ProgramError> {
+        let mut literals = Vec::new();
+        for (&b, ty) in inputs.iter().zip(graph.input_types()) {
+            literals.push(Literal::new(&self.extents(&ty)?, self.read(b)?.clone()));
+        }
+        for (&b, literal) in outputs.iter().zip(interpret(graph, &literals)?) {
+            self.write(b, literal.data().clone());
+        }
+        Ok(())
+    }
+
+    fn product(&mut self, p: &Product) -> Result<(), ProgramError> {
+        let numbers = |list: &[Dim]| list.iter().map(|d| self.eval(d)).collect::<Result<Vec<i64>, _>>();
+        let (extents, ls, rs, os) = (numbers(&p.extents)?, numbers(&p.lhs.1)?, numbers(&p.rhs.1)?, numbers(&p.out.1)?);
+        let work = extents.iter().fold(1u64, |n, &e| n.saturating_mul(e.max(0) as u64));
+        if work > self.options.limit {
+            return Err(ProgramError::Limit);
+        }
+        let (lhs, rhs) = (self.read(p.lhs.0)?, self.read(p.rhs.0)?);
+        let mut out: Vec<Option<Scalar>> = vec![None; self.poison(p.out.0)?.len()];
+        let element = |data: &Data, at: i64| {
+            let at = usize::try_from(at).ok().filter(|&i| i < data.len());
+            at.map_or_else(|| fault("reads out of range"), |i| Ok(data.get(i)))
+        };
+        for b in 0..extents[0] {
+            for i in 0..extents[1] {
+                for j in 0..extents[2] {
+                    let mut sum = Sum::new(p.dtype);
+                    for l in 0..extents[3] {
+                        let x = element(lhs, b * ls[0] + i * ls[1] + l * ls[2])?;
+                        sum.add(x, element(rhs, b * rs[0] + l * rs[1] + j * rs[2])?);
+                    }
+                    let at = usize::try_from(b * os[0] + i * os[1] + j * os[2]).ok();
+                    let Some(slot) = at.and_then(|at| out.get_mut(at)) else { return fault("writes out of range") };
+                    if slot.replace(sum.end(p.dtype)).is_some() {
+                        return fault("writes an element twice");
+                    }
+                }
+            }
+        }
+        if out.contains(&None) {
+            return fault("leaves elements unwritten");
+        }
+        self.write(p.out.0, Data::collect(p.dtype, out.into_iter().flatten()));
+        Ok(())
+    }
+}
+
+/// A sum of products in the accumulation type of a dtype.
+enum Sum {
+    F64(f64),
+    F32(f32),
+    Int(i64),
+}
+
+impl Sum {
+    fn new(dtype: DType) -> Sum {
+        match dtype {
+            DType::F64 => Sum::F64(0.0),
+            d if d.is_float() => Sum::F32(0.0),
+            _ => Sum::Int(0),
+        }
+    }
+    fn add(&mut self, x: Scalar, y: Scalar) {
+        match self {
+            Sum::F64(s) => *s += x.as_f64() * y.as_f64(),
+            Sum::F32(s) => *s += x.as_f64() as f32 * y.as_f64() as f32,
+            Sum::Int(s) => *s = s.wrapping_add(x.as_i64().wrapping_mul(y.as_i64())),
+        }
+    }
+    fn end(self, dtype: DType) -> Scalar {
+        match self {
+            Sum::F64(s) => Scalar::F64(s),
+            Sum::F32(s) => Scalar::F32(s).convert(dtype),
+            Sum::Int(s) => Scalar::I64(s).convert(dtype),
+        }
+    }
+}
