@@ -44,6 +44,11 @@ impl Bindings {
         Ok(bound)
     }
 
+    /// Values that are known already.
+    pub(crate) fn known(values: impl IntoIterator<Item = (Symbol, i64)>) -> Bindings {
+        Bindings(values.into_iter().collect())
+    }
+
     /// The value of a symbol.
     pub fn get(&self, symbol: &Symbol) -> Option<i64> {
         self.0.get(symbol).copied()
@@ -74,6 +79,15 @@ pub fn interpret(graph: &Graph, inputs: &[Literal]) -> Result<Vec<Literal>, Exec
         }
     }
     Interpreter { graph, bindings: &bindings, observer: &mut |_, _| {} }.region(graph.root(), inputs)
+}
+
+/// Runs a graph on host data of the declared types under given values of its symbols.
+pub(crate) fn interpret_bound(
+    graph: &Graph,
+    bindings: &Bindings,
+    inputs: &[Literal],
+) -> Result<Vec<Literal>, ExecError> {
+    Interpreter { graph, bindings, observer: &mut |_, _| {} }.region(graph.root(), inputs)
 }
 
 /// Runs a graph and shows every value of the root region to `observer`, in order.

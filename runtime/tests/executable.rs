@@ -1,7 +1,8 @@
 //! Compiled graphs against the interpreter.
 
-use ir::ops::{GraphEmitter, create, index, reduce, unary, view};
+use ir::ops::{GraphEmitter, create, index, reduce, region, unary, view};
 use ir::{DType, Data, Dim, Emit, EmitExt, Graph, Literal, Location, Origin, Scalar, Shape, Type, Value};
+use runtime::events::{Counters, Event};
 use runtime::{Array, Executable, Input};
 use smallvec::SmallVec;
 
@@ -156,4 +157,59 @@ fn sums_of_what_the_loop_does_not_change() {
         vec![b.reduce_sum(y, &[0]), b.reduce_sum(rows, &[1]), b.reduce_sum(y, &[0, 1])]
     });
     compare(&g, &[sample(&x, 6)]);
+}
+
+#[test]
+fn a_step_without_a_kernel_is_interpreted_alone() {
+    // Sums of neighbours, 19 times over, in a group of its own: written out, each element is half a million additions.
+    const WIDTH: i64 = 1 << 19;
+    let x = Type::new(DType::F32, [Dim::symbol("B"), Dim::from(WIDTH)]);
+    let i = Type::new(DType::I64, [2]);
+    let mut g = build(&[x, i], |b, v| {
+        let op = index::Gather { axis: 0, batch: 0, mode: index::IndexMode::Error };
+        let picked = b.emit(op.into(), &[v[0], v[1]]);
+        vec![b.scale(v[0], 0.25), picked]
+    });
+    let &[quarter, picked] = g.outputs() else { unreachable!("two outputs") };
+    let region = g.add_region();
+    let mut y = g.add_param(region, g.ty(quarter).clone());
+    let origins = g.op(g.defining_op(quarter).unwrap().0).origins.clone();
+    let mut b = GraphEmitter { graph: &mut g, region, origins: origins.clone() };
+    for level in 0..19 {
+        let limits = Shape::from([Dim::symbol("B"), Dim::from(WIDTH >> level)]);
+        let [even, odd] = [0, 1].map(|from| {
+            let strides = [1, 2].into_iter().collect();
+            b.emit(view::Slice { starts: Shape::from([0, from]), limits: limits.clone(), strides }.into(), &[y])
+        });
+        y = b.add(even, odd);
+    }
+    g.region_mut(region).yields = vec![y];
+    let root = g.root();
+    let fused = region::Fused { kind: region::FusionKind::Loop };
+    let op = g.append(root, fused.into(), &[quarter], &[region], &origins).unwrap();
+    g.set_outputs(vec![picked, g.op(op).results[0]]);
+
+    let (exe, events) = runtime::events::capture(|| Executable::compile(&g, &[]).unwrap());
+    let fallbacks: Vec<_> = events.iter().filter(|e| e.event == Event::Fallback).map(|e| e.reason.clone()).collect();
+    let [reason] = fallbacks.as_slice() else { panic!("{fallbacks:?}") };
+    assert!(reason.starts_with("test: step add (runtime/tests/executable.rs:"), "{reason}");
+    assert!(
+        reason.ends_with("is interpreted: too large: a fused group expands to more than 400,000 scalar operations")
+    );
+    assert!(!exe.is_compiled() && exe.program().is_some(), "only the one step is interpreted");
+    for (n, index) in [(2, 1), (2, 2), (3, -1), (3, 0)] {
+        let indices = Literal::new(&[2], Data::I64(vec![1, index]));
+        let inputs = [sample(&f32s([n, WIDTH]), 1), indices];
+        let want = runtime::interpreter::interpret(&g, &inputs);
+        let before = Counters::thread();
+        let got = exe.call(&mut inputs.map(|l| Input::Shared(Array::from_literal(&l).unwrap())));
+        let steps = Counters::thread().since(&before)[Event::InterpretedStep];
+        match (want, got) {
+            (Ok(want), Ok(got)) => {
+                assert_eq!(steps, 1);
+                assert!(want.iter().zip(&got).all(|(want, got)| *want == got.to_literal().unwrap()));
+            }
+            (want, got) => assert_eq!(want.err(), got.err()),
+        }
+    }
 }

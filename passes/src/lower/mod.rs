@@ -8,6 +8,7 @@ mod pull;
 mod scatter;
 
 use ir::graph::Definition;
+use ir::kernel::Kernel;
 use ir::program::{Buffer, BufferId, Launch, Program, Site, Step, StepKind, Storage};
 use ir::{Dim, Graph, Lowering, Op, Origin, Value};
 use nest::GroupKernel;
@@ -28,9 +29,18 @@ pub enum LowerError {
 }
 
 /// Lowers a graph whose fusible ops all stand in fused groups. `donations` pairs inputs with the outputs that may be
-/// written over them.
+/// written over them. A group that has no kernel becomes a step of the interpreter.
 pub fn lower(graph: &Graph, donations: &[(usize, usize)]) -> Result<Program, LowerError> {
-    let mut l = Lowerer::new(graph);
+    lower_except(graph, donations, &|_| None)
+}
+
+/// As [`lower`], but where `refuse` has a reason against the kernel of a group, that is left to the interpreter.
+pub fn lower_except(
+    graph: &Graph,
+    donations: &[(usize, usize)],
+    refuse: &dyn Fn(&Kernel) -> Option<String>,
+) -> Result<Program, LowerError> {
+    let mut l = Lowerer::new(graph, refuse);
     for op in schedule(graph) {
         l.op(op)?;
     }
@@ -64,17 +74,19 @@ type Elementwise = HashMap<usize, HashSet<(usize, usize)>>;
 
 struct Lowerer<'a> {
     graph: &'a Graph,
+    refuse: &'a dyn Fn(&Kernel) -> Option<String>,
     program: Program,
     buffer_of: HashMap<Value, BufferId>,
-    kernels: HashMap<ir::kernel::Kernel, usize>,
+    kernels: HashMap<Kernel, usize>,
     elementwise: Elementwise,
     fallible_prefix: usize,
 }
 
 impl<'a> Lowerer<'a> {
-    fn new(graph: &'a Graph) -> Self {
+    fn new(graph: &'a Graph, refuse: &'a dyn Fn(&Kernel) -> Option<String>) -> Self {
         let mut l = Lowerer {
             graph,
+            refuse,
             program: Program {
                 name: graph.name.clone(),
                 symbols: graph.symbols.clone(),
@@ -124,16 +136,11 @@ impl<'a> Lowerer<'a> {
             Lowering::Fused => {
                 let region = data.regions[0];
                 let name = group_name(self.graph, region);
-                let group = nest::lower_group(self.graph, region, &name)?;
-                let mut buffers: Vec<BufferId> = data.operands.iter().map(|v| self.buffer_of[v]).collect();
-                buffers.extend(data.results.iter().map(|&v| self.new_buffer(v)));
-                self.launch(op, name, group, buffers);
+                let group = nest::lower_group(self.graph, region, &name);
+                self.kernel(op, name, group)?;
             }
             Lowering::Scatter => {
-                let group = scatter::lower_scatter(self.graph, op);
-                let mut buffers: Vec<BufferId> = data.operands.iter().map(|v| self.buffer_of[v]).collect();
-                buffers.push(self.new_buffer(data.results[0]));
-                self.launch(op, name.into(), group, buffers);
+                self.kernel(op, name.into(), Ok(scatter::lower_scatter(self.graph, op)))?;
             }
             Lowering::Contract => {
                 let [lhs, rhs] = [0, 1].map(|i| self.buffer_of[&data.operands[i]]);
@@ -145,6 +152,7 @@ impl<'a> Lowerer<'a> {
                 let literal = data.primitive.literal().expect("a constant has data").clone();
                 self.add_buffer(data.results[0], Storage::Constant(literal));
             }
+            Lowering::Opaque => self.interpret(op, name.into(), format!("{name} has no kernel")),
             // Fusion leaves only reshapes bare: the same bytes under another shape.
             Lowering::View
                 if self.graph.ty(data.operands[0]).shape.numel() == self.graph.ty(data.results[0]).shape.numel() =>
@@ -157,7 +165,34 @@ impl<'a> Lowerer<'a> {
         Ok(())
     }
 
-    fn launch(&mut self, op: Op, name: String, group: GroupKernel, buffers: Vec<BufferId>) {
+    /// The buffers that an op reads, and new ones for what it writes.
+    fn buffers(&mut self, op: Op) -> (Vec<BufferId>, Vec<BufferId>) {
+        let data = self.graph.op(op);
+        let inputs = data.operands.iter().map(|v| self.buffer_of[v]).collect();
+        (inputs, data.results.iter().map(|&v| self.new_buffer(v)).collect())
+    }
+
+    fn interpret(&mut self, op: Op, name: String, reason: String) {
+        let (inputs, outputs) = self.buffers(op);
+        let graph = Box::new(single(self.graph, op, &name));
+        self.push(op, name, StepKind::Interpret { graph, inputs, outputs, reason });
+    }
+
+    fn kernel(&mut self, op: Op, name: String, group: Result<GroupKernel, LowerError>) -> Result<(), LowerError> {
+        match group {
+            Err(bug @ LowerError::Bug(_)) => return Err(bug),
+            Err(reason) => self.interpret(op, name, reason.to_string()),
+            Ok(group) => match (self.refuse)(&group.kernel) {
+                Some(reason) => self.interpret(op, name, reason),
+                None => self.launch(op, name, group),
+            },
+        }
+        Ok(())
+    }
+
+    fn launch(&mut self, op: Op, name: String, group: GroupKernel) {
+        let (mut buffers, results) = self.buffers(op);
+        buffers.extend(results);
         let next = self.program.kernels.len();
         let mut identity = group.kernel.clone();
         identity.name.clear();
@@ -186,6 +221,23 @@ impl<'a> Lowerer<'a> {
         plan::plan(&mut self.program, donations, &self.elementwise);
         Ok(self.program)
     }
+}
+
+/// A graph of one op of the root region.
+fn single(graph: &Graph, op: Op, name: &str) -> Graph {
+    let mut alone = Graph::new(name);
+    alone.symbols = graph.symbols.clone();
+    let mut inputs: HashMap<Value, Value> = HashMap::new();
+    // An op may take a value twice: the graph takes it twice too, as the step's buffers do.
+    for &v in &graph.op(op).operands {
+        inputs.insert(v, alone.add_input(graph.ty(v).clone()));
+    }
+    let op = alone.inline_op(graph, op, &|v| inputs[&v], &mut HashMap::new());
+    let root = alone.root();
+    alone.region_mut(root).ops.push(op);
+    let results = alone.op(op).results.to_vec();
+    alone.set_outputs(results);
+    alone
 }
 
 /// A short name for a group: the ops that say most about it.

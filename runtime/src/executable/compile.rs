@@ -7,11 +7,14 @@ use crate::array::Array;
 use crate::error::ExecError;
 use crate::events::{self, Event};
 use crate::options::{self, Artefact, Options};
-use codegen::cpu::{CompileOptions, CompiledKernel};
+use codegen::cpu::{CompileError, CompileOptions, CompiledKernel};
 use ir::Graph;
-use ir::program::{Program, Storage};
+use ir::kernel::Kernel;
+use ir::program::{Program, StepKind, Storage};
 use passes::{CheckLevel, PassOptions, PassRun, PassSpec, Settings};
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -59,7 +62,11 @@ impl Executable {
         }
         let start = Instant::now();
         let mut inspector = Inspector::new(graph, &options, keep);
-        let outcome = compile(graph, donations, &settings, &mut inspector, &mut artifacts);
+        // A panic of the compiler is a bug of ours as any other.
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            compile(graph, donations, (&settings, &options), &mut inspector, &mut artifacts)
+        }))
+        .unwrap_or_else(|panic| Err(format!("bug in tracewright: {}", panic_message(&*panic))));
         artifacts.total = start.elapsed();
         let mode = match outcome {
             Ok(compiled) => {
@@ -80,6 +87,11 @@ impl Executable {
     }
 }
 
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
+}
+
 fn settings(options: &Options) -> Result<Settings, ExecError> {
     let spec = PassSpec::parse(&options.passes.to_string(), &passes::pipeline())
         .map_err(|e| ExecError::Argument(format!("{}PASSES: {e}", options::PREFIX)))?;
@@ -95,7 +107,7 @@ fn settings(options: &Options) -> Result<Settings, ExecError> {
 fn compile(
     graph: &Graph,
     donations: &[(usize, usize)],
-    settings: &Settings,
+    (settings, options): (&Settings, &Options),
     inspector: &mut Inspector,
     artifacts: &mut Artifacts,
 ) -> Result<Compiled, String> {
@@ -108,34 +120,62 @@ fn compile(
             events::write(Artefact::Fusion, || format!("{}: {}", note.pass, note.text));
         }
     }
-    let start = Instant::now();
-    let program = passes::lower::lower(&outcome.graph, donations).map_err(|e| e.to_string())?;
-    artifacts.lower = start.elapsed();
-    if settings.check >= CheckLevel::Boundaries {
-        for k in &program.kernels {
-            if let Err(broken) = ir::kernel::verify::verify(k) {
-                let list = broken.iter().fold(String::new(), |mut s, b| {
-                    let _ = write!(s, "\n{b}");
-                    s
-                });
-                return Err(format!("bug in tracewright: kernel {} is ill-formed:{list}", k.name));
-            }
-        }
-        if let Err(broken) = ir::program::verify::verify(&program) {
+    let threads = crate::pool::global().num_threads().min(4);
+    let code = CompileOptions { keep_text: inspector.keeps_text(), ..CompileOptions::default() };
+    // Kernels that do not compile, with the reason: their steps are interpreted.
+    let mut refused: HashMap<Kernel, String> = HashMap::new();
+    loop {
+        let start = Instant::now();
+        let reason = |kernel: &Kernel| refused.get(&kernels::anonymous(kernel)).cloned();
+        let refuse = |kernel: &Kernel| if refused.is_empty() { None } else { reason(kernel) };
+        let lowered = passes::lower::lower_except(&outcome.graph, donations, &refuse);
+        let program = lowered.map_err(|e| e.to_string())?;
+        artifacts.lower += start.elapsed();
+        if settings.check >= CheckLevel::Boundaries
+            && let Err(broken) = ir::program::verify::verify(&program)
+        {
             let list: Vec<String> = broken.iter().map(ToString::to_string).collect();
             return Err(format!("bug in tracewright: the program is ill-formed: {}", list.join("; ")));
         }
+        inspector.program(&program);
+        inspector.check_program(&program)?;
+        let start = Instant::now();
+        match kernels::compile_all(&program.kernels, code, threads) {
+            Ok(kernels) => {
+                artifacts.codegen += start.elapsed();
+                inspector.kernels(&program, &kernels);
+                report_interpreted(&program);
+                return Compiled::new(program, kernels).map_err(|e| e.to_string());
+            }
+            Err(first) => {
+                let failures = kernels::refused(&program.kernels, code).map_err(|e| e.to_string())?;
+                let before = refused.len();
+                for (kernel, e) in failures {
+                    if !matches!(e, CompileError::Unsupported { .. }) {
+                        let file = inspector.reproducer(graph, &e.to_string(), options);
+                        events::record(Event::Bug, format!("{}: {e}; reproducer: {file}", graph.name));
+                    }
+                    refused.insert(kernel, e.to_string());
+                }
+                if refused.len() == before {
+                    return Err(first.to_string());
+                }
+            }
+        }
     }
-    inspector.program(&program);
-    inspector.check_program(&program)?;
-    let start = Instant::now();
-    let threads = crate::pool::global().num_threads().min(4);
-    let keep_text = inspector.keeps_text();
-    let code = CompileOptions { keep_text, ..CompileOptions::default() };
-    let kernels = kernels::compile_all(&program.kernels, code, threads).map_err(|e| e.to_string())?;
-    artifacts.codegen = start.elapsed();
-    inspector.kernels(&program, &kernels);
-    Compiled::new(program, kernels).map_err(|e| e.to_string())
+}
+
+/// Counts the steps that will be interpreted.
+fn report_interpreted(program: &Program) {
+    for step in &program.steps {
+        if let StepKind::Interpret { reason, .. } = &step.kind {
+            let place = step.origins.first().map(|o| format!(" ({o})")).unwrap_or_default();
+            events::record(
+                Event::Fallback,
+                format!("{}: step {}{place} is interpreted: {reason}", program.name, step.name),
+            );
+        }
+    }
 }
 
 /// Times of one compilation, a line each.

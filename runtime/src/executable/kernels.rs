@@ -24,6 +24,21 @@ fn compiler() -> Result<&'static Compiler, CompileError> {
     COMPILER.get_or_init(Compiler::new).as_ref().map_err(Clone::clone)
 }
 
+/// What the code depends on: everything but the name.
+pub(super) fn anonymous(kernel: &Kernel) -> Kernel {
+    Kernel { name: String::new(), ..kernel.clone() }
+}
+
+/// Those of the kernels that do not compile, without their names, each with the reason. Slow: only for when [`compile_all`] has failed.
+pub(super) fn refused(
+    kernels: &[Kernel],
+    options: CompileOptions,
+) -> Result<Vec<(Kernel, CompileError)>, CompileError> {
+    let compiler = compiler()?;
+    let failure = |k: &Kernel| Some((anonymous(k), compiler.compile_all(std::slice::from_ref(k), options, 1).err()?));
+    Ok(kernels.iter().filter_map(failure).collect())
+}
+
 /// Compiles kernels, or finds them compiled before.
 pub(super) fn compile_all(
     kernels: &[Kernel],
@@ -32,7 +47,6 @@ pub(super) fn compile_all(
 ) -> Result<Vec<Arc<CompiledKernel>>, CompileError> {
     static CACHE: OnceLock<Mutex<Cache>> = OnceLock::new();
     let cache = CACHE.get_or_init(Mutex::default);
-    let anonymous = |k: &Kernel| Kernel { name: String::new(), ..k.clone() };
     let mut found: Vec<Option<Arc<CompiledKernel>>> = vec![None; kernels.len()];
     // Text is kept only by compilations that ask for it, so those do not use the cache.
     if !options.keep_text {

@@ -7,7 +7,7 @@ use crate::buffer::Buffer;
 use crate::contract::{self, Matmul, Operand};
 use crate::error::ExecError;
 use crate::events::{self, Event};
-use crate::interpreter;
+use crate::interpreter::{self, Bindings};
 use crate::pool;
 use codegen::cpu::Status;
 use ir::EvalError;
@@ -189,6 +189,7 @@ impl Compiled {
                 let StepKind::Interpret { graph, inputs, outputs, .. } = &self.program.steps[*number].kind else {
                     return Err(ExecError::Bug("an interpreted step is none".into()));
                 };
+                events::count(Event::InterpretedStep);
                 self.interpret(bound, graph, inputs, outputs, pointers)
             }
         }
@@ -203,15 +204,12 @@ impl Compiled {
         outputs: &[ir::program::BufferId],
         pointers: &[*mut u8],
     ) -> Result<(), ExecError> {
-        let values = &bound.symbols;
-        let symbol = |s: &ir::Symbol| {
-            let at = self.signature.symbols.iter().position(|(x, ..)| x == s)?;
-            Some(values[at])
-        };
+        let symbols = self.signature.symbols.iter().zip(&bound.symbols);
+        let bindings = Bindings::known(symbols.map(|((s, ..), &value)| (s.clone(), value)));
         let mut literals = Vec::new();
         for (&b, ty) in inputs.iter().zip(graph.input_types()) {
             let dims: Option<SmallVec<[usize; 4]>> =
-                ty.shape.iter().map(|d| d.eval(&symbol).and_then(|n| usize::try_from(n).ok())).collect();
+                ty.shape.iter().map(|d| usize::try_from(bindings.dim(d).ok()?).ok()).collect();
             let dims = dims.ok_or_else(|| ExecError::Bug(format!("an extent of {ty} is unknown")))?;
             let array = Array::uninit(ty.dtype, &dims)?;
             let bytes = array.buffer().len();
@@ -219,7 +217,7 @@ impl Compiled {
             unsafe { std::ptr::copy_nonoverlapping(pointers[b.at()], array.buffer().ptr(), bytes) };
             literals.push(array.to_literal()?);
         }
-        for (&b, result) in outputs.iter().zip(interpreter::interpret(graph, &literals)?) {
+        for (&b, result) in outputs.iter().zip(interpreter::interpret_bound(graph, &bindings, &literals)?) {
             let array = Array::from_literal(&result)?;
             // SAFETY: as above, the other way.
             unsafe {
