@@ -5,10 +5,18 @@ use runtime::interpreter::interpret;
 use runtime::options::{Options, with_options};
 use runtime::{Array, Executable, Input};
 
-/// Compiles with every check and compares with the interpreter, for extents of the symbol `B` if there is one.
+/// Compiles with every check and compares with the interpreter, for extents of the symbol `B` if there is one; with all
+/// passes, and without the simplifications and fusion that might hide what lowering does.
 fn check(text: &str, batches: &[i64]) {
+    for passes in ["", "-canonicalize,-fold,-cse,-dce", "-canonicalize,-fold,-cse,-dce,-fuse"] {
+        check_without(passes, text, batches);
+    }
+}
+
+fn check_without(passes: &str, text: &str, batches: &[i64]) {
     let graph = ir::text::parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let options = Options { check: 3, ..Options::default() };
+    let mut options = Options { check: 3, ..Options::default() };
+    options.set("PASSES", passes).unwrap();
     let executable = with_options(options, || Executable::compile(&graph, &[])).unwrap();
     assert!(executable.is_compiled(), "{:?}\n{text}", executable.artifacts().fallback);
     for &batch in batches {
@@ -108,5 +116,29 @@ fn a_slice_of_a_strided_slice_of_nothing() {
            return %2
          }",
         &[0, 1, 7],
+    );
+}
+
+#[test]
+fn a_sum_of_one_element_read_at_many_indices() {
+    check(
+        "graph @same(%0: i64[5], %1: f64[]) -> (f64[]) {
+           %2: f64[5] = broadcast_in_dim %1 {shape = [5], dims = []}
+           %3: f64[5] = gather %2, %0 {axis = 0, batch = 0, mode = clamp}
+           %4: f64[] = reduce_sum %3 {axes = [0]}
+           return %4
+         }",
+        &[1],
+    );
+}
+
+#[test]
+fn a_scatter_to_nothing_has_no_index_arithmetic() {
+    check(
+        "graph @scatter(%0: i32[0, 5, 1, 1], %1: i64[], %2: i32[0, 5, 1]) -> (i32[0, 5, 1, 1]) {
+           %3: i32[0, 5, 1, 1] = scatter_add %0, %1, %2 {axis = 2, batch = 0, mode = clamp}
+           return %3
+         }",
+        &[1],
     );
 }

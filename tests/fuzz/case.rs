@@ -18,6 +18,8 @@ pub struct Case {
     pub donations: Vec<(usize, usize)>,
     /// 16-bit floats round after every op.
     pub strict16: bool,
+    /// Which passes are left out, as `TRACEWRIGHT_PASSES` has it.
+    pub passes: String,
     /// In which order the tasks of interpreted kernels run.
     pub order: u64,
 }

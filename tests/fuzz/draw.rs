@@ -1,6 +1,7 @@
 //! Draws random well-typed graphs over every primitive of the op table.
 
 mod ops;
+mod patterns;
 
 use crate::case::{self, BATCH, Case, Content, extent};
 use crate::random::Random;
@@ -50,8 +51,12 @@ pub fn draw(seed: u64) -> Case {
     let ops = 1 + d.r.below(ops);
     let mut left = ops * 4;
     while d.graph.region(d.graph.root()).ops.len() < ops && left > 0 {
-        let name = d.name();
-        d.op(name);
+        if d.r.percent(12) {
+            d.pattern();
+        } else {
+            let name = d.name();
+            d.op(name);
+        }
         left -= 1;
     }
     d.outputs();
@@ -340,7 +345,13 @@ impl Draw {
                 donations.push((self.r.of(&candidates), o));
             }
         }
-        let (strict16, order) = (self.r.percent(50), self.r.bits());
-        Case { graph: self.graph, arguments, batches: self.batches, donations, strict16, order }
+        let mut passes: Vec<String> = Vec::new();
+        if self.r.percent(12) {
+            let optional: Vec<_> = passes::pipeline().into_iter().filter(|p| !p.required()).collect();
+            passes.extend(optional.iter().filter(|_| self.r.percent(40)).map(|p| format!("-{}", p.name())));
+            passes.dedup();
+        }
+        let (strict16, order, passes) = (self.r.percent(50), self.r.bits(), passes.join(","));
+        Case { graph: self.graph, arguments, batches: self.batches, donations, strict16, passes, order }
     }
 }

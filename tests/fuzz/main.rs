@@ -6,6 +6,7 @@
 
 mod bounds;
 mod case;
+mod derivatives;
 mod draw;
 mod random;
 mod shrink;
@@ -69,7 +70,8 @@ fn explain(seed: u64, case: &Case, failure: &Failure) -> String {
     for (batch, arguments) in small.batches.iter().zip(&small.arguments) {
         let _ = writeln!(text, "with B = {batch}: {arguments:?}");
     }
-    let _ = writeln!(text, "donations {:?}, strict16 {}, order {}", small.donations, small.strict16, small.order);
+    let Case { donations, strict16, order, passes, .. } = &small;
+    let _ = writeln!(text, "donations {donations:?}, strict16 {strict16}, order {order}, passes `{passes}`");
     text
 }
 
@@ -80,7 +82,7 @@ fn judge(report: Report, count: u64, begun: Instant) {
     let share = facts.unknown as f64 / facts.compared.max(1) as f64;
     println!(
         "{count} graphs in {:.1?}: {} ops drawn, {} compiled, {} kernels, {} elements compared, {:.1} % of them open, \
-         {} index errors, {} calls with donations",
+         {} index errors, {} calls with donations, {} derivatives compared",
         begun.elapsed(),
         facts.drawn.len(),
         facts.survived.len(),
@@ -89,6 +91,7 @@ fn judge(report: Report, count: u64, begun: Instant) {
         share * 100.0,
         facts.errors,
         facts.donated,
+        facts.derivatives,
     );
     let missing = |found: &BTreeSet<&str>, but: &str| -> Vec<&str> {
         Primitive::NAMES.iter().copied().filter(|n| *n != but && !found.contains(n)).collect()
@@ -101,7 +104,7 @@ fn judge(report: Report, count: u64, begun: Instant) {
         "these ops never reached a compiled graph"
     );
     assert!(share < 0.1, "{:.1} % of the elements were not compared", share * 100.0);
-    assert!(facts.errors > 0 && facts.donated > 0);
+    assert!(facts.errors > 0 && facts.donated > 0 && facts.derivatives > 0);
 }
 
 #[test]

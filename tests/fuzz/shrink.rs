@@ -61,6 +61,9 @@ impl Shrinker {
                 self.attempt(fewer);
             }
         }
+        if !self.best.passes.is_empty() {
+            self.attempt(Case { passes: String::new(), ..self.best.clone() });
+        }
         if self.best.order != 0 {
             self.attempt(Case { order: 0, ..self.best.clone() });
         }

@@ -2,11 +2,12 @@
 
 use crate::bounds::{Bounded, Rules, analyse};
 use crate::case::Case;
+use crate::derivatives;
 use ir::kernel::interp::Order;
 use ir::ops::index::IndexMode;
 use ir::verify::Stage;
 use ir::{EvalError, Graph, Literal, Lowering, Primitive, Scalar};
-use passes::{CheckLevel, PassObserver, PassOptions, PassRun, Settings};
+use passes::{CheckLevel, PassObserver, PassOptions, PassRun, PassSpec, Settings};
 use runtime::events::{Counters, Event};
 use runtime::executable::Executable;
 use runtime::interpreter::interpret;
@@ -40,6 +41,7 @@ pub struct Facts {
     /// Programs with more than one task in a launch.
     pub kernels: usize,
     pub donated: usize,
+    pub derivatives: usize,
 }
 
 impl Facts {
@@ -51,6 +53,7 @@ impl Facts {
         self.errors += other.errors;
         self.kernels += other.kernels;
         self.donated += other.donated;
+        self.derivatives += other.derivatives;
     }
 }
 
@@ -86,7 +89,8 @@ pub fn check(case: &Case) -> Checked<Facts> {
             }
         }));
     });
-    let options = Options { strict16: case.strict16, ..Options::default() };
+    let mut options = Options { strict16: case.strict16, ..Options::default() };
+    options.set("PASSES", &case.passes).at("options")?;
     PANIC.set(Some(String::new()));
     let outcome = catch_unwind(AssertUnwindSafe(|| with_options(options, || stages(case))));
     let panic = PANIC.take().unwrap_or_default();
@@ -111,7 +115,7 @@ fn stages(case: &Case) -> Checked<Facts> {
     let settings = Settings {
         check: CheckLevel::Passes,
         options: PassOptions { strict16: case.strict16, ..PassOptions::default() },
-        ..Settings::default()
+        spec: PassSpec::parse(&case.passes, &passes::pipeline()).at("options")?,
     };
     let optimised = passes::optimize(graph.clone(), &settings, Some(&mut compare));
     let optimised = match optimised {
@@ -141,6 +145,10 @@ fn stages(case: &Case) -> Checked<Facts> {
     let mut facts = Facts { drawn: names(graph), survived: names(&optimised), ..Facts::default() };
     facts.kernels = program.kernels.len();
 
+    if let Some(outcome) = derivatives::check(case, case.order) {
+        outcome.at("derivatives")?;
+        facts.derivatives += 1;
+    }
     let single = single_fallible(graph);
     let mut lowered: Vec<Called> = Vec::new();
     for (n, arguments) in case.arguments.iter().enumerate() {

@@ -161,6 +161,10 @@ impl KernelBuilder {
     pub fn cost(&self) -> u64 {
         self.cost
     }
+    /// The value that is defined next; values come in the order of their definitions.
+    pub fn next_var(&self) -> Var {
+        Var(self.vars.len() as u32)
+    }
     /// A constant value.
     pub fn constant(&mut self, value: Scalar) -> Var {
         self.define(Expr::Const(value))

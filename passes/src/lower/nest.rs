@@ -430,10 +430,12 @@ fn reduce_nest(
         for level in 0..=prefix {
             p.emit_level(&order, level)?;
         }
+        let mut innermost = p.k.next_var();
         for (i, a) in serial.iter().enumerate() {
             let extent = extents_index(&mut p, &a.extent)?;
             let kind = if i + 1 == serial.len() && !column_style { LoopKind::Lanes } else { LoopKind::Serial };
             let r = p.k.begin_loop(extent, kind);
+            innermost = p.k.next_var();
             p.set_depth(prefix + 1 + i as u32);
             p.bind(&a.variable, r);
             p.emit_level(&order, prefix + 1 + i as u32)?;
@@ -460,7 +462,7 @@ fn reduce_nest(
         let mut inputs: Vec<SmallVec<[Var; 2]>> = Vec::new();
         for (j, &op) in now.iter().enumerate() {
             let mut value = p.var(operand_nodes[j]);
-            if !serial.is_empty() && p.level(operand_nodes[j]) < prefix + serial.len() as u32 {
+            if !serial.is_empty() && value < innermost {
                 // The same value at every step, so defined outside; what is accumulated must be defined in the loop.
                 value = p.k.binary(BinaryOp::Max, value, value);
             }

@@ -404,11 +404,6 @@ impl<'a> Puller<'a> {
         self.vars[&id]
     }
 
-    /// The depth of loops that a node depends on.
-    pub fn level(&self, id: NodeId) -> u32 {
-        self.nodes[id.at()].level.unwrap_or(0)
-    }
-
     /// The node of a value at an index, if it was demanded without a mask since the last [`Puller::use_cache`].
     pub fn find(&self, v: Value, index: &IndexVec) -> Option<NodeId> {
         let index_id = *self.index_ids.get(index)?;

@@ -59,6 +59,14 @@ pub(super) fn lower_scatter(graph: &Graph, op: Op) -> GroupKernel {
     let (b, p) = (product(&operand.shape[..at.batch]), product(&operand.shape[at.batch..at.axis]));
     let (extent, q) = (operand.shape[at.axis].clone(), product(&operand.shape[at.axis + 1..]));
     let i = product(&indices.shape[at.batch..]);
+    if [&b, &p, &q].into_iter().any(|n| n.is(0)) {
+        // There is nothing to update and no index to check; the arithmetic below would divide by these.
+        let none = k.index(0);
+        k.begin_nest(none, none);
+        k.end_nest();
+        let kernel = k.finish().canonical();
+        return GroupKernel { kernel, extents: symbols, sites: Vec::new(), elementwise: HashSet::new() };
+    }
     let site = (at.mode == IndexMode::Error).then(|| k.site());
 
     let blocks = q.ceil_div(&Dim::from(TASK_COLUMNS));

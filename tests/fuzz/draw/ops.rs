@@ -115,7 +115,7 @@ impl Draw {
     }
 
     /// An op by name, with axis lists as attributes.
-    fn emit_named(&mut self, name: &str, attributes: &[(&str, Axes)], operands: &[Value]) -> Option<Value> {
+    pub(super) fn emit_named(&mut self, name: &str, attributes: &[(&str, Axes)], operands: &[Value]) -> Option<Value> {
         let attributes = attributes.iter().map(|(n, a)| (n.to_string(), ir::ops::Attr::Axes(a.clone()))).collect();
         let primitive = Primitive::from_text(name, &mut AttrReader(attributes)).unwrap_or_else(|e| panic!("{e}"));
         self.emit(primitive, operands)
@@ -127,7 +127,7 @@ impl Draw {
     }
 
     /// Sorted axes, most often at least one.
-    fn some_axes(&mut self, rank: usize) -> Axes {
+    pub(super) fn some_axes(&mut self, rank: usize) -> Axes {
         let share = self.r.of(&[20, 50, 90]);
         let axes: Axes = (0..rank).filter(|_| self.r.percent(share)).collect();
         if axes.is_empty() && rank > 0 && self.r.percent(90) {
