@@ -2,6 +2,7 @@
 //! pass, reproducers.
 
 use super::compare::Comparison;
+use super::page::page;
 use crate::options::Options;
 use codegen::cpu::CompiledKernel;
 use ir::Graph;
@@ -25,6 +26,7 @@ pub struct Stage {
 pub(super) struct Inspector {
     stages: Vec<Stage>,
     keep: bool,
+    title: String,
     folder: Option<PathBuf>,
     comparison: Option<Comparison>,
 }
@@ -40,7 +42,7 @@ impl Inspector {
             dir.join(format!("{:04}-{name}", NUMBER.fetch_add(1, Ordering::Relaxed)))
         });
         let comparison = if options.check >= 3 { Comparison::new(graph) } else { None };
-        let mut inspector = Inspector { stages: Vec::new(), keep, folder, comparison };
+        let mut inspector = Inspector { stages: Vec::new(), keep, title: graph.name.clone(), folder, comparison };
         inspector.stage("00-trace.ir".into(), || graph.display(READABLE).to_string());
         inspector
     }
@@ -81,7 +83,7 @@ impl Inspector {
     pub fn finish(mut self, timing: &str) -> Vec<Stage> {
         self.stage("timing.txt".into(), || timing.into());
         if let Some(folder) = &self.folder
-            && let Err(e) = write_all(folder, &self.stages)
+            && let Err(e) = write_all(folder, &self.title, &self.stages)
         {
             log::error!(target: "tracewright", "cannot write the dump to {}: {e}", folder.display());
         }
@@ -104,8 +106,9 @@ impl Inspector {
     }
 }
 
-fn write_all(folder: &Path, stages: &[Stage]) -> std::io::Result<()> {
+fn write_all(folder: &Path, title: &str, stages: &[Stage]) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("index.html"), page(title, stages))?;
     stages.iter().try_for_each(|s| std::fs::write(folder.join(&s.name), &s.text))
 }
 

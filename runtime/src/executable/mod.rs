@@ -10,6 +10,7 @@ mod compare;
 mod compile;
 mod inspect;
 mod kernels;
+mod page;
 mod run;
 
 use crate::array::Array;

@@ -44,7 +44,7 @@ pub static REGISTRY: &[Entry] = &[
     Entry {
         name: "DUMP",
         values: "directory",
-        help: "makes a numbered folder per compilation in it, with every stage",
+        help: "makes a numbered folder per compilation in it, with every stage and `index.html` over all of them",
         set: |o, v| {
             o.dump = (!v.is_empty()).then(|| PathBuf::from(v));
             Ok(())
