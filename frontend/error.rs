@@ -43,6 +43,8 @@ pub enum Code {
     Panic,
     /// A value of the host became a constant and changes from trace to trace.
     HostConstant,
+    /// A text is not a graph.
+    Text,
     /// Memory could not be had.
     Memory,
     /// The compiler or runtime is at fault.
@@ -65,6 +67,7 @@ impl Code {
             Code::Gradient => "gradient",
             Code::Panic => "panic",
             Code::HostConstant => "host-constant",
+            Code::Text => "text",
             Code::Memory => "memory",
             Code::Bug => "bug",
         }
@@ -190,6 +193,11 @@ impl Error {
     }
     pub(crate) fn at(self, location: &'static std::panic::Location<'static>) -> Error {
         self.edit(|f| f.location = Some(location.into()))
+    }
+    pub(crate) fn in_file(self, file: &str, line: usize, column: usize) -> Error {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let location = Location { file: file.to_string().into(), line: number(line), column: number(column) };
+        self.edit(|f| f.location = Some(location))
     }
     pub(crate) fn in_scope(self, scope: &str) -> Error {
         self.edit(|f| f.scope = scope.into())

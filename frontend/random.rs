@@ -69,13 +69,16 @@ impl Generator {
             return refuse(Code::Trace, "random numbers cannot be drawn while a function is traced".into(), legal);
         }
         let numel = shape.known().and_then(|d| d.iter().try_fold(1usize, |n, &d| n.checked_mul(d)));
-        let Some(n) = numel.filter(|&n| n <= isize::MAX as usize / (4 * per)) else {
+        let Some(n) = numel.filter(|&n| n <= isize::MAX as usize / (4 * (per + 1))) else {
             return refuse(
                 Code::Shape,
                 format!("shape {shape}"),
                 "extents that are numbers, and not too many elements",
             );
         };
+        if let Err(e) = runtime::buffer::check_room(n * (per + 1) * 4) {
+            return refuse(Code::Memory, e.to_string(), "a smaller shape");
+        }
         let bits = self.bits(n * per);
         let dims = shape.known().unwrap_or_default();
         Tensor::literal(Literal::from_vec(&dims, bits.chunks(per).map(value).collect()))

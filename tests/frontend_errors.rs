@@ -175,6 +175,14 @@ fn empty_tensors_and_extents_of_zero() {
         "error[memory]: zeros: there is no memory for f32[1099511627776, 1099511627776]\n  at HERE\n  \
          legal: a smaller shape",
     );
+    let (e, line) = (err(tracewright::Generator::new(0).normal([1usize << 45], 0.0, 1.0)), line!());
+    assert_eq!((e.code(), e.op(), e.legal()), (Code::Memory, "normal", "a smaller shape"));
+    assert_eq!(e.location().unwrap().line, line);
+    let interpreted = Options { jit: false, ..Options::default() };
+    let f = jit(|x: Tensor| x.broadcast_to([1i64 << 45, 2]).exp());
+    let e = with_options(interpreted, || f.call(f32s([2]))).unwrap_err();
+    assert!(e.code() == Code::Memory && e.rule().starts_with("no memory for a buffer of "), "{e}");
+    assert_eq!(f32s([2]).exp().shape(), [2].into());
 }
 
 #[test]

@@ -75,6 +75,10 @@ fn regions_read_back() {
 #[test]
 fn parse_errors_point() {
     let cases = [
+        (
+            "graph @g(%0: f32[2]) -> (f32[2]) {\n  %1: f32[2] = bend %0\n  return %1\n}",
+            "unknown op `bend` at line 2, column 16",
+        ),
         ("graph @g(", "expected `%`, found the end at line 1, column 10"),
         ("graph @g(%0: f32[2]) -> (f32[2]) {\n  return %1\n}", "%1 is not defined here at line 2, column 12"),
         ("graph @g(%0: f32[2]) -> (f32[2]) {\n  %1: f32[3] = neg %0\n  return %1\n}", "%1 has type f32[2], not f32[3]"),

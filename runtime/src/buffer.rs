@@ -10,7 +10,9 @@
 
 mod cache;
 
-pub use cache::{AllocError, Stats, ThreadStats, set_cache_limit, set_memory_limit, stats, thread_stats, trim};
+pub use cache::{
+    AllocError, Stats, ThreadStats, check_room, set_cache_limit, set_memory_limit, stats, thread_stats, trim,
+};
 
 use cache::{Block, Header};
 use ir::{DType, Data, Element, Literal, TypedData, for_each_dtype};

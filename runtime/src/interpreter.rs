@@ -1,6 +1,8 @@
 //! The interpreter: runs any graph op by op from the reference evaluations. It is the oracle, and what runs when
 //! compilation is off or an op has no kernel.
 
+use crate::array::byte_length;
+use crate::buffer::check_room;
 use crate::error::ExecError;
 use ir::ops::EvalContext;
 use ir::{Dim, EvalError, Graph, Literal, Region, Symbol, Type, Value};
@@ -78,7 +80,7 @@ pub fn interpret(graph: &Graph, inputs: &[Literal]) -> Result<Vec<Literal>, Exec
             return Err(ExecError::Argument(message));
         }
     }
-    Interpreter { graph, bindings: &bindings, observer: &mut |_, _| {} }.region(graph.root(), inputs)
+    Interpreter { graph, bindings: &bindings, observer: &mut |_, _| {}, held: 0 }.region(graph.root(), inputs)
 }
 
 /// Runs a graph on host data of the declared types under given values of its symbols.
@@ -98,19 +100,26 @@ pub fn interpret_observed(
 ) -> Result<Vec<Literal>, ExecError> {
     let given: Vec<_> = inputs.iter().map(|l| (l.dtype(), l.dims())).collect();
     let bindings = Bindings::of(&graph.input_types(), &given)?;
-    Interpreter { graph, bindings: &bindings, observer }.region(graph.root(), inputs)
+    Interpreter { graph, bindings: &bindings, observer, held: 0 }.region(graph.root(), inputs)
 }
 
 struct Interpreter<'a> {
     graph: &'a Graph,
     bindings: &'a Bindings,
     observer: &'a mut dyn FnMut(Value, &Literal),
+    /// Bytes of the values that are kept.
+    held: usize,
+}
+
+fn bytes(literal: &Literal) -> usize {
+    literal.numel() * literal.dtype().size()
 }
 
 impl Interpreter<'_> {
     fn region(&mut self, region: Region, arguments: &[Literal]) -> Result<Vec<Literal>, ExecError> {
         let graph = self.graph;
         let data = graph.region(region);
+        let before = self.held;
         let mut last_use: HashMap<Value, usize> = HashMap::new();
         for (i, &op) in data.ops.iter().enumerate() {
             last_use.extend(graph.op(op).operands.iter().map(|&v| (v, i)));
@@ -125,14 +134,18 @@ impl Interpreter<'_> {
                 if region == graph.root() {
                     (self.observer)(v, &literal);
                 }
+                self.held += bytes(&literal);
                 values.insert(v, literal);
             }
             for v in &data.operands {
-                if last_use[v] == i {
-                    values.remove(v);
+                if last_use[v] == i
+                    && let Some(gone) = values.remove(v)
+                {
+                    self.held = self.held.saturating_sub(bytes(&gone));
                 }
             }
         }
+        self.held = before;
         Ok(data.yields.iter().map(|v| values[v].clone()).collect())
     }
 
@@ -142,6 +155,10 @@ impl Interpreter<'_> {
         let fail = |error: EvalError| ExecError::op(graph, op, error);
         let results: SmallVec<[SmallVec<[usize; 4]>; 1]> =
             data.results.iter().map(|&v| self.bindings.extents(graph.ty(v))).collect::<Result<_, _>>().map_err(fail)?;
+        for (&v, extents) in data.results.iter().zip(&results) {
+            let room = byte_length(graph.ty(v).dtype, extents)?.saturating_add(self.held);
+            check_room(room).map_err(|e| ExecError::Memory(e.to_string()))?;
+        }
         let bindings = self.bindings;
         // An error inside a nested region already names its op; it passes through as it is.
         let mut nested: Option<ExecError> = None;

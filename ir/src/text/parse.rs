@@ -34,7 +34,7 @@ impl std::error::Error for ParseError {}
 
 /// Reads a graph from its text. Every op gets an origin that names its line.
 pub fn parse(text: &str) -> Result<Graph, ParseError> {
-    let mut p = Parser { text, at: 0, graph: Graph::new(""), values: HashMap::new() };
+    let mut p = Parser { text, at: 0, graph: Graph::new(""), values: HashMap::new(), counted: (0, 1) };
     match p.graph() {
         Ok(()) => Ok(p.graph),
         Err(message) => {
@@ -53,6 +53,8 @@ struct Parser<'a> {
     at: usize,
     graph: Graph,
     values: HashMap<u64, Value>,
+    /// A position and its line.
+    counted: (usize, u32),
 }
 
 type Parsed<T> = Result<T, String>;
@@ -252,7 +254,7 @@ impl<'a> Parser<'a> {
 
     fn op(&mut self, region: Region, depth: u32) -> Parsed<()> {
         self.skip();
-        let line = self.text[..self.at].matches('\n').count() as u32 + 1;
+        let line = self.line();
         let mut results: Vec<(u64, Type)> = Vec::new();
         if self.rest().starts_with('%') {
             loop {
@@ -265,6 +267,8 @@ impl<'a> Parser<'a> {
             }
             self.expect("=")?;
         }
+        self.skip();
+        let start = self.at;
         let name = self.word()?;
         let operands = self.uses()?;
         // A brace opens attributes, or a region, which begins with its parameters.
@@ -288,6 +292,8 @@ impl<'a> Parser<'a> {
                 self.attributes(&mut reader)?;
             }
         }
+        let end = std::mem::replace(&mut self.at, start);
+        // What is wrong with the op as a whole is reported at its name.
         let primitive = Primitive::from_text(name, &mut reader)?;
         if let Some((unknown, _)) = reader.0.first() {
             return Err(format!("`{name}` has no attribute `{unknown}`"));
@@ -305,7 +311,15 @@ impl<'a> Parser<'a> {
             }
             self.define(name, v)?;
         }
+        self.at = end;
         Ok(())
+    }
+
+    /// The line of the position.
+    fn line(&mut self) -> u32 {
+        let (from, line) = self.counted;
+        self.counted = (self.at, line + self.text[from..self.at].matches('\n').count() as u32);
+        self.counted.1
     }
 
     fn attributes(&mut self, reader: &mut AttrReader) -> Parsed<()> {

@@ -405,6 +405,12 @@ pub fn set_memory_limit(bytes: usize) {
     MEMORY_LIMIT.store(bytes.max(1), Relaxed);
 }
 
+/// An error for more bytes than may be held: asked before memory is taken elsewhere, where a refusal would end the
+/// process.
+pub fn check_room(bytes: usize) -> Result<(), AllocError> {
+    if bytes > memory_limit() { Err(AllocError::new(bytes)) } else { Ok(()) }
+}
+
 /// Counts of the whole process.
 pub fn stats() -> Stats {
     let (cached, evicted) = {
