@@ -89,7 +89,7 @@ pub(crate) fn interpret_bound(
     bindings: &Bindings,
     inputs: &[Literal],
 ) -> Result<Vec<Literal>, ExecError> {
-    Interpreter { graph, bindings, observer: &mut |_, _| {} }.region(graph.root(), inputs)
+    Interpreter { graph, bindings, observer: &mut |_, _| {}, held: 0 }.region(graph.root(), inputs)
 }
 
 /// Runs a graph and shows every value of the root region to `observer`, in order.
