@@ -38,36 +38,72 @@ fn filled(op: &'static str, shape: Shape, value: Scalar) -> Tensor {
 
 impl Tensor {
     /// Zeros.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros([2, 1], DType::F32).to_vec::<f32>()?, [0.0, 0.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn zeros(shape: impl Into<Shape>, dtype: DType) -> Tensor {
         filled("zeros", shape.into(), Scalar::zero(dtype))
     }
 
     /// Ones.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::ones([2], DType::I64).to_vec::<i64>()?, [1, 1]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn ones(shape: impl Into<Shape>, dtype: DType) -> Tensor {
         filled("ones", shape.into(), Scalar::one(dtype))
     }
 
     /// One value everywhere, converted to the dtype.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::full([2], 2.5, DType::F64).to_vec::<f64>()?, [2.5, 2.5]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn full(shape: impl Into<Shape>, value: impl Into<Number>, dtype: DType) -> Tensor {
         filled("full", shape.into(), value.into().scalar(dtype))
     }
 
     /// Zeros of the type of this tensor.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1i64, 2]).zeros_like().to_vec::<i64>()?, [0, 0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn zeros_like(&self) -> Tensor {
         self.full_like(0.0)
     }
 
     /// Ones of the type of this tensor.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.5f32]).ones_like().to_vec::<f32>()?, [1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn ones_like(&self) -> Tensor {
         self.full_like(1.0)
     }
 
     /// One value everywhere, of the type of this tensor.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.5f32]).full_like(3).to_vec::<f32>()?, [3.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn full_like(&self, value: impl Into<Number>) -> Tensor {
         if self.error_ref().is_some() {
@@ -78,6 +114,12 @@ impl Tensor {
     }
 
     /// The index along an axis at every place of a shape.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::iota([2, 2], 0, DType::I64).to_vec::<i64>()?, [0, 0, 1, 1]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn iota(shape: impl Into<Shape>, axis: usize, dtype: DType) -> Tensor {
         let _here = enter();
@@ -103,12 +145,24 @@ impl Tensor {
     }
 
     /// `0, 1, …` below `n`.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::arange(3, DType::F32).to_vec::<f32>()?, [0.0, 1.0, 2.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn arange(n: usize, dtype: DType) -> Tensor {
         Tensor::iota([n], 0, dtype)
     }
 
     /// `n` values from `start` to `end` inclusive, at equal distances, f32.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::linspace(0.0, 1.0, 3).to_vec::<f32>()?, [0.0, 0.5, 1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn linspace(start: f64, end: f64, n: usize) -> Tensor {
         let _here = enter();
@@ -118,6 +172,12 @@ impl Tensor {
     }
 
     /// The identity matrix.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::eye(2, DType::F32).to_vec::<f32>()?, [1.0, 0.0, 0.0, 1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn eye(n: usize, dtype: DType) -> Tensor {
         let _here = enter();

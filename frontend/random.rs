@@ -85,12 +85,26 @@ impl Generator {
     }
 
     /// Uniform f32 numbers in `low..high`, from 24 bits each.
+    ///
+    /// ```
+    /// use tracewright::Generator;
+    /// let x = Generator::new(1).uniform([1000], -1.0, 1.0);
+    /// assert!(x.abs().max(..).item::<f32>()? <= 1.0);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn uniform(&self, shape: impl Into<Shape>, low: f32, high: f32) -> Tensor {
         self.draw("uniform", shape.into(), 1, |b| low + unit(b[0]) * (high - low))
     }
 
     /// Normal f32 numbers, by the method of Box and Muller.
+    ///
+    /// ```
+    /// use tracewright::Generator;
+    /// let x = Generator::new(1).normal([1000], 5.0, 0.1);
+    /// assert!((x.mean(..).item::<f32>()? - 5.0).abs() < 0.05);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn normal(&self, shape: impl Into<Shape>, mean: f32, deviation: f32) -> Tensor {
         self.draw("normal", shape.into(), 2, |b| {
@@ -101,6 +115,13 @@ impl Generator {
     }
 
     /// The numbers below `n` in random order (Fisher and Yates).
+    ///
+    /// ```
+    /// use tracewright::Generator;
+    /// let mut order = Generator::new(1).permutation(4);
+    /// order.sort();
+    /// assert_eq!(order, [0, 1, 2, 3]);
+    /// ```
     pub fn permutation(&self, n: usize) -> Vec<usize> {
         let bits = self.bits(2 * n);
         let mut order: Vec<usize> = (0..n).collect();

@@ -57,6 +57,12 @@ impl Tensor {
     }
 
     /// The error, if it is an error value.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let sum = Tensor::from([1.0f32, 2.0]) + Tensor::from([1.0f32, 2.0, 3.0]);
+    /// assert_eq!(sum.err().unwrap().op(), "add");
+    /// ```
     pub fn err(&self) -> Option<Error> {
         match &self.0 {
             Repr::Error(e) => Some(e.clone().observed()),
@@ -116,6 +122,12 @@ impl Tensor {
     }
 
     /// The extents, or the error that it holds.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([[1.0f32, 2.0]]).try_shape()?.to_string(), "[1, 2]");
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     pub fn try_shape(&self) -> Result<Shape> {
         self.try_type().map(|t| t.shape)
     }
@@ -159,6 +171,11 @@ impl Tensor {
 
     /// The extent of an axis as a number. In a trace a symbolic extent becomes the number it has in this call: the
     /// function is specialised to it, which is a counted event. Panics if there is no such axis.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([[1.0f32, 2.0]]).size(-1), 2);
+    /// ```
     #[track_caller]
     pub fn size(&self, axis: isize) -> usize {
         let dim = self.dim(axis);
@@ -199,6 +216,13 @@ impl Tensor {
     }
 
     /// The elements in row-major order; `T` must be the Rust type of the dtype.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([[1i64, 2], [3, 4]]).to_vec::<i64>()?, [1, 2, 3, 4]);
+    /// assert!(Tensor::from([1i64]).to_vec::<f32>().is_err());
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         let array = self.read("to_vec")?;
@@ -206,6 +230,12 @@ impl Tensor {
     }
 
     /// The only element of a tensor that has one; `T` must be the Rust type of the dtype.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([[2.5f32]]).item::<f32>()?, 2.5);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn item<T: Element>(&self) -> Result<T> {
         let array = self.read("item")?;

@@ -9,6 +9,14 @@ use std::fmt;
 use std::time::Duration;
 
 /// A function with all stages of its compilation.
+///
+/// ```
+/// use tracewright::{Tensor, jit};
+/// let lowered = jit(|x: Tensor| x.exp() + 1.0).lower(Tensor::from([1.0f32, 2.0]))?;
+/// assert!(lowered.ir().contains("exp"));
+/// assert!(lowered.stage("kernel0.kir").is_some());
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 pub struct Lowered {
     graph: Graph,
     executable: Executable,

@@ -91,6 +91,13 @@ pub fn jit<A, F: Function<A>>(f: F) -> Jit<A, F::Output> {
 
 impl<A, R> Jit<A, R> {
     /// Gives it a name, for dumps and messages.
+    ///
+    /// ```
+    /// use tracewright::{Tensor, jit};
+    /// let f = jit(|x: Tensor| x * 2.0).named("twice");
+    /// assert!(f.lower(Tensor::from(1.0f32))?.ir().contains("@twice"));
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     pub fn named(mut self, name: &str) -> Self {
         self.name = name.into();
         self

@@ -13,6 +13,13 @@ fn fans(shape: &Shape) -> (usize, usize) {
 }
 
 /// Uniform in ±`gain * sqrt(3 / inputs)`, for weights of shape `[outputs, inputs, ..]` (He et al., 2015).
+///
+/// ```
+/// use tracewright::{Generator, nn};
+/// let w = nn::kaiming_uniform([8, 3], 1.0, &Generator::new(0)); // within ±1
+/// assert!(w.abs().max(..).item::<f32>()? <= 1.0);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[track_caller]
 pub fn kaiming_uniform(shape: impl Into<Shape>, gain: f32, generator: &Generator) -> Tensor {
     let shape = shape.into();
@@ -22,6 +29,13 @@ pub fn kaiming_uniform(shape: impl Into<Shape>, gain: f32, generator: &Generator
 
 /// Uniform in ±`gain * sqrt(6 / (inputs + outputs))`, for weights of shape `[outputs, inputs, ..]` (Glorot and
 /// Bengio, 2010).
+///
+/// ```
+/// use tracewright::{Generator, nn};
+/// let w = nn::xavier_uniform([3, 3], 1.0, &Generator::new(0)); // within ±1
+/// assert!(w.abs().max(..).item::<f32>()? <= 1.0);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[track_caller]
 pub fn xavier_uniform(shape: impl Into<Shape>, gain: f32, generator: &Generator) -> Tensor {
     let shape = shape.into();

@@ -13,6 +13,14 @@ use ir::ops::contract::DotGeneral;
 use ir::{Axes, DType};
 
 /// `x · weightᵀ + bias` along the last axis; `weight` has shape `[outputs, inputs]`.
+///
+/// ```
+/// use tracewright::{Tensor, nn};
+/// let (x, w) = (Tensor::from([[1.0f32, 2.0]]), Tensor::from([[3.0f32, 4.0]]));
+/// let y = nn::linear(&x, &w, Some(&Tensor::from([0.5f32])));
+/// assert_eq!(y.to_vec::<f32>()?, [11.5]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[track_caller]
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     let _here = enter();
@@ -53,6 +61,14 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
 }
 
 /// A fully connected layer.
+///
+/// ```
+/// use tracewright::{DType, Generator, Tensor, nn};
+/// let layer = nn::Linear::new(3, 2, &Generator::new(0));
+/// let y = layer.forward(&Tensor::ones([4, 3], DType::F32));
+/// assert_eq!(y.try_shape()?.to_string(), "[4, 2]");
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[derive(Tree, Clone, Debug)]
 pub struct Linear {
     /// Shape `[outputs, inputs]`.
@@ -78,6 +94,14 @@ impl Linear {
 }
 
 /// Brings the last axes to mean 0 and variance 1, then scales and shifts them.
+///
+/// ```
+/// use tracewright::{Tensor, nn};
+/// let norm = nn::LayerNorm::new(2);
+/// let y = norm.forward(&Tensor::from([[3.0f32, 5.0]])).to_vec::<f32>()?;
+/// assert!((y[0] + 1.0).abs() < 1e-4 && (y[1] - 1.0).abs() < 1e-4);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[derive(Tree, Clone, Debug)]
 pub struct LayerNorm {
     /// The scale; its shape is that of the normalised axes.
@@ -124,6 +148,14 @@ impl LayerNorm {
 }
 
 /// A table of vectors, read by index.
+///
+/// ```
+/// use tracewright::{Generator, Tensor, nn};
+/// let table = nn::Embedding::new(10, 4, &Generator::new(0));
+/// let vectors = table.forward(&Tensor::from([[1i64, 9], [0, 1]]));
+/// assert_eq!(vectors.try_shape()?.to_string(), "[2, 2, 4]");
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[derive(Tree, Clone, Debug)]
 pub struct Embedding {
     /// Shape `[entries, features]`.

@@ -44,6 +44,13 @@ fn loss(name: &'static str, scores: &Tensor, targets: &Tensor, body: &dyn Fn(&Te
 
 /// The mean over all rows of `-log softmax(logits)[target]`; `logits` has shape `[.., classes]`, `targets` are class
 /// indices of shape `[..]`. A target out of range is an error of the call.
+///
+/// ```
+/// use tracewright::{DType, Tensor, nn};
+/// let loss = nn::cross_entropy(&Tensor::zeros([2, 4], DType::F32), &Tensor::from([0i64, 3]));
+/// assert!((loss.item::<f32>()? - 4.0f32.ln()).abs() < 1e-6);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[track_caller]
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Tensor {
     let _here = enter();
@@ -51,6 +58,13 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Tensor {
 }
 
 /// The mean over all rows of `-log_probabilities[target]`, shapes as in [`cross_entropy`].
+///
+/// ```
+/// use tracewright::{Tensor, nn};
+/// let loss = nn::nll_loss(&Tensor::from([[-0.5f32, -1.0]]), &Tensor::from([1i64]));
+/// assert_eq!(loss.item::<f32>()?, 1.0);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[track_caller]
 pub fn nll_loss(log_probabilities: &Tensor, targets: &Tensor) -> Tensor {
     let _here = enter();
@@ -58,6 +72,13 @@ pub fn nll_loss(log_probabilities: &Tensor, targets: &Tensor) -> Tensor {
 }
 
 /// The mean of the squared differences of tensors of one shape.
+///
+/// ```
+/// use tracewright::{Tensor, nn};
+/// let loss = nn::mse_loss(&Tensor::from([1.0f32, 2.0]), &Tensor::from([1.0f32, 4.0]));
+/// assert_eq!(loss.item::<f32>()?, 2.0);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[track_caller]
 pub fn mse_loss(x: &Tensor, y: &Tensor) -> Tensor {
     let _here = enter();

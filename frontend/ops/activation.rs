@@ -26,6 +26,12 @@ macro_rules! activations {
 
 activations! {
     /// `max(x, 0)`; its derivative at 0 is 0.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([-1.0f32, 2.0]).relu().to_vec::<f32>()?, [0.0, 2.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     relu => |x| x.le(0.0).where_(0.0, x);
     /// Gaussian error linear unit, `x * Φ(x)`, exact through `erf`.
     gelu => |x| x * 0.5 * ((x * FRAC_1_SQRT_2).erf() + 1.0);
@@ -62,6 +68,12 @@ impl Tensor {
     }
 
     /// `exp(x) / sum(exp(x))` along an axis, without overflow.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([[0.0f32, 0.0]]).softmax(-1).to_vec::<f32>()?, [0.5, 0.5]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn softmax(&self, axis: isize) -> Tensor {
         self.along("softmax", axis, |x, axis| {
@@ -71,6 +83,13 @@ impl Tensor {
     }
 
     /// The logarithm of [`Tensor::softmax`].
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let y = Tensor::from([1000.0f32, 0.0]).log_softmax(0).to_vec::<f32>()?;
+    /// assert_eq!(y, [0.0, -1000.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn log_softmax(&self, axis: isize) -> Tensor {
         self.along("log_softmax", axis, |x, axis| {
@@ -80,6 +99,12 @@ impl Tensor {
     }
 
     /// `log(sum(exp(x)))` along an axis, which falls away; without overflow.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1000.0f32, 0.0]).logsumexp(0).item::<f32>()?, 1000.0);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn logsumexp(&self, axis: isize) -> Tensor {
         self.along("logsumexp", axis, |x, axis| {

@@ -45,6 +45,13 @@ impl Tensor {
     }
 
     /// [`Tensor::take`] with indices of rank 1.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([[1i64, 2], [3, 4]]);
+    /// assert_eq!(x.index_select(0, &Tensor::from([1i64, 1])).to_vec::<i64>()?, [3, 4, 3, 4]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn index_select(&self, axis: isize, indices: &Tensor) -> Tensor {
         let _here = enter();
@@ -57,6 +64,13 @@ impl Tensor {
 
     /// Along an axis, the element at the index that stands at the same place of `indices`; all other extents must be
     /// equal. NumPy calls it `take_along_axis`, PyTorch `gather`.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([[1i64, 2], [3, 4]]);
+    /// assert_eq!(x.take_along(&Tensor::from([[1i64], [0]]), 1).to_vec::<i64>()?, [2, 3]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn take_along(&self, indices: &Tensor, axis: isize) -> Tensor {
         let _here = enter();
@@ -82,6 +96,14 @@ impl Tensor {
 
     /// A copy to which the parts of `updates` are added at `indices` along an axis; `updates` has the shape that
     /// [`Tensor::take`] would give.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let x = Tensor::zeros([3], DType::F32);
+    /// let y = x.index_add(0, &Tensor::from([2i64, 2]), &Tensor::from([1.0f32, 0.5]));
+    /// assert_eq!(y.to_vec::<f32>()?, [0.0, 0.0, 1.5]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn index_add(&self, axis: isize, indices: &Tensor, updates: &Tensor) -> Tensor {
         let _here = enter();
@@ -107,6 +129,13 @@ impl Tensor {
     }
 
     /// 1 at the index and 0 elsewhere, along a new last axis of extent `classes`. Indices outside give zeros.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let y = Tensor::from([1i64, 5]).one_hot(3, DType::U8);
+    /// assert_eq!(y.to_vec::<u8>()?, [0, 1, 0, 0, 0, 0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn one_hot(&self, classes: usize, dtype: DType) -> Tensor {
         let _here = enter();

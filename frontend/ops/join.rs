@@ -10,6 +10,13 @@ use crate::trace::record;
 use ir::ops::view;
 
 /// Tensors one after the other along an axis; all other extents must be equal.
+///
+/// ```
+/// use tracewright::{Tensor, concat};
+/// let (x, y) = (Tensor::from([[1i64], [2]]), Tensor::from([[3i64], [4]]));
+/// assert_eq!(concat(&[x, y], 1).to_vec::<i64>()?, [1, 3, 2, 4]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[track_caller]
 pub fn concat(tensors: &[Tensor], axis: isize) -> Tensor {
     let _here = enter();
@@ -41,6 +48,13 @@ pub fn concat(tensors: &[Tensor], axis: isize) -> Tensor {
 }
 
 /// Tensors of one shape side by side along a new axis.
+///
+/// ```
+/// use tracewright::{Tensor, stack};
+/// let (x, y) = (Tensor::from([1i64, 2]), Tensor::from([3i64, 4]));
+/// assert_eq!(stack(&[x, y], 0).try_shape()?.to_string(), "[2, 2]");
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[track_caller]
 pub fn stack(tensors: &[Tensor], axis: isize) -> Tensor {
     let _here = enter();

@@ -72,6 +72,12 @@ impl Tensor {
     }
 
     /// All axes made one, from `start` to `end` inclusive.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros([2, 3, 4], DType::F32).flatten(1, -1).try_shape()?.to_string(), "[2, 12]");
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn flatten(&self, start: isize, end: isize) -> Tensor {
         let _here = enter();
@@ -97,6 +103,12 @@ impl Tensor {
     }
 
     /// Without an axis of extent 1.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros([2, 1], DType::F32).squeeze(-1).try_shape()?.to_string(), "[2]");
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn squeeze(&self, axis: isize) -> Tensor {
         let _here = enter();
@@ -116,6 +128,12 @@ impl Tensor {
     }
 
     /// With a new axis of extent 1 that becomes axis `axis`.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros([2], DType::F32).unsqueeze(0).try_shape()?.to_string(), "[1, 2]");
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn unsqueeze(&self, axis: isize) -> Tensor {
         let _here = enter();
@@ -133,6 +151,12 @@ impl Tensor {
     }
 
     /// Axis `i` of the result is axis `axes[i]` of this tensor.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros([2, 3, 4], DType::F32).permute(&[2, 0, 1]).try_shape()?.to_string(), "[4, 2, 3]");
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn permute(&self, axes: &[isize]) -> Tensor {
         let _here = enter();
@@ -159,6 +183,12 @@ impl Tensor {
     }
 
     /// With two axes exchanged.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros([2, 3, 4], DType::F32).transpose(0, 2).try_shape()?.to_string(), "[4, 3, 2]");
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn transpose(&self, a: isize, b: isize) -> Tensor {
         let _here = enter();
@@ -177,6 +207,12 @@ impl Tensor {
     }
 
     /// With the last two axes exchanged.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([[1i64, 2], [3, 4]]).t().to_vec::<i64>()?, [1, 3, 2, 4]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn t(&self) -> Tensor {
         let _here = enter();
@@ -188,6 +224,12 @@ impl Tensor {
     }
 
     /// Repeated along axes of extent 1, and along new axes in front, as NumPy does.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1i64, 2]).broadcast_to([2, 2]).to_vec::<i64>()?, [1, 2, 1, 2]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn broadcast_to(&self, shape: impl Into<Shape>) -> Tensor {
         let _here = enter();
@@ -207,6 +249,12 @@ impl Tensor {
     }
 
     /// In reverse order along axes.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1i64, 2, 3]).flip(&[0]).to_vec::<i64>()?, [3, 2, 1]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn flip(&self, axes: &[isize]) -> Tensor {
         let _here = enter();

@@ -120,6 +120,12 @@ pub(super) fn remainder(x: &Tensor, y: &Tensor) -> Tensor {
 
 impl Tensor {
     /// Remainder with the sign of the divisor, as in Python; the `%` operator.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!((Tensor::from([-7i64, 7]) % 3).to_vec::<i64>()?, [2, 1]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn remainder(&self, other: impl Into<Arg>) -> Tensor {
         pointwise("remainder", true, Operands::Numeric, &[self.into(), other.into()], &|t| remainder(&t[0], &t[1]))
@@ -141,6 +147,12 @@ impl Tensor {
     }
 
     /// Brought into `low..=high`.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([-1.0f32, 0.5, 9.0]).clamp(0.0, 1.0).to_vec::<f32>()?, [0.0, 0.5, 1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn clamp(&self, low: impl Into<Arg>, high: impl Into<Arg>) -> Tensor {
         pointwise("clamp", true, Operands::Numeric, &[self.into(), low.into(), high.into()], &|t| {
@@ -150,12 +162,24 @@ impl Tensor {
     }
 
     /// `x * x`.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([-3.0f32]).square().to_vec::<f32>()?, [9.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn square(&self) -> Tensor {
         pointwise("square", false, Operands::Numeric, &[self.into()], &|t| record(binary::Mul {}, &[&t[0], &t[0]]))
     }
 
     /// `1 / x`.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([4.0f32]).recip().to_vec::<f32>()?, [0.25]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn recip(&self) -> Tensor {
         pointwise("recip", false, Operands::Float, &[self.into()], &|t| {
@@ -164,12 +188,24 @@ impl Tensor {
     }
 
     /// `1 / sqrt(x)`.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([4.0f32]).rsqrt().to_vec::<f32>()?, [0.5]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn rsqrt(&self) -> Tensor {
         pointwise("rsqrt", true, Operands::Float, &[self.into()], &|t| t[0].sqrt().recip())
     }
 
     /// `log(1 + x)`, accurate near 0 (Kahan's method, as in the HP-15C Advanced Functions Handbook).
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert!((Tensor::from([1e-10f64]).log1p().item::<f64>()? - 9.9999999995e-11).abs() < 1e-25);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn log1p(&self) -> Tensor {
         pointwise("log1p", true, Operands::Float, &[self.into()], &|t| {
@@ -186,6 +222,12 @@ impl Tensor {
     }
 
     /// True for NaN.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([f32::NAN, 1.0]).is_nan().to_vec::<bool>()?, [true, false]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn is_nan(&self) -> Tensor {
         pointwise("is_nan", false, Operands::Common, &[self.into()], &|t| {
@@ -195,6 +237,12 @@ impl Tensor {
 
     /// Converted to a dtype: floats round to nearest even, floats to integers truncate and saturate with NaN to 0,
     /// integers to narrower ones wrap, anything to bool is `!= 0`. The same tensor if it has the dtype already.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::from([1.9f32, -3.0, 300.0]).to_dtype(DType::U8).to_vec::<u8>()?, [1, 0, 255]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn to_dtype(&self, dtype: DType) -> Tensor {
         if self.error_ref().is_some() || self.dtype() == dtype {

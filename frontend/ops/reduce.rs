@@ -132,6 +132,13 @@ reductions! {
 
 impl Tensor {
     /// Mean over axes; integers give f32. Over no elements it is NaN.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([[1.0f32, 2.0], [3.0, 6.0]]);
+    /// assert_eq!(x.mean(0).to_vec::<f32>()?, [2.0, 4.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn mean(&self, axes: impl Into<Reduction>) -> Tensor {
         reduction(self, "mean", axes.into(), Input::Float, 0, true, &|x, axes| {
@@ -141,6 +148,12 @@ impl Tensor {
     }
 
     /// Variance over axes, with `n - correction` as divisor: 0 as NumPy has it, 1 as PyTorch has it.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1.0f32, 3.0]).var(.., 1).item::<f32>()?, 2.0);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn var(&self, axes: impl Into<Reduction>, correction: u32) -> Tensor {
         reduction(self, "var", axes.into(), Input::Float, correction as i64, true, &|x, axes| {
@@ -152,6 +165,12 @@ impl Tensor {
     }
 
     /// Standard deviation over axes: the root of [`Tensor::var`].
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1.0f32, 3.0]).std(.., 0).item::<f32>()?, 1.0);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn std(&self, axes: impl Into<Reduction>, correction: u32) -> Tensor {
         self.var(axes, correction).sqrt()
@@ -176,12 +195,24 @@ impl Tensor {
     }
 
     /// Position (i64) of the first largest element along an axis; NaN counts as largest.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([[1.0f32, 5.0], [7.0, 7.0]]).argmax(-1).to_vec::<i64>()?, [1, 0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn argmax(&self, axis: isize) -> Tensor {
         self.arg("argmax", axis, &|axes| reduce::ArgMax { axes }.into())
     }
 
     /// Position (i64) of the first smallest element along an axis; NaN counts as smallest.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([3i64, 1, 2]).argmin(0).item::<i64>()?, 1);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn argmin(&self, axis: isize) -> Tensor {
         self.arg("argmin", axis, &|axes| reduce::ArgMin { axes }.into())

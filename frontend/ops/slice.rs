@@ -40,6 +40,12 @@ impl Tensor {
     }
 
     /// Every `step`-th element of a range along an axis.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::arange(6, DType::I64).slice_step(0, 1.., 2).to_vec::<i64>()?, [1, 3, 5]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn slice_step(&self, axis: isize, range: impl RangeBounds<isize>, step: usize) -> Tensor {
         let _here = enter();
@@ -62,6 +68,12 @@ impl Tensor {
     }
 
     /// `length` elements from `start` along an axis.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::arange(6, DType::I64).narrow(0, 2, 3).to_vec::<i64>()?, [2, 3, 4]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn narrow(&self, axis: isize, start: usize, length: usize) -> Tensor {
         let _here = enter();
@@ -100,6 +112,12 @@ impl Tensor {
     }
 
     /// The part at one index of an axis, which falls away; negative indices count from the end.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([[1i64, 2], [3, 4]]).select(0, -1).to_vec::<i64>()?, [3, 4]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn select(&self, axis: isize, index: isize) -> Tensor {
         let _here = enter();
@@ -125,6 +143,13 @@ impl Tensor {
     }
 
     /// Parts of those extents along an axis, which must add up.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let parts = Tensor::arange(5, DType::I64).split(&[2, 3], 0)?;
+    /// assert_eq!(parts[1].to_vec::<i64>()?, [2, 3, 4]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn split(&self, sizes: &[usize], axis: isize) -> Result<Vec<Tensor>> {
         let _here = enter();
@@ -145,6 +170,13 @@ impl Tensor {
     }
 
     /// The parts at every index of an axis, which falls away. The extent must be a number.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let rows = Tensor::from([[1i64, 2], [3, 4]]).unbind(0)?;
+    /// assert_eq!(rows[1].to_vec::<i64>()?, [3, 4]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn unbind(&self, axis: isize) -> Result<Vec<Tensor>> {
         let _here = enter();
@@ -154,6 +186,12 @@ impl Tensor {
     }
 
     /// With `before` and `after` elements of one value added at the ends of each axis, given as `(before, after)`.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1i64, 2]).pad(&[(1, 2)], 9).to_vec::<i64>()?, [9, 1, 2, 9, 9]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn pad(&self, ends: &[(usize, usize)], value: impl Into<Number>) -> Tensor {
         let _here = enter();

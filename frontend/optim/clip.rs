@@ -10,6 +10,14 @@ use std::collections::HashSet;
 
 /// Scales gradients so that the root of the sum of all their squares is at most `max_norm`; yields them and the norm
 /// before, an f32 scalar, or f64 if a gradient is. A tensor at several places counts once.
+///
+/// ```
+/// use tracewright::{Tensor, optim};
+/// let (clipped, norm) = optim::clip_grad_norm(Tensor::from([3.0f32, 4.0]), 1.0);
+/// assert_eq!(norm.item::<f32>()?, 5.0);
+/// assert!((clipped.to_vec::<f32>()?[0] - 0.6).abs() < 1e-5);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[track_caller]
 pub fn clip_grad_norm<M: Tree>(gradients: M, max_norm: impl Into<Number>) -> (M, Tensor) {
     let _here = enter();

@@ -7,6 +7,14 @@ use crate::tensor::Tensor;
 use crate::tree::Tree;
 
 /// Gradient descent with momentum, as PyTorch has it: `v = momentum * v + g`, `p = p - lr * v`.
+///
+/// ```
+/// use tracewright::{Tensor, optim};
+/// let optimizer = optim::Sgd::new(0.5);
+/// let (p, _optimizer) = optimizer.update(Tensor::from([1.0f32]), Tensor::from([0.2f32]));
+/// assert_eq!(p.to_vec::<f32>()?, [0.9]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[derive(Tree, Clone, Debug)]
 pub struct Sgd {
     /// Learning rate, an f64 scalar.

@@ -36,6 +36,13 @@ pub fn grad<M: Tree>(f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> M {
 }
 
 /// The value and the gradient of a function of a tree; see [`grad`].
+///
+/// ```
+/// use tracewright::{Tensor, grad};
+/// let (value, slope) = grad::value_and_grad(|x: &Tensor| (x * x).sum(..))(&Tensor::from([3.0f32]));
+/// assert_eq!((value.item::<f32>()?, slope.to_vec::<f32>()?), (9.0, vec![6.0]));
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 #[track_caller]
 pub fn value_and_grad<M: Tree>(f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> (Tensor, M) {
     let made = Location::caller();
