@@ -62,6 +62,10 @@ pub fn draw(seed: u64) -> Case {
     d.outputs();
     if d.r.percent(25) {
         d.gradients();
+        // Of gradients too.
+        if d.r.percent(20) {
+            d.gradients();
+        }
     }
     d.finish()
 }

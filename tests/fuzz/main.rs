@@ -81,12 +81,13 @@ fn judge(report: Report, count: u64, begun: Instant) {
     assert!(failures.is_empty(), "{} of the graphs failed:{all}", failures.len());
     let share = facts.unknown as f64 / facts.compared.max(1) as f64;
     println!(
-        "{count} graphs in {:.1?}: {} ops drawn, {} compiled, {} kernels, {} elements compared, {:.1} % of them open, \
+        "{count} graphs in {:.1?}: {} ops drawn, {} compiled, {} kernels ({} runs of one on several threads), {} elements compared, {:.1} % of them open, \
          {} index errors, {} calls with donations, {} derivatives compared",
         begun.elapsed(),
         facts.drawn.len(),
         facts.survived.len(),
         facts.kernels,
+        facts.parallel,
         facts.compared,
         share * 100.0,
         facts.errors,
@@ -104,7 +105,7 @@ fn judge(report: Report, count: u64, begun: Instant) {
         "these ops never reached a compiled graph"
     );
     assert!(share < 0.1, "{:.1} % of the elements were not compared", share * 100.0);
-    assert!(facts.errors > 0 && facts.donated > 0 && facts.derivatives > 0);
+    assert!([facts.errors, facts.donated, facts.derivatives, facts.parallel].iter().all(|&n| n > 0));
 }
 
 #[test]

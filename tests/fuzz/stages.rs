@@ -1,10 +1,11 @@
 //! Takes a case through every stage of the compiler and compares after each.
 
 use crate::bounds::{Bounded, Rules, analyse};
-use crate::case::Case;
+use crate::case::{self, Case};
 use crate::derivatives;
 use ir::kernel::interp::Order;
 use ir::ops::index::IndexMode;
+use ir::program::{Program, Step, StepKind};
 use ir::verify::Stage;
 use ir::{EvalError, Graph, Literal, Lowering, Primitive, Scalar};
 use passes::{CheckLevel, PassObserver, PassOptions, PassRun, PassSpec, Settings};
@@ -38,9 +39,12 @@ pub struct Facts {
     pub unknown: usize,
     /// Calls that ended in an index error.
     pub errors: usize,
-    /// Programs with more than one task in a launch.
     pub kernels: usize,
+    /// Launches that are large enough to run on several threads.
+    pub parallel: usize,
+    /// Calls with donated inputs.
     pub donated: usize,
+    /// Cases whose derivatives were compared.
     pub derivatives: usize,
 }
 
@@ -52,6 +56,7 @@ impl Facts {
         self.unknown += other.unknown;
         self.errors += other.errors;
         self.kernels += other.kernels;
+        self.parallel += other.parallel;
         self.donated += other.donated;
         self.derivatives += other.derivatives;
     }
@@ -215,6 +220,7 @@ fn stages(case: &Case) -> Checked<Facts> {
                 return fail("run", format!("kernels in the interpreter and compiled end differently: {errors:?}"));
             }
         }
+        facts.parallel += parallel(&executable, &program, case.batches[n]);
         for threads in 1..=3 {
             let again = pool::with_threads(threads, || call(&executable, arguments, &[]))?;
             identical(&got, &again).at(&format!("run on {threads} threads"))?;
@@ -346,6 +352,21 @@ struct IndexError {
 fn index_error(e: &ExecError) -> Option<IndexError> {
     let ExecError::Op { op, error: EvalError::IndexOutOfRange { index, axis, extent }, .. } = e else { return None };
     Some(IndexError { op: op.clone(), axis: *axis, index: *index, extent: *extent as i64 })
+}
+
+/// The number of launches that the runtime spreads over threads.
+fn parallel(executable: &Executable, program: &Program, batch: i64) -> usize {
+    // What `runtime/src/executable/run.rs` holds for worth it.
+    const WORK: i64 = 60_000;
+    let is_parallel = |step: &&Step| {
+        let StepKind::Launch(l) = &step.kind else { return false };
+        let extents: Vec<i64> = l.extents.iter().map(|d| case::extent(d, batch)).collect();
+        let Some(kernel) = executable.kernel(l.kernel) else { return false };
+        let (Some(grids), Some(works)) = (kernel.grids(&extents), kernel.works(&extents)) else { return false };
+        let work = grids.iter().zip(&works).map(|(g, w)| g.saturating_mul(*w)).sum::<i64>();
+        work >= WORK && grids.iter().sum::<i64>() > 1
+    };
+    program.steps.iter().filter(is_parallel).count()
 }
 
 fn no_detour(counts: &Counters) -> Result<(), String> {
