@@ -67,7 +67,7 @@ const CENTRED: &str = "graph @centred(%0: f32[4, 3]) -> (f32[4, 3]) {
 
 fn fuse_with(pass: Box<dyn Pass>, check: CheckLevel) -> Result<Graph, String> {
     let graph = read(CENTRED);
-    let mut comparison = Comparison::new(&graph).expect("a small graph");
+    let mut comparison = Comparison::new(&graph, false).expect("a small graph");
     let settings = Settings { check, ..Settings::default() };
     let outcome = run(graph, &[pass], &settings, (check == CheckLevel::Compare).then_some(&mut comparison as _));
     Ok(outcome.map_err(|e| e.to_string())?.graph)
@@ -116,7 +116,7 @@ fn a_lost_mask_is_found_by_interpreting_the_kernel() {
          }",
     );
     let mut program = lower(&graph);
-    let comparison = Comparison::new(&graph).unwrap();
+    let comparison = Comparison::new(&graph, false).unwrap();
     assert_eq!(comparison.check_program(&program), Ok(()));
     assert_eq!(without_masks(&mut program), 1);
     // Neither verifier looks at what indices are.
@@ -156,7 +156,7 @@ fn a_bad_reuse_of_a_buffer_is_found_by_the_verifier_of_programs() {
     // And if nobody asked the verifier:
     let ran = program_interpreter::run(&program, &[numbers(&[4, 4]), numbers(&[4, 4])], &RunOptions::default());
     assert_eq!(ran.unwrap_err().to_string(), "step 2 (sub) reads b2, which b3 has overwritten");
-    let compared = Comparison::new(&graph).unwrap().check_program(&program).unwrap_err();
+    let compared = Comparison::new(&graph, false).unwrap().check_program(&program).unwrap_err();
     assert!(compared.ends_with("step 2 (sub) reads b2, which b3 has overwritten"), "{compared}");
 }
 

@@ -1,6 +1,7 @@
 //! Running graphs: buffers, threads, the interpreter, executables, options.
 
 pub mod array;
+pub mod bounds;
 pub mod buffer;
 pub mod contract;
 pub mod error;

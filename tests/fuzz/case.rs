@@ -20,6 +20,8 @@ pub struct Case {
     pub strict16: bool,
     /// Which passes are left out, as `TRACEWRIGHT_PASSES` has it.
     pub passes: String,
+    /// The level at which the executable checks itself.
+    pub check: u8,
     /// In which order the tasks of interpreted kernels run.
     pub order: u64,
 }

@@ -356,6 +356,7 @@ impl Draw {
             passes.dedup();
         }
         let (strict16, order, passes) = (self.r.percent(50), self.r.bits(), passes.join(","));
-        Case { graph: self.graph, arguments, batches: self.batches, donations, strict16, passes, order }
+        let check = if self.r.percent(15) { 3 } else { 1 };
+        Case { graph: self.graph, arguments, batches: self.batches, donations, strict16, passes, check, order }
     }
 }

@@ -4,7 +4,6 @@
 //! A graph is a function of its seed alone. To look at one again, put its seed into [`RERUN`] and run
 //! `cargo test --test fuzz rerun -- --nocapture`. The test `long_run` draws more graphs than a usual run.
 
-mod bounds;
 mod case;
 mod derivatives;
 mod draw;
@@ -70,8 +69,9 @@ fn explain(seed: u64, case: &Case, failure: &Failure) -> String {
     for (batch, arguments) in small.batches.iter().zip(&small.arguments) {
         let _ = writeln!(text, "with B = {batch}: {arguments:?}");
     }
-    let Case { donations, strict16, order, passes, .. } = &small;
-    let _ = writeln!(text, "donations {donations:?}, strict16 {strict16}, order {order}, passes `{passes}`");
+    let Case { donations, strict16, order, passes, check, .. } = &small;
+    let _ =
+        writeln!(text, "donations {donations:?}, strict16 {strict16}, order {order}, passes `{passes}`, check {check}");
     text
 }
 

@@ -1,6 +1,5 @@
 //! Takes a case through every stage of the compiler and compares after each.
 
-use crate::bounds::{Bounded, Rules, analyse};
 use crate::case::{self, Case};
 use crate::derivatives;
 use ir::kernel::interp::Order;
@@ -9,6 +8,7 @@ use ir::program::{Program, Step, StepKind};
 use ir::verify::Stage;
 use ir::{EvalError, Graph, Literal, Lowering, Primitive, Scalar};
 use passes::{CheckLevel, PassObserver, PassOptions, PassRun, PassSpec, Settings};
+use runtime::bounds::{Bounded, analyse};
 use runtime::events::{Counters, Event};
 use runtime::executable::Executable;
 use runtime::interpreter::interpret;
@@ -94,7 +94,7 @@ pub fn check(case: &Case) -> Checked<Facts> {
             }
         }));
     });
-    let mut options = Options { strict16: case.strict16, ..Options::default() };
+    let mut options = Options { strict16: case.strict16, check: case.check, ..Options::default() };
     options.set("PASSES", &case.passes).at("options")?;
     PANIC.set(Some(String::new()));
     let outcome = catch_unwind(AssertUnwindSafe(|| with_options(options, || stages(case))));
@@ -109,11 +109,7 @@ fn stages(case: &Case) -> Checked<Facts> {
     let graph = &case.graph;
     round_trips(graph)?;
     verify(graph, Stage::Traced).at("verifier")?;
-    let rules = |batch| Rules { strict16: case.strict16, batch };
-    let mut expected = Vec::new();
-    for (arguments, batch) in case.arguments.iter().zip(&case.batches) {
-        expected.push(analyse(graph, arguments, rules(*batch)));
-    }
+    let expected: Vec<Expected> = case.arguments.iter().map(|a| analyse(graph, a, case.strict16)).collect();
 
     let mut compare =
         Compare { case, last: expected.iter().map(outputs_of).collect(), expected, fallible: fallible(graph) };
@@ -197,10 +193,10 @@ fn stages(case: &Case) -> Checked<Facts> {
 
     let (executable, counts) = Counters::of(|| Executable::compile(graph, &case.donations));
     let executable = executable.at("compile")?;
-    no_detour(&counts).at("compile")?;
-    if !executable.is_compiled() {
-        return fail("compile", format!("{:?}", executable.artifacts().fallback));
+    if let Some(reason) = &executable.artifacts().fallback {
+        return fail("compile", reason);
     }
+    no_detour(&counts).at("compile")?;
     if executable.program() != Some(&program) {
         return fail("compile", "compiling again gives another program");
     }
@@ -281,7 +277,7 @@ fn unneeded(case: &Case, n: usize) -> Option<Vec<Bounded>> {
                 gather.mode = mode;
             }
         }
-        analyse(&graph, &case.arguments[n], Rules { strict16: case.strict16, batch: case.batches[n] }).ok()
+        analyse(&graph, &case.arguments[n], case.strict16).ok()
     });
     let (filled, clamped) = (filled?, clamped?);
     let values = |b: &[Bounded]| -> Vec<Literal> { b.iter().map(|b| b.value.clone()).collect() };
@@ -326,7 +322,13 @@ fn same(want: &[Literal], got: &[Literal]) -> Result<(), String> {
 fn agree(want: &[Bounded], got: &[Literal]) -> Result<(), String> {
     let different = want.iter().zip(got).enumerate().find_map(|(o, (w, g))| Some((o, w.difference(g)?)));
     match different {
-        Some((o, what)) => Err(format!("output {o}, {what}")),
+        Some((o, _)) if want[o].value.ty() != got[o].ty() => {
+            Err(format!("output {o} has type {}, not {}", got[o].ty(), want[o].value.ty()))
+        }
+        Some((o, i)) => {
+            let (want, got) = (&want[o], got[o].get(i));
+            Err(format!("output {o}, element {i} is {got}, not {} within {:e}", want.value.get(i), want.bounds[i]))
+        }
         None if want.len() != got.len() => Err(format!("{} outputs, not {}", got.len(), want.len())),
         None => Ok(()),
     }
@@ -431,8 +433,7 @@ impl PassObserver for Compare<'_> {
                 }
                 (Err(_), Ok(_)) if self.fallible < before => {
                     // The op that failed was not needed.
-                    let rules = Rules { strict16: self.case.strict16, batch: self.case.batches[n] };
-                    self.expected[n] = analyse(graph, arguments, rules);
+                    self.expected[n] = analyse(graph, arguments, self.case.strict16);
                 }
                 (Err(_), Err(_)) => {}
                 (Err(e), Ok(_)) => return Err(at(format!("an error is lost: {e}"))),

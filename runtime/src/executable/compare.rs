@@ -1,5 +1,6 @@
 //! Comparison with the interpreter: after each pass, and of the kernels.
 
+use crate::bounds::{Bounded, analyse};
 use crate::interpreter::interpret;
 use crate::options::PREFIX;
 use crate::program_interpreter::{self, ProgramError, RunOptions};
@@ -17,14 +18,26 @@ const COMPARE_STATEMENTS: u64 = 1 << 26;
 pub struct Comparison {
     name: String,
     inputs: Vec<Literal>,
-    expected: Vec<Literal>,
+    expected: Vec<Bounded>,
+    /// The outputs after the last pass.
+    last: Vec<Literal>,
 }
 
 impl Comparison {
-    /// Interprets a graph on sample inputs; `None` where they would be too large or the graph fails on them.
-    pub fn new(graph: &Graph) -> Option<Comparison> {
-        let (inputs, expected) = expectation(graph)?;
-        Some(Comparison { name: graph.name.clone(), inputs, expected })
+    /// Interprets a graph on sample inputs; `None` where they would be too large or the graph fails on them. With
+    /// `strict16`, 16-bit floats round after every op.
+    pub fn new(graph: &Graph, strict16: bool) -> Option<Comparison> {
+        let inputs = samples(graph)?;
+        match analyse(graph, &inputs, strict16) {
+            Ok(expected) => {
+                let last = expected.iter().map(|b| b.value.clone()).collect();
+                Some(Comparison { name: graph.name.clone(), inputs, expected, last })
+            }
+            Err(e) => {
+                log::info!(target: "tracewright", "{}: passes are not compared: {e}", graph.name);
+                None
+            }
+        }
     }
 
     /// Interprets the kernels of a program on the sample inputs and compares.
@@ -38,13 +51,14 @@ impl Comparison {
             }
             Err(e) => return Err(format!("bug in tracewright: the program cannot be run ({PREFIX}CHECK=3): {e}")),
         };
-        match first_difference(&self.expected, &got, false) {
+        match first_difference(&self.expected, &got) {
             Some(what) => Err(format!("bug in tracewright: lowering changed {what} ({PREFIX}CHECK=3)")),
             None => Ok(()),
         }
     }
 }
 
+/// The bits are as before an exact pass, and within the bounds of the first graph after another.
 impl PassObserver for Comparison {
     fn after_pass(&mut self, run: &PassRun, graph: &Graph) -> Result<(), String> {
         if !run.changed {
@@ -52,20 +66,25 @@ impl PassObserver for Comparison {
         }
         let got =
             interpret(graph, &self.inputs).map_err(|e| format!("made the interpreter fail ({PREFIX}CHECK=3): {e}"))?;
-        if let Some(what) = first_difference(&self.expected, &got, !run.exact && computes_in_16_bits(graph)) {
+        let before: Vec<Bounded>;
+        let expected = if run.exact {
+            before = self.last.iter().cloned().map(Bounded::exact).collect();
+            &before
+        } else {
+            &self.expected
+        };
+        if let Some(what) = first_difference(expected, &got) {
             return Err(format!("changed {what} ({PREFIX}CHECK=3)"));
         }
-        if !run.exact {
-            self.expected = got;
-        }
+        self.last = got;
         Ok(())
     }
 }
 
 /// The first element of the outputs that differs, in words.
-fn first_difference(want: &[Literal], got: &[Literal], loose: bool) -> Option<String> {
+fn first_difference(want: &[Bounded], got: &[Literal]) -> Option<String> {
     want.iter().zip(got).enumerate().find_map(|(i, (want, got))| {
-        let at = difference(want, got, loose)?;
+        let (at, want) = (want.difference(got)?, &want.value);
         if want.ty() != got.ty() {
             return Some(format!("output {i} from {} to {}", want.ty(), got.ty()));
         }
@@ -73,8 +92,8 @@ fn first_difference(want: &[Literal], got: &[Literal], loose: bool) -> Option<St
     })
 }
 
-/// Sample inputs and what the graph makes of them; `None` where they would be too large or the graph fails on them.
-fn expectation(graph: &Graph) -> Option<(Vec<Literal>, Vec<Literal>)> {
+/// Sample inputs; `None` where they would be too large.
+fn samples(graph: &Graph) -> Option<Vec<Literal>> {
     let symbols: HashMap<Symbol, i64> =
         graph.symbols.iter().map(|s| (s.symbol.clone(), 3.clamp(s.min, s.max.max(s.min)))).collect();
     let value = |s: &Symbol| Some(symbols.get(s).copied().unwrap_or(3));
@@ -91,13 +110,7 @@ fn expectation(graph: &Graph) -> Option<(Vec<Literal>, Vec<Literal>)> {
         }
         inputs.push(sample(ty, &dims, i as u64));
     }
-    match interpret(graph, &inputs) {
-        Ok(outputs) => Some((inputs, outputs)),
-        Err(e) => {
-            log::info!(target: "tracewright", "{}: passes are not compared: {e}", graph.name);
-            None
-        }
-    }
+    Some(inputs)
 }
 
 /// Numbers between -2 and 2 for floats; 0 or 1 for integers, which may be indices.
@@ -112,32 +125,5 @@ fn sample(ty: &Type, dims: &[usize], seed: u64) -> Literal {
             DType::I64 | DType::I32 | DType::U8 | DType::Bool => Scalar::of(ty.dtype, (state % 2) as f64),
             float => Scalar::of(float, (state % 4001) as f64 / 1000.0 - 2.0),
         }
-    })
-}
-
-fn computes_in_16_bits(graph: &Graph) -> bool {
-    let ops = graph.reachable_regions().into_iter().flat_map(|r| &graph.region(r).ops);
-    ops.flat_map(|&op| &graph.op(op).results).any(|&v| graph.ty(v).dtype.is_half())
-}
-
-/// The first element that differs by more than reordered sums and 16-bit rounding explain; with `loose`, 16-bit rounding
-/// on the way to a wider output.
-fn difference(want: &Literal, got: &Literal, loose: bool) -> Option<usize> {
-    let tolerance = match want.dtype() {
-        DType::F64 | DType::F32 | DType::F16 if loose => 1e-1,
-        DType::F64 => 1e-9,
-        DType::F32 => 1e-4,
-        DType::F16 => 2e-2,
-        DType::BF16 => 1e-1,
-        _ => 0.0,
-    };
-    if want.dims() != got.dims() || want.dtype() != got.dtype() {
-        return Some(0);
-    }
-    let scale = want.iter().map(|s| s.as_f64().abs()).filter(|x| x.is_finite()).fold(1.0, f64::max);
-    (0..want.numel()).find(|&i| {
-        let (w, g) = (want.get(i), got.get(i));
-        let (x, y) = (w.as_f64(), g.as_f64());
-        !(w == g || x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= tolerance * scale)
     })
 }

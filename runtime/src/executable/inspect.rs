@@ -41,7 +41,7 @@ impl Inspector {
                 graph.name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
             dir.join(format!("{:04}-{name}", NUMBER.fetch_add(1, Ordering::Relaxed)))
         });
-        let comparison = if options.check >= 3 { Comparison::new(graph) } else { None };
+        let comparison = if options.check >= 3 { Comparison::new(graph, options.strict16) } else { None };
         let mut inspector = Inspector { stages: Vec::new(), keep, title: graph.name.clone(), folder, comparison };
         inspector.stage("00-trace.ir".into(), || graph.display(READABLE).to_string());
         inspector

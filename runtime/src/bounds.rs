@@ -10,12 +10,13 @@
 mod elements;
 mod reductions;
 
+use crate::error::ExecError;
+use crate::interpreter::{Bindings, interpret_observed};
 use ir::graph::OpData;
 use ir::ops::EvalContext;
 use ir::ops::view::Pad;
 use ir::{DType, EvalError, Graph, Literal, Lowering, Primitive, Scalar, Value};
-use runtime::ExecError;
-use runtime::interpreter::interpret_observed;
+
 use std::collections::HashMap;
 
 /// For the rounding of the bounds themselves.
@@ -24,23 +25,25 @@ const SLACK: f64 = 1.0001;
 pub const UNKNOWN: f64 = f64::INFINITY;
 
 /// What the bounds depend on.
-#[derive(Clone, Copy)]
-pub struct Rules {
+struct Rules {
     /// 16-bit floats round after every op.
-    pub strict16: bool,
-    /// The value of the one symbol.
-    pub batch: i64,
+    strict16: bool,
+    /// Values of the symbols.
+    bindings: Bindings,
 }
 
 /// A value with a bound for each element.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Bounded {
+    /// What the interpreter gives.
     pub value: Literal,
+    /// How far another execution may be from it, absolutely.
     pub bounds: Vec<f64>,
 }
 
 impl Bounded {
-    fn exact(value: Literal) -> Bounded {
+    /// A value that every execution must give to the bit.
+    pub fn exact(value: Literal) -> Bounded {
         Bounded { bounds: vec![0.0; value.numel()], value }
     }
     fn dtype(&self) -> DType {
@@ -57,32 +60,35 @@ impl Bounded {
         Literal::from_vec(self.value.dims(), self.bounds.clone())
     }
 
-    /// The first element that is not what it has to be.
-    pub fn difference(&self, got: &Literal) -> Option<String> {
+    /// The first element that is not what it has to be; the first of all where types differ.
+    pub fn difference(&self, got: &Literal) -> Option<usize> {
         if (self.value.dtype(), self.value.dims()) != (got.dtype(), got.dims()) {
-            return Some(format!("has type {}, not {}", got.ty(), self.value.ty()));
+            return Some(0);
         }
-        (0..got.numel()).find_map(|i| {
+        (0..got.numel()).find(|&i| {
             let (want, got, bound) = (self.value.get(i), got.get(i), self.bounds[i]);
             let nan = |s: Scalar| s.dtype().is_float() && s.as_f64().is_nan();
             let fits = bound == UNKNOWN
                 || want == got
                 || (nan(want) && nan(got))
                 || (bound > 0.0 && (want.as_f64() - got.as_f64()).abs() <= bound * SLACK);
-            (!fits).then(|| format!("element {i} is {got}, not {want} within {bound:e}"))
+            !fits
         })
     }
 }
 
-/// Interprets a graph and bounds the differences that its outputs may have.
-pub fn analyse(graph: &Graph, inputs: &[Literal], rules: Rules) -> Result<Vec<Bounded>, ExecError> {
+/// Interprets a graph and bounds the differences that its outputs may have. With `strict16`, 16-bit floats round after
+/// every op. Nothing is known of what fused groups and unknown ops yield.
+pub fn analyse(graph: &Graph, inputs: &[Literal], strict16: bool) -> Result<Vec<Bounded>, ExecError> {
+    let given: Vec<_> = inputs.iter().map(|l| (l.dtype(), l.dims())).collect();
+    let rules = Rules { strict16, bindings: Bindings::of(&graph.input_types(), &given)? };
     let mut values: HashMap<Value, Bounded> =
         graph.inputs().iter().copied().zip(inputs.iter().cloned().map(Bounded::exact)).collect();
     let outputs = interpret_observed(graph, inputs, &mut |v, literal| {
         let (op, _) = graph.defining_op(v).expect("an op has run");
         let data = graph.op(op);
         let operands: Vec<&Bounded> = data.operands.iter().map(|v| &values[v]).collect();
-        let mut bounds = bounds_of(data, &operands, literal, rules);
+        let mut bounds = bounds_of(data, &operands, literal, &rules);
         settle(literal, &mut bounds);
         values.insert(v, Bounded { value: literal.clone(), bounds });
     })?;
@@ -155,7 +161,7 @@ fn evaluate(primitive: &Primitive, operands: &[&Literal], result: &Literal) -> L
     results.remove(0)
 }
 
-fn bounds_of(data: &OpData, operands: &[&Bounded], result: &Literal, rules: Rules) -> Vec<f64> {
+fn bounds_of(data: &OpData, operands: &[&Bounded], result: &Literal, rules: &Rules) -> Vec<f64> {
     let strict16 = rules.strict16;
     let n = result.numel();
     match data.primitive.lowering() {
@@ -179,7 +185,7 @@ fn bounds_of(data: &OpData, operands: &[&Bounded], result: &Literal, rules: Rule
             reductions::bounds(combine, data.primitive.reduced_axes(), operands[0], result, strict16)
         }
         Lowering::Contract => contracted(&data.primitive, operands, result, strict16),
-        other => unreachable!("{other:?} before fusion"),
+        Lowering::Fused | Lowering::Opaque => vec![UNKNOWN; n],
     }
 }
 
@@ -193,10 +199,10 @@ fn floats(l: &Literal) -> Vec<f64> {
 }
 
 /// Views move bounds as they move elements; what pads is exact.
-fn moved(primitive: &Primitive, operands: &[&Bounded], result: &Literal, rules: Rules) -> Vec<f64> {
+fn moved(primitive: &Primitive, operands: &[&Bounded], result: &Literal, rules: &Rules) -> Vec<f64> {
     let bounds: Vec<Literal> = operands.iter().map(|o| o.bounds_literal()).collect();
     let bounds: Vec<&Literal> = bounds.iter().collect();
-    let fixed = match primitive.with_symbols(&|_| Some(ir::Dim::from(rules.batch))) {
+    let fixed = match primitive.with_symbols(&|s| rules.bindings.get(s).map(ir::Dim::from)) {
         Primitive::Pad(pad) => Pad { value: Scalar::F64(0.0), ..pad }.into(),
         other => other,
     };

@@ -1,0 +1,96 @@
+//! Bounds on what correct executions may differ by.
+
+use ir::ops::Sample;
+use ir::{DType, Graph, Literal, Location, Origin, Primitive};
+use runtime::bounds::{Bounded, UNKNOWN, analyse};
+use std::collections::BTreeSet;
+
+fn graph_of(sample: &Sample) -> Graph {
+    let mut graph = Graph::new("test");
+    let inputs: Vec<_> = sample.operands.iter().map(|l| graph.add_input(l.ty())).collect();
+    let origin = graph.origins.intern(Origin { location: Location::caller(), scope: "".into(), gradient: false });
+    let root = graph.root();
+    let op = graph.append(root, sample.primitive.clone(), &inputs, &[], &[origin]).unwrap();
+    graph.set_outputs(graph.op(op).results.to_vec());
+    graph
+}
+
+fn bounded(text: &str, inputs: &[Literal], strict16: bool) -> Bounded {
+    let graph = ir::text::parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    analyse(&graph, inputs, strict16).unwrap().remove(0)
+}
+
+#[test]
+fn every_op_has_bounds() {
+    let mut known: BTreeSet<&str> = BTreeSet::new();
+    for sample in Primitive::all_samples() {
+        // An op that fails on its sample has no result to bound.
+        let Ok(results) = analyse(&graph_of(&sample), &sample.operands, true) else { continue };
+        if results.iter().all(|r| !r.bounds.is_empty() && r.bounds.iter().all(|&b| b != UNKNOWN)) {
+            known.insert(sample.primitive.name());
+        }
+    }
+    let missing: Vec<_> = Primitive::NAMES.iter().filter(|n| !known.contains(*n) && **n != "fused").collect();
+    assert!(missing.is_empty(), "nothing is ever known of the results of {missing:?}");
+}
+
+#[test]
+fn exact_ops_of_exact_values_are_exact() {
+    let x = Literal::from_vec(&[3], vec![0.1f32, 0.2, 0.7]);
+    let text = "graph @f(%0: f32[3]) -> (f32[3]) {
+      %1: f32[3] = mul %0, %0
+      %2: f32[3] = div %1, %0
+      %3: f32[3] = sqrt %2
+      return %3
+    }";
+    assert_eq!(bounded(text, &[x], false).bounds, [0.0; 3]);
+}
+
+#[test]
+fn functions_and_sums_are_known_to_their_last_bits() {
+    let x = Literal::from_vec(&[4], vec![0.5f32, 1.0, 2.0, 3.0]);
+    let text = "graph @f(%0: f32[4]) -> (f32[]) {
+      %1: f32[4] = exp %0
+      %2: f32[] = reduce_sum %1 {axes = [0]}
+      return %2
+    }";
+    let sum = bounded(text, &[x], false);
+    let relative = sum.bounds[0] / sum.value.get(0).as_f64();
+    assert!((1e-8..2e-6).contains(&relative), "{relative:e}");
+}
+
+#[test]
+fn a_comparison_on_the_edge_is_unknown() {
+    // exp(1) compared with itself as the oracle rounds it, and with a number that is clearly less.
+    let x = Literal::from_vec(&[2], vec![1.0f32, 1.0]);
+    let y = Literal::from_vec(&[2], vec![1f64.exp() as f32, 2.0]);
+    let text = "graph @f(%0: f32[2], %1: f32[2]) -> (bool[2]) {
+      %2: f32[2] = exp %0
+      %3: bool[2] = compare %2, %1 {direction = gt}
+      return %3
+    }";
+    assert_eq!(bounded(text, &[x, y], false).bounds, [UNKNOWN, 0.0]);
+}
+
+#[test]
+fn halves_are_exact_only_if_every_op_rounds() {
+    let x = Literal::from_fn(&[2], DType::BF16, |i| ir::Scalar::of(DType::BF16, 0.3 + i as f64));
+    let text = "graph @f(%0: bf16[2]) -> (bf16[2]) {
+      %1: bf16[2] = mul %0, %0
+      return %1
+    }";
+    assert_eq!(bounded(text, std::slice::from_ref(&x), true).bounds, [0.0; 2]);
+    let loose = bounded(text, &[x], false);
+    assert!(loose.bounds.iter().all(|&b| (1e-5..1e-2).contains(&b)), "{:?}", loose.bounds);
+}
+
+#[test]
+fn differences_beyond_the_bounds_are_found() {
+    let value = Literal::from_vec(&[2], vec![1.0f32, 2.0]);
+    let bounded = Bounded { value: value.clone(), bounds: vec![0.0, 0.5] };
+    assert_eq!(bounded.difference(&value), None);
+    assert_eq!(bounded.difference(&Literal::from_vec(&[2], vec![1.0f32, 2.25])), None);
+    assert_eq!(bounded.difference(&Literal::from_vec(&[2], vec![1.0f32, 2.75])), Some(1));
+    assert_eq!(bounded.difference(&Literal::from_vec(&[2], vec![1.0f32 + f32::EPSILON, 2.0])), Some(0));
+    assert_eq!(bounded.difference(&Literal::from_vec(&[2], vec![f32::NAN, 2.0])), Some(0));
+}
