@@ -5,14 +5,15 @@
 //! (value, index, mask) becomes one [`Node`]; nodes are expanded and ordered with explicit stacks, since chains of ops
 //! can be long.
 
+mod code;
 mod levels;
 
 use super::LowerError;
 use ir::dim::Atom;
 use ir::graph::Definition;
-use ir::kernel::{Access, BinaryOp, CompareOp, Index, IndexNode, KernelBuilder, Memory, Var};
+use ir::kernel::{Access, Index, IndexNode, KernelBuilder, Memory, Var};
 use ir::ops::index::IndexMode;
-use ir::{DType, Dim, Graph, Lowering, Ranges, Scalar, Symbol, Value};
+use ir::{Dim, Graph, Lowering, Ranges, Scalar, Symbol, Value};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 
@@ -47,7 +48,7 @@ enum Kind {
     /// Children under conditions, in order; the last resort is the fill value.
     Pieces(SmallVec<[(MaskId, NodeId); 1]>, Option<Scalar>),
     /// Children: the index value, the element there.
-    Gather { index: Symbol, extent: Dim, mode: IndexMode, site: Option<u32> },
+    Gather { index: Symbol, extent: Dim, mode: IndexMode },
     /// Computed by a loop before, at that index.
     Reduced(IndexVec),
 }
@@ -308,13 +309,9 @@ impl<'a> Puller<'a> {
                     self.mask(mask, [Condition::NonNegative(&extent - 1)])
                 };
                 let second = self.node(operand, read, guard, todo)?;
-                let site = (indexing.mode == IndexMode::Error).then(|| {
-                    self.sites.push(SiteInfo { op, axis: indexing.axis, extent: extent.clone() });
-                    self.k.site()
-                });
                 let node = &mut self.nodes[id.at()];
                 node.children = smallvec![first, second];
-                node.kind = Kind::Gather { index: symbol, extent, mode: indexing.mode, site };
+                node.kind = Kind::Gather { index: symbol, extent, mode: indexing.mode };
             }
             Lowering::Reduce(_) => self.nodes[id.at()].kind = Kind::Reduced(index),
             other => return Err(LowerError::Bug(format!("{other:?} inside a fused group"))),
@@ -362,252 +359,10 @@ impl<'a> Puller<'a> {
         all
     }
 
-    /// Emits those nodes of an order that belong to a loop depth and have no code yet.
-    pub fn emit_level(&mut self, order: &[NodeId], level: u32) -> Result<(), LowerError> {
-        self.emit_gather_indices(order, level)?;
-        self.emit_nodes(order, level)
-    }
-
-    /// Says how many loops are open around what is emitted next.
-    pub fn set_depth(&mut self, depth: u32) {
-        self.depth = depth;
-    }
-
-    fn emit_nodes(&mut self, order: &[NodeId], level: u32) -> Result<(), LowerError> {
-        for &id in order {
-            if self.nodes[id.at()].level == Some(level) && !self.vars.contains_key(&id) {
-                let var = self.emit(id)?;
-                self.vars.insert(id, var);
-            }
-        }
-        Ok(())
-    }
-
-    /// Drops the code of nodes deeper than a loop depth, when their loop closes.
-    pub fn close_level(&mut self, level: u32) {
-        self.depth = level.saturating_sub(1);
-        let nodes = &self.nodes;
-        self.vars.retain(|id, _| nodes[id.at()].level.unwrap_or(0) < level);
-        self.mask_vars.retain(|_, (_, depth)| *depth < level);
-        let levels = &self.levels;
-        let replaced = &self.replaced;
-        // Index expressions are pure; those over loop variables that ended must not be looked up again.
-        self.lowered.retain(|d, _| {
-            let d = d.substitute(&|s| replaced.get(s).cloned());
-            d.symbols().iter().all(|s| levels.get(s).is_none_or(|&l| l < level))
-        });
-        self.bound.retain(|s, _| !s.name().starts_with("$g") || levels.get(s).is_none_or(|&l| l < level));
-    }
-
-    /// The code of a node, which must have been emitted.
-    pub fn var(&self, id: NodeId) -> Var {
-        self.vars[&id]
-    }
-
     /// The node of a value at an index, if it was demanded without a mask since the last [`Puller::use_cache`].
     pub fn find(&self, v: Value, index: &IndexVec) -> Option<NodeId> {
         let index_id = *self.index_ids.get(index)?;
         self.known.get(&(v, index_id, MaskId(0))).copied()
-    }
-
-    fn emit(&mut self, id: NodeId) -> Result<Var, LowerError> {
-        let node = &self.nodes[id.at()];
-        let (v, mask) = (node.value, node.mask);
-        let children: SmallVec<[NodeId; 3]> = node.children.clone();
-        let dtype = self.graph.ty(v).dtype;
-        match &self.nodes[id.at()].kind {
-            Kind::Load(memory, linear) => {
-                let (memory, linear) = (*memory, linear.clone());
-                let at = self.index(&linear)?;
-                if self.masks[mask.0 as usize].is_empty() {
-                    return Ok(self.k.load(memory, at));
-                }
-                let m = self.mask_var(mask)?;
-                Ok(self.k.load_masked(memory, at, m, Scalar::zero(dtype)))
-            }
-            Kind::Apply => {
-                let Definition::Result(op, _) = self.graph.value(v).def else {
-                    return Err(LowerError::Bug("a parameter is no operation".into()));
-                };
-                let operands: SmallVec<[Var; 3]> = children.iter().map(|c| self.vars[c]).collect();
-                Ok(self.graph.op(op).primitive.scalar(self.k, &operands))
-            }
-            Kind::Generate(index) => {
-                let index = index.clone();
-                let Definition::Result(op, _) = self.graph.value(v).def else {
-                    return Err(LowerError::Bug("a parameter generates nothing".into()));
-                };
-                // Indices are lowered first, since the op's rule holds the builder.
-                let primitive = &self.graph.op(op).primitive;
-                let mut wanted: Vec<Dim> = Vec::new();
-                let mut failed = None;
-                {
-                    let mut probe = KernelBuilder::new("");
-                    primitive.generate(&mut probe, &index, &mut |k, d| {
-                        wanted.push(d.clone());
-                        k.constant(Scalar::I64(0))
-                    });
-                }
-                let mut values = HashMap::new();
-                for d in wanted {
-                    match self.index(&d) {
-                        Ok(i) => {
-                            let var = self.k.index_value(i);
-                            values.insert(d, var);
-                        }
-                        Err(e) => failed = Some(e),
-                    }
-                }
-                if let Some(e) = failed {
-                    return Err(e);
-                }
-                Ok(primitive.generate(self.k, &index, &mut |_, d| values[d]))
-            }
-            Kind::Pieces(pieces, fill) => {
-                let (pieces, fill) = (pieces.clone(), *fill);
-                let mut result = fill.map(|s| self.k.constant(s));
-                for (condition, child) in pieces.into_iter().rev() {
-                    let element = self.vars[&child];
-                    result = Some(match result {
-                        Some(rest) if !self.masks[condition.0 as usize].is_empty() => {
-                            let m = self.mask_var(condition)?;
-                            self.k.select(m, element, rest)
-                        }
-                        _ => element,
-                    });
-                }
-                result.ok_or_else(|| LowerError::Bug("a view without pieces".into()))
-            }
-            Kind::Gather { extent, mode, .. } => {
-                let (extent, mode) = (extent.clone(), *mode);
-                let element = self.vars[&children[1]];
-                if mode != IndexMode::Fill {
-                    return Ok(element);
-                }
-                let given = self.k.convert(self.vars[&children[0]], DType::I64);
-                let inside = self.in_range(given, &extent)?;
-                let zero = self.k.constant(Scalar::zero(dtype));
-                Ok(self.k.select(inside, element, zero))
-            }
-            Kind::Reduced(index) => match self.reduced.get(&v) {
-                Some((at, var)) if at == index => Ok(*var),
-                _ => Err(LowerError::Bug("a reduction is read where it is not computed".into())),
-            },
-        }
-    }
-
-    fn in_range(&mut self, i: Var, extent: &Dim) -> Result<Var, LowerError> {
-        let zero = self.k.constant(Scalar::I64(0));
-        let bound = self.index(extent)?;
-        let bound = self.k.index_value(bound);
-        let low = self.k.compare(CompareOp::Ge, i, zero);
-        let high = self.k.compare(CompareOp::Lt, i, bound);
-        Ok(self.k.binary(BinaryOp::And, low, high))
-    }
-
-    /// Emits the clamped index of each gather at a depth, checks included, before the elements that use it.
-    fn emit_gather_indices(&mut self, order: &[NodeId], level: u32) -> Result<(), LowerError> {
-        for id in self.gathers(order) {
-            let Kind::Gather { index, extent, site, .. } = &self.nodes[id.at()].kind else { continue };
-            let (index, extent, site) = (index.clone(), extent.clone(), *site);
-            let first = self.nodes[id.at()].children[0];
-            if self.nodes[first.at()].level != Some(level) || self.bound.contains_key(&index) {
-                continue;
-            }
-            let needed = self.order(&[first]);
-            self.emit_nodes(&needed, level)?;
-            let given = self.k.convert(self.vars[&first], DType::I64);
-            if let Some(site) = site {
-                let bound = self.index(&extent)?;
-                let mask = self.nodes[id.at()].mask;
-                let mask = match self.masks[mask.0 as usize].is_empty() {
-                    true => None,
-                    false => Some(self.mask_var(mask)?),
-                };
-                self.k.check(site, given, bound, mask);
-            }
-            let last = self.index(&(&extent - 1))?;
-            let last = self.k.index_value(last);
-            let zero = self.k.constant(Scalar::I64(0));
-            let low = self.k.binary(BinaryOp::Max, given, zero);
-            let clamped = self.k.binary(BinaryOp::Min, low, last);
-            let clamped = self.k.index_of(clamped);
-            self.bound.insert(index, clamped);
-        }
-        Ok(())
-    }
-
-    fn mask_var(&mut self, m: MaskId) -> Result<Var, LowerError> {
-        if let Some(&(v, _)) = self.mask_vars.get(&m) {
-            return Ok(v);
-        }
-        let mut all: Option<Var> = None;
-        for c in self.masks[m.0 as usize].clone() {
-            let zero = self.k.constant(Scalar::I64(0));
-            let (d, direction) = match c {
-                Condition::NonNegative(d) => (self.index(&d)?, CompareOp::Ge),
-                Condition::Divisible(a, b) => {
-                    let (a, b) = (self.index(&a)?, self.index(&b)?);
-                    (self.k.indices.modulo(a, b), CompareOp::Eq)
-                }
-            };
-            let d = self.k.index_value(d);
-            let holds = self.k.compare(direction, d, zero);
-            all = Some(match all {
-                Some(rest) => self.k.binary(BinaryOp::And, rest, holds),
-                None => holds,
-            });
-        }
-        let var = match all {
-            Some(v) => v,
-            None => self.k.constant(Scalar::Bool(true)),
-        };
-        self.mask_vars.insert(m, (var, self.depth));
-        Ok(var)
-    }
-
-    /// The kernel index of an expression.
-    pub fn index(&mut self, d: &Dim) -> Result<Index, LowerError> {
-        if let Some(n) = d.known() {
-            return Ok(self.k.index(n));
-        }
-        if let Some(&i) = self.lowered.get(d) {
-            return Ok(i);
-        }
-        let replaced = d.substitute(&|s| self.replaced.get(s).cloned());
-        let mut sum = self.k.index(0);
-        for t in replaced.terms() {
-            let mut product = self.k.index(1);
-            for a in &t.atoms {
-                let factor = match a {
-                    Atom::Symbol(s) => self.symbol(s)?,
-                    Atom::FloorDiv(ab) => {
-                        let (a, b) = (self.index(&ab.0)?, self.index(&ab.1)?);
-                        self.k.indices.floor_div(a, b)
-                    }
-                    Atom::Mod(ab) => {
-                        let (a, b) = (self.index(&ab.0)?, self.index(&ab.1)?);
-                        self.k.indices.modulo(a, b)
-                    }
-                };
-                product = self.k.indices.mul(product, factor);
-            }
-            let coefficient = self.k.index(t.coefficient);
-            let term = self.k.indices.mul(product, coefficient);
-            sum = self.k.indices.add(sum, term);
-        }
-        self.lowered.insert(d.clone(), sum);
-        Ok(sum)
-    }
-
-    fn symbol(&mut self, s: &Symbol) -> Result<Index, LowerError> {
-        if let Some(&i) = self.bound.get(s) {
-            return Ok(i);
-        }
-        if s.name().starts_with('$') {
-            return Err(LowerError::Bug(format!("iteration variable {s} is used outside its loop")));
-        }
-        Ok(extent_argument(self.k, self.extents, s))
     }
 }
 
