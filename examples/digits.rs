@@ -148,6 +148,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("step, interpreted   {:.1} us", 1e6 * interpreted.as_secs_f64());
     println!("kernels per step    {} and {} matrix products", compiled.launches, compiled.products);
 
+    if let Some(reason) = compiled.fallback {
+        return Err(format!("the step was interpreted: {reason}").into());
+    }
     if !compiled.compiled || interpreted_parts > 0 {
         return Err(format!("a part of the step was interpreted: {happened}").into());
     }

@@ -10,6 +10,7 @@ mod compare;
 mod compile;
 mod inspect;
 mod kernels;
+mod non_finite;
 mod page;
 mod run;
 
@@ -100,7 +101,7 @@ impl Executable {
     /// Runs it. On an error every argument is as it was.
     pub fn call(&self, inputs: &mut [Input]) -> Result<Outputs, ExecError> {
         if let Some(graph) = &self.watch {
-            find_non_finite(graph, inputs)?;
+            non_finite::find(graph, inputs)?;
         }
         match &self.mode {
             Mode::Compiled(c) => c.call(inputs),
@@ -143,29 +144,6 @@ impl Executable {
     /// What compilation left to look at.
     pub fn artifacts(&self) -> &Artifacts {
         &self.artifacts
-    }
-}
-
-/// Interprets a graph on arguments that are finite, and names the first op that makes a NaN or infinity of them.
-fn find_non_finite(graph: &Graph, inputs: &[Input]) -> Result<(), ExecError> {
-    let literals: Vec<Literal> =
-        inputs.iter().filter_map(Input::array).map(Array::to_literal).collect::<Result<_, _>>()?;
-    let finite = |l: &Literal| !l.dtype().is_float() || l.iter().all(|s| s.as_f64().is_finite());
-    if !literals.iter().all(finite) {
-        return Ok(());
-    }
-    let mut first = None;
-    interpreter::interpret_observed(graph, &literals, &mut |v, l| {
-        if first.is_none() && !finite(l) {
-            first = Some(v);
-        }
-    })?;
-    match first.and_then(|v| graph.defining_op(v)) {
-        Some((op, _)) => {
-            let what = "made the first NaN or infinity out of finite arguments".into();
-            Err(ExecError::op(graph, op, ir::EvalError::Other(what)))
-        }
-        None => Ok(()),
     }
 }
 

@@ -1,0 +1,180 @@
+//! Seeing what it did: dumps, stages, logs, bisection, checks, NaN, through options as users set them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use tracewright::events::{self, Counters, Event};
+use tracewright::options::{Options, with_options};
+use tracewright::{Result, Tensor, jit, scope, value_and_grad};
+
+fn options(name: &str, value: &str) -> Options {
+    let mut options = Options::default();
+    options.set(name, value).unwrap();
+    options
+}
+
+fn softmax_loss(x: Tensor) -> (Tensor, Tensor) {
+    scope("model", || value_and_grad(|x: &Tensor| x.softmax(-1).square().sum(..))(&x))
+}
+
+fn x() -> Tensor {
+    Tensor::from([[1.0f32, -2.0, 0.5], [0.0, 4.0, -1.0]])
+}
+
+/// A folder of its own, removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("tracewright-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_dump_has_every_stage() -> Result<()> {
+    let folder = Folder::new("dump");
+    let with_dump = Options { dump: Some(folder.0.clone()), ..Options::default() };
+    with_options(with_dump, || jit(softmax_loss).named("loss").call(x()))?;
+    let made = std::fs::read_dir(&folder.0).unwrap().map(|e| e.unwrap().path());
+    let [one] = made.filter(|p| p.to_str().unwrap().ends_with("-loss")).collect::<Vec<_>>().try_into().unwrap();
+    let read = |name: &str| std::fs::read_to_string(one.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert!(read("00-trace.ir").contains("in model.softmax"), "{}", read("00-trace.ir"));
+    assert!(read("00-trace.ir").contains("gradient of tests/inspection.rs:"));
+    assert!(read("program.txt").contains("kernel0"));
+    assert!(read("kernel0.kir").starts_with("kernel"));
+    assert!(read("kernel0.clif").contains("function"));
+    assert!(read("kernel0.asm").contains("ret"));
+    for part in ["canonicalize", "fuse", "lower", "codegen"] {
+        assert!(read("timing.txt").contains(part), "{}", read("timing.txt"));
+    }
+    let page = read("index.html");
+    let files: BTreeSet<String> =
+        std::fs::read_dir(&one).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    for name in files.iter().filter(|name| *name != "index.html") {
+        assert!(page.contains(&format!("<details id=\"{name}\"")), "{name} is not on the page");
+    }
+    // The same stages as values.
+    let lowered = jit(softmax_loss).named("loss").lower(x())?;
+    let stages: BTreeSet<String> = lowered.stages().iter().map(|s| s.name.clone()).collect();
+    assert_eq!(stages, files.into_iter().filter(|name| name != "index.html").collect());
+    assert_eq!(lowered.stage("program.txt"), Some(read("program.txt").as_str()));
+    Ok(())
+}
+
+#[test]
+fn a_dump_that_cannot_be_written_does_not_stop_a_call() -> Result<()> {
+    let file = Folder::new("file-in-the-way");
+    std::fs::write(&file.0, "not a folder").unwrap();
+    let with_dump = Options { dump: Some(file.0.join("below")), ..Options::default() };
+    let out = with_options(with_dump, || jit(|x: Tensor| x * 3.0).call(Tensor::from(2.0f32)))?;
+    assert_eq!(out.item::<f32>()?, 6.0);
+    std::fs::remove_file(&file.0).unwrap();
+    Ok(())
+}
+
+#[test]
+fn logs_have_the_artefacts_asked_for() -> Result<()> {
+    let text = |artefacts: &str| {
+        let call = || with_options(options("LOG", artefacts), || jit(softmax_loss).named("logged").call(x()));
+        let (result, text) = events::written(call);
+        result.map(|_| text)
+    };
+    assert_eq!(text("")?, "");
+    let passes = text("passes")?;
+    assert!(passes.contains("logged: compiled in") && passes.contains("canonicalize"), "{passes}");
+    assert!(!passes.contains("group of"));
+    let fusion = text("fusion")?;
+    assert!(fusion.contains("group of"), "{fusion}");
+    let trace = text("trace,cache")?;
+    assert!(trace.contains("logged"), "{trace}");
+    let all = text("all")?;
+    assert!(all.len() > passes.len().max(fusion.len()));
+    Ok(())
+}
+
+#[test]
+fn passes_can_be_left_out_and_stopped() -> Result<()> {
+    let kernels = |spec: &str| {
+        let f = jit(softmax_loss);
+        let out = with_options(options("PASSES", spec), || f.call(x()))?;
+        let summary = f.summary().expect("it was called");
+        assert!(summary.compiled, "{summary:?}");
+        Ok::<_, tracewright::Error>((summary.launches, out.0.item::<f32>()?, out.1.to_vec::<f32>()?))
+    };
+    let (fused, value, gradient) = kernels("")?;
+    for spec in ["-fuse", "-canonicalize", "-cse,-dce", "stop=1", "stop=5"] {
+        let (launches, v, g) = kernels(spec)?;
+        assert!(launches >= fused, "{spec}: {launches} launches, fused {fused}");
+        assert!((v - value).abs() < 1e-6 && g.iter().zip(&gradient).all(|(a, b)| (a - b).abs() < 1e-6), "{spec}");
+    }
+    assert!(kernels("-fuse")?.0 > fused);
+    let unknown = jit(softmax_loss);
+    let mut misspelt = Options::default();
+    misspelt.passes.disabled.push("fusee".into());
+    let e = with_options(misspelt, || unknown.call(x()));
+    let message = e.unwrap_err().to_string();
+    assert!(message.contains("did you mean") && message.contains("fuse"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn without_the_jit_everything_is_interpreted_and_says_so() -> Result<()> {
+    let f = jit(softmax_loss);
+    let (out, events) = events::capture(|| with_options(options("JIT", "off"), || f.call(x())));
+    let (value, _) = out?;
+    let summary = f.summary().expect("it was called");
+    assert!(!summary.compiled && summary.launches == 0);
+    assert_eq!(summary.fallback.as_deref(), Some("the JIT is off"));
+    assert!(events.iter().all(|e| e.event != Event::Fallback), "it was asked for: {events:?}");
+    let compiled = jit(softmax_loss).call(x())?.0;
+    assert!((value.item::<f32>()? - compiled.item::<f32>()?).abs() < 1e-6);
+    Ok(())
+}
+
+#[test]
+fn every_check_level_compiles() -> Result<()> {
+    let plain = jit(softmax_loss).call(x())?.1.to_vec::<f32>()?;
+    for level in ["0", "1", "2", "3"] {
+        let f = jit(softmax_loss);
+        let before = Counters::thread();
+        let (_, g) = with_options(options("CHECK", level), || f.call(x()))?;
+        assert_eq!(g.to_vec::<f32>()?, plain, "level {level}");
+        let happened = Counters::thread().since(&before);
+        assert_eq!((happened[Event::Fallback], happened[Event::Bug]), (0, 0), "level {level}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_op_that_first_made_a_nan_or_infinity_is_named() -> Result<()> {
+    let says = |input: [f32; 2], f: fn(Tensor) -> Tensor| {
+        let f = jit(f);
+        let out = with_options(options("NAN", "on"), || f.call(Tensor::from(input)));
+        let message =
+            out.map(|_| "nothing".to_string()).unwrap_or_else(|e| e.headline().replace("error[argument]: ", ""));
+        // The next call works.
+        with_options(options("NAN", "on"), || f.call(Tensor::from([1.0f32, 2.0]))).unwrap();
+        message
+    };
+    let infinity = "made the first infinity, out of finite operands";
+    assert_eq!(says([1.0, 0.0], |x| (&x + 1.0) / x), format!("div: {infinity}"));
+    assert_eq!(says([1.0, 0.0], |x| x.log().exp()), format!("log: {infinity}"));
+    assert_eq!(says([-1.0, 4.0], |x| x.sqrt() * 2.0), "sqrt: made the first NaN, out of finite operands");
+    assert_eq!(says([f32::INFINITY, 0.0], |x| &x - &x), "sub: made the first NaN, out of an infinity");
+    // What came in, and constants, are what somebody wanted.
+    assert_eq!(says([f32::NAN, f32::INFINITY], |x| x * 2.0), "nothing");
+    assert_eq!(says([1.0, 2.0], |x| x.logsumexp(0)), "nothing");
+    let error = with_options(options("NAN", "on"), || {
+        jit(|x: Tensor| scope("head", || x.log())).call(Tensor::from([0.0f32])).unwrap_err()
+    });
+    assert_eq!(error.scope(), "head");
+    assert!(error.location().unwrap().to_string().starts_with("tests/inspection.rs:"));
+    Ok(())
+}
