@@ -67,7 +67,7 @@ const PRINTS: &[&str] = &[
     "runtime/src/log.rs",
 ];
 
-const MAX_LINES: usize = 700;
+const MAX_LINES: usize = 600;
 const VAGUE_NAMES: [&str; 5] = ["utils.rs", "util.rs", "helpers.rs", "common.rs", "misc.rs"];
 
 /// Everything wrong with these files, as `path:line: what`, in the order of the files.
