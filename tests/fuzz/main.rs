@@ -13,6 +13,7 @@ mod stages;
 
 use case::Case;
 use ir::Primitive;
+use ir::ops::Sample;
 use stages::{Facts, Failure};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -51,6 +52,8 @@ fn run(first: u64, count: u64) -> Report {
                         Ok(facts) => own.add(facts),
                         Err(failure) => {
                             let text = explain(seed, &case, &failure);
+                            // A long run may be cut short.
+                            eprintln!("{text}");
                             report.lock().unwrap().failures.push((seed, text));
                         }
                     }
@@ -81,7 +84,7 @@ fn judge(report: Report, count: u64, begun: Instant) {
     assert!(failures.is_empty(), "{} of the graphs failed:{all}", failures.len());
     let share = facts.unknown as f64 / facts.compared.max(1) as f64;
     println!(
-        "{count} graphs in {:.1?}: {} ops drawn, {} compiled, {} kernels ({} runs of one on several threads), {} elements compared, {:.1} % of them open, \
+        "{count} graphs in {:.1?}: {} ops with their dtypes drawn, {} ops compiled, {} kernels ({} runs of one on several threads), {} elements compared, {:.1} % of them open, \
          {} index errors, {} calls with donations, {} derivatives compared",
         begun.elapsed(),
         facts.drawn.len(),
@@ -94,11 +97,17 @@ fn judge(report: Report, count: u64, begun: Instant) {
         facts.donated,
         facts.derivatives,
     );
+    // Every op, with every dtype that it has samples of. Groups are what the compiler makes, nobody records them.
+    let operand = |s: &Sample| s.operands.first().map(|l| l.dtype());
+    let typed = Primitive::all_samples().into_iter().filter_map(|s| Some((s.primitive.name(), operand(&s)?.name())));
+    let missing: BTreeSet<_> = typed.filter(|pair| !facts.drawn.contains(pair)).collect();
+    assert!(missing.is_empty(), "these ops were never drawn with these dtypes: {missing:?}");
+    let drawn: BTreeSet<&str> = facts.drawn.iter().map(|(name, _)| *name).collect();
     let missing = |found: &BTreeSet<&str>, but: &str| -> Vec<&str> {
         Primitive::NAMES.iter().copied().filter(|n| *n != but && !found.contains(n)).collect()
     };
-    // Groups are what the compiler makes, nobody records them; a stopped gradient is nothing once gradients are there.
-    assert_eq!(missing(&facts.drawn, "fused"), Vec::<&str>::new(), "these ops were never drawn");
+    assert_eq!(missing(&drawn, "fused"), Vec::<&str>::new(), "these ops were never drawn");
+    // A stopped gradient is nothing once gradients are there.
     assert_eq!(
         missing(&facts.survived, "stop_gradient"),
         Vec::<&str>::new(),

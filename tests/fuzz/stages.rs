@@ -30,8 +30,8 @@ pub struct Failure {
 /// What was seen on the way.
 #[derive(Default)]
 pub struct Facts {
-    /// Ops of the graph as drawn.
-    pub drawn: BTreeSet<&'static str>,
+    /// Ops of the graph as drawn, each with the dtypes it computed with.
+    pub drawn: BTreeSet<(&'static str, &'static str)>,
     /// Ops of the graph that was compiled.
     pub survived: BTreeSet<&'static str>,
     /// Elements of outputs that were compared, and those of which nothing is known.
@@ -143,7 +143,7 @@ fn stages(case: &Case) -> Checked<Facts> {
     if let Err(broken) = ir::program::verify::verify(&program) {
         return fail("program verifier", broken[0].to_string());
     }
-    let mut facts = Facts { drawn: names(graph), survived: names(&optimised), ..Facts::default() };
+    let mut facts = Facts { drawn: typed_names(graph), survived: names(&optimised), ..Facts::default() };
     facts.kernels = program.kernels.len();
 
     if let Some(outcome) = derivatives::check(case, case.order) {
@@ -255,6 +255,12 @@ fn ops(graph: &Graph) -> impl Iterator<Item = &ir::graph::OpData> {
 
 fn names(graph: &Graph) -> BTreeSet<&'static str> {
     ops(graph).map(|d| d.primitive.name()).collect()
+}
+
+/// Names of ops with the dtype of the first operand, or that of the result where there is none.
+fn typed_names(graph: &Graph) -> BTreeSet<(&'static str, &'static str)> {
+    let dtype = |d: &ir::graph::OpData| graph.ty(*d.operands.first().unwrap_or(&d.results[0])).dtype;
+    ops(graph).map(|d| (d.primitive.name(), dtype(d).name())).collect()
 }
 
 fn fallible(graph: &Graph) -> usize {
