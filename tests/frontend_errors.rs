@@ -413,6 +413,46 @@ fn an_index_out_of_range_in_a_compiled_step_leaves_the_state_as_it_was() {
     assert_eq!(step.stats().traces, 1);
 }
 
+/// The index is read out of, or checked against, what the step makes of its state.
+#[test]
+fn an_index_out_of_range_in_the_new_state_leaves_the_old_one() {
+    let step = jit(|(table, norms): (Tensor, Tensor), i: Tensor| {
+        let table = (&table * 2.0).softmax(1);
+        let norms = norms + table.square().sum(1);
+        let picked = table.take(&i, 0).sum(..) + norms.take(&i, 0).sum(..);
+        ((table, norms), picked)
+    });
+    let mut state = (f32s([3, 2]), f32s([3]));
+    let values = |s: &(Tensor, Tensor)| (s.0.to_vec::<f32>().unwrap(), s.1.to_vec::<f32>().unwrap());
+    step.call_mut(&mut state, Tensor::from([2i64])).unwrap();
+    for bad in [3i64, -1, i64::MAX, i64::MIN] {
+        let before = values(&state);
+        let e = step.call_mut(&mut state, Tensor::from([0, bad])).unwrap_err();
+        assert_eq!(e.code(), Code::Index);
+        assert_eq!(values(&state), before);
+        step.call_mut(&mut state, Tensor::from([1i64])).unwrap();
+        assert_ne!(values(&state), before);
+    }
+    assert_eq!(step.stats().traces, 2);
+}
+
+#[test]
+fn a_panic_or_an_ill_typed_op_in_a_step_leaves_the_state() {
+    let step = jit(|w: Tensor, x: Tensor, go: bool| {
+        assert!(go, "not now");
+        (w + x, ())
+    });
+    let mut w = f32s([2]);
+    let place = w.data_ptr();
+    let e = step.call_mut(&mut w, f32s([2]), false).unwrap_err();
+    assert_eq!(e.headline(), "error[panic]: jit: the function panicked: not now");
+    let e = step.call_mut(&mut w, f32s([3]), true).unwrap_err();
+    assert_eq!(e.headline(), "error[shape]: add(f32[2], f32[3]): extents 2 and 3 of axis 0 do not broadcast");
+    assert_eq!((w.to_vec::<f32>().unwrap(), w.data_ptr()), (vec![1.0, 1.0], place));
+    step.call_mut(&mut w, f32s([2]), true).unwrap();
+    assert_eq!((w.to_vec::<f32>().unwrap(), w.data_ptr()), (vec![2.0, 2.0], place));
+}
+
 /// The forward pass, which would have found the index, is dead code here.
 #[test]
 fn an_index_out_of_range_when_only_the_gradient_is_asked_for() {
