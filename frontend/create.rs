@@ -36,6 +36,15 @@ fn filled(op: &'static str, shape: Shape, value: Scalar) -> Tensor {
     }
 }
 
+#[track_caller]
+fn number(op: &'static str, shape: Shape, value: Number, dtype: DType) -> Tensor {
+    let _here = enter();
+    match value.fits(op, dtype) {
+        Ok(()) => filled(op, shape, value.scalar(dtype)),
+        Err(e) => Tensor::error(e.at(here()).in_scope(&crate::scope::current())),
+    }
+}
+
 impl Tensor {
     /// Zeros.
     ///
@@ -70,7 +79,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn full(shape: impl Into<Shape>, value: impl Into<Number>, dtype: DType) -> Tensor {
-        filled("full", shape.into(), value.into().scalar(dtype))
+        number("full", shape.into(), value.into(), dtype)
     }
 
     /// Zeros of the type of this tensor.
@@ -110,7 +119,7 @@ impl Tensor {
             return self.clone();
         }
         let ty = self.ty();
-        filled("full_like", ty.shape, value.into().scalar(ty.dtype))
+        number("full_like", ty.shape, value.into(), ty.dtype)
     }
 
     /// The index along an axis at every place of a shape.

@@ -8,8 +8,11 @@
 //! | bool tensor, integer number | i64 |
 //! | integers where floats are needed (`exp`, `mean`, `/`, …) | f32 |
 //!
+//! An integer number that the tensor's integer dtype cannot hold is an error, never another number.
+//!
 //! The order of tensors is that of PyTorch and JAX; unlike PyTorch's, tensors of rank 0 count as much as others.
 
+use crate::error::{Code, Error};
 use ir::{DType, Scalar};
 
 /// A number of the host, used as an operand.
@@ -30,6 +33,22 @@ impl Number {
             Number::Float(x) => Scalar::F64(x).convert(dtype),
             Number::Int(x) => Scalar::I64(x).convert(dtype),
             Number::Bool(x) => Scalar::Bool(x).convert(dtype),
+        }
+    }
+
+    /// An error of that op if it is an integer that the dtype, an integer too, cannot hold.
+    pub(crate) fn fits(self, op: &'static str, dtype: DType) -> Result<(), Error> {
+        let (least, most) = match dtype {
+            DType::U8 => (0, u8::MAX.into()),
+            DType::I32 => (i32::MIN.into(), i32::MAX.into()),
+            _ => return Ok(()),
+        };
+        match self {
+            Number::Int(x) if !(least..=most).contains(&x) => {
+                let legal = format!("numbers from {least} to {most}, or another dtype");
+                Err(Error::new(Code::DType, op, format!("{x} does not fit {dtype}"), legal))
+            }
+            _ => Ok(()),
         }
     }
 

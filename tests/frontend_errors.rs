@@ -84,6 +84,25 @@ fn dtypes() {
         "error[dtype]: and(f32[2], f32[2]): operands of dtype f32\n  at HERE\n  \
          legal: integers and bool; convert with to_dtype",
     );
+    // A number takes the dtype of the tensor beside it, and is never cut down to it.
+    let bytes = Tensor::from([1u8, 2]);
+    let (e, line) = (err(&bytes + 300), line!());
+    says(
+        &e,
+        line,
+        "error[dtype]: add(u8[2], 300): 300 does not fit u8\n  at HERE\n  legal: numbers from 0 to 255, or another dtype",
+    );
+    assert_eq!((&bytes + 254).to_vec::<u8>().unwrap(), [255, 0]);
+    let (e, line) = (err(Tensor::full([2], -(1i64 << 40), DType::I32)), line!());
+    says(
+        &e,
+        line,
+        "error[dtype]: full: -1099511627776 does not fit i32\n  at HERE\n  \
+         legal: numbers from -2147483648 to 2147483647, or another dtype",
+    );
+    let f = jit(|x: Tensor| x.maximum(-1));
+    assert_eq!(f.call(&bytes).unwrap_err().headline(), "error[dtype]: maximum(u8[2], -1): -1 does not fit u8");
+    assert_eq!(f.call(bytes.to_dtype(DType::I32)).unwrap().to_vec::<i32>().unwrap(), [1, 2]);
     let (e, line) = (err(x.where_(1.0, 0.0)), line!());
     says(
         &e,

@@ -120,6 +120,13 @@ pub(crate) fn pointwise(
             let rule = format!("the condition has dtype {}", types[0].dtype);
             return Err(Error::new(Code::DType, name, rule, "a bool; compare, or convert with to_dtype"));
         }
+        for (i, a) in args.iter().enumerate() {
+            if let Arg::Number(n) = a
+                && (i > 0 || operands != Operands::Select)
+            {
+                n.fits(name, dtype)?;
+            }
+        }
         Ok((dtype, common_shape(name, types.iter().map(|t| &t.shape))?))
     });
     let (dtype, shape) = match checked {

@@ -203,7 +203,11 @@ impl Tensor {
             let rule = format!("{} pairs for a tensor of rank {rank}", ends.len());
             return refuse(Error::new(Code::Rank, "pad", rule, "one pair per axis"), &[self]);
         }
-        let value = value.into().scalar(self.dtype());
+        let value = value.into();
+        if let Err(e) = value.fits("pad", self.dtype()) {
+            return refuse(e, &[self]);
+        }
+        let value = value.scalar(self.dtype());
         let mut attributes: SmallVec<[i64; 8]> = ends.iter().flat_map(|&(a, b)| [a as i64, b as i64]).collect();
         attributes.push(value.bits() as i64);
         let low: Shape = ends.iter().map(|e| e.0).collect();
