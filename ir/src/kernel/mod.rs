@@ -22,7 +22,8 @@
 //! - **Masked loads** do not touch memory where the mask is false and yield the fallback there; masked stores do
 //!   nothing there.
 //! - **[`Stmt::Check`]** records the first index out of range of a site in the call's status; execution goes on with
-//!   the clamped index, and the executable returns the error. First is by nest, then task, then order in the task.
+//!   the clamped index, and the executable returns the error. First is by nest, then task, then order in the task; among
+//!   iterations of a lanes loop that contains other loops, which comes first is the target's choice.
 //! - **Floats**: IEEE 754 without contraction or flush-to-zero. `Max` and `Min` yield NaN if either side is NaN, and
 //!   order -0 below +0; [`Combine::ArgMax`] and [`Combine::ArgMin`] hold zeros of either sign equal. Integers wrap. `Div` and `Rem` of integers by zero give 0 and the dividend; `MIN / -1` gives
 //!   `MIN`, `MIN % -1` gives 0; both truncate. Conversions are those of [`crate::Scalar::convert`].
