@@ -94,3 +94,17 @@ fn differences_beyond_the_bounds_are_found() {
     assert_eq!(bounded.difference(&Literal::from_vec(&[2], vec![1.0f32 + f32::EPSILON, 2.0])), Some(0));
     assert_eq!(bounded.difference(&Literal::from_vec(&[2], vec![f32::NAN, 2.0])), Some(0));
 }
+
+#[test]
+fn zero_times_an_inexact_value_may_have_either_sign() {
+    let x = Literal::from_vec(&[3], vec![0.1f32, 0.2, -0.3]);
+    let zero = Literal::scalar(ir::Scalar::F32(0.0));
+    let text = "graph @f(%0: f32[3], %1: f32[]) -> (f32[]) {
+      %2: f32[] = reduce_sum %0 {axes = [0]}
+      %3: f32[] = mul %2, %1
+      return %3
+    }";
+    let product = bounded(text, &[x, zero], false);
+    assert_eq!(product.difference(&Literal::scalar(ir::Scalar::F32(-0.0))), None);
+    assert_eq!(product.difference(&Literal::scalar(ir::Scalar::F32(0.1))), Some(0));
+}

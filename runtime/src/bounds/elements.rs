@@ -69,7 +69,9 @@ pub(super) fn bounds(name: &str, operands: &[&Bounded], result: &Literal, strict
                 "add" | "sub" => arithmetic(ex + at(1).1),
                 "mul" => {
                     let (y, ey) = at(1);
-                    arithmetic(if ex + ey > 0.0 { x.abs() * ey + y.abs() * ex + ex * ey } else { 0.0 })
+                    // Even a factor of 0 leaves the sign of the product open.
+                    let passed = (x.abs() * ey + y.abs() * ex + ex * ey).max(ulp(0.0, dtype));
+                    arithmetic(if ex + ey > 0.0 { passed } else { 0.0 })
                 }
                 "div" => {
                     let (y, ey) = at(1);

@@ -1,6 +1,6 @@
 //! Bounds of reductions.
 
-use super::{Bounded, UNKNOWN, epsilon, largest, rounded};
+use super::{Bounded, UNKNOWN, epsilon, largest, rounded, ulp};
 use ir::kernel::Combine;
 use ir::literal::strides_of;
 use ir::{DType, Literal, Scalar};
@@ -84,7 +84,8 @@ fn product(items: &[(f64, f64)], z: f64, dtype: DType) -> f64 {
     let upper: f64 = items.iter().map(|&(x, e)| x.abs() + e).product();
     let order = if items.len() > 2 { items.len() as f64 * epsilon(dtype) * upper } else { 0.0 };
     let exact: f64 = items.iter().map(|i| i.0.abs()).product();
-    if passed { upper - exact + order + 4.0 * epsilon(dtype) * upper } else { order }
+    // Even a factor of 0 leaves the sign of the product open.
+    if passed { (upper - exact + order + 4.0 * epsilon(dtype) * upper).max(ulp(0.0, dtype)) } else { order }
 }
 
 fn extremum(items: &[(f64, f64)], z: f64, larger: bool) -> f64 {
