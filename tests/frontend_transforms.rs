@@ -168,6 +168,19 @@ fn tied_leaves_are_one_input_with_summed_gradients_and_stay_tied() {
     assert_eq!(step.stats().traces, 2);
 }
 
+/// The first leaf over the memory may be a view of another shape.
+#[test]
+fn tied_leaves_behind_a_view_of_another_shape() {
+    type Three = (Tensor, Tensor, Tensor);
+    let w = Tensor::ones([4], DType::F32);
+    let m = w.reshape([2, 2]);
+    assert_eq!(w.data_ptr(), m.data_ptr());
+    let step = jit(|m: Three| grad(|(_, b, c): &Three| (b * c).sum(..))(&m));
+    let (_, b, c) = step.call((w, m.clone(), m)).unwrap();
+    assert_eq!((f32s(&b), f32s(&c)), (vec![2.0; 4], vec![2.0; 4]));
+    assert_eq!(b.data_ptr(), c.data_ptr());
+}
+
 #[test]
 fn parameters_that_do_not_reach_the_loss_are_reported() {
     let model = (scalar(1.0), Mlp::new(&Generator::new(0)));

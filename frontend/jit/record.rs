@@ -70,13 +70,14 @@ pub(crate) fn record<A: 'static, R: Tree>(
     let mut inputs: Vec<Tensor> = Vec::new();
     let mut leaf_input: Vec<usize> = Vec::new();
     let types = signature.leaves();
-    for (i, (ty, same)) in types.iter().enumerate() {
-        if *same != i && types[*same].0 == *ty {
-            leaf_input.push(leaf_input[*same]);
+    for (i, leaf) in types.iter().enumerate() {
+        let tied = if leaf.1 == i { None } else { (leaf.1..i).find(|&j| types[j] == *leaf) };
+        if let Some(j) = tied {
+            leaf_input.push(leaf_input[j]);
             continue;
         }
         leaf_input.push(inputs.len());
-        inputs.push(trace::input(ty.clone(), here()));
+        inputs.push(trace::input(leaf.0.clone(), here()));
     }
     let mut numbers = leaf_input.iter();
     let traced = arguments.map(&mut |_| inputs[*numbers.next().expect("one number per leaf")].clone());
