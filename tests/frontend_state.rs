@@ -231,6 +231,21 @@ fn donated_state_is_updated_in_place() {
     assert_ne!(w.to_vec::<f32>().unwrap(), before);
 }
 
+#[test]
+fn a_state_without_tensors_is_served_by_its_entry() {
+    let empty = jit(|_: (), x: Tensor| ((), x + 1.0));
+    let count = Buffer::new(scalar(0.0));
+    let cells = jit(|count: Buffer, x: Tensor| {
+        count.set(count.get() + x).unwrap();
+        (count, ())
+    });
+    for _ in 0..5 {
+        empty.call_mut(&mut (), scalar(1.0)).unwrap();
+        cells.call_mut(&mut count.clone(), scalar(1.0)).unwrap();
+    }
+    assert_eq!((empty.stats().traces, cells.stats().traces, value(&count.get())), (1, 1, 5.0));
+}
+
 /// A kernel with reductions may overwrite its input only where no later pass over the row reads it.
 #[test]
 fn donations_to_kernels_with_reductions() {

@@ -123,7 +123,7 @@ impl<A: 'static, R: Tree> Jit<A, R> {
         let modes = crate::modes::current()?;
         let mut dynamic = self.dynamic.clone();
         loop {
-            let donated = if donated { self.state_leaves(arguments) } else { 0 };
+            let donated = donated.then(|| self.state_leaves(arguments));
             let mut d = Describe::new(&dynamic, donated, modes);
             arguments.visit(&mut d);
             let (signature, symbols) = d.finish()?;

@@ -38,7 +38,7 @@ impl<A, R: Tree> Compiled<A, R> {
         if self.entry.fits(&walk, false, signature.modes) {
             return self.entry.call(&walk);
         }
-        let mut d = Describe::new(&[], 0, signature.modes);
+        let mut d = Describe::new(&[], None, signature.modes);
         arguments.visit(&mut d);
         let (now, _) = d.finish()?;
         let (_, difference) = signature.difference(&now);

@@ -79,7 +79,7 @@ impl<R: Tree> Entry<R> {
 
     /// True if it was made for arguments like these.
     pub fn fits(&self, walk: &dyn Fn(&mut dyn Visit), donated: bool, modes: u64) -> bool {
-        if donated != (self.signature.donated > 0) || modes != self.signature.modes {
+        if donated != self.signature.donating || modes != self.signature.modes {
             return false;
         }
         let mut m = Matcher::new(&self.signature);

@@ -79,6 +79,8 @@ pub(crate) struct Signature {
     /// The path of each item.
     pub paths: Vec<String>,
     pub symbols: Vec<SymbolDecl>,
+    /// True if the first argument is a state that the call may overwrite.
+    pub donating: bool,
     /// Leading leaves that are donated.
     pub donated: usize,
     /// The settings in force.
@@ -113,7 +115,7 @@ impl Signature {
     pub fn difference(&self, now: &Signature) -> (usize, String) {
         let mut count = self.items.len().abs_diff(now.items.len());
         let mut first = None;
-        if self.donated != now.donated {
+        if self.donating != now.donating {
             count += 1;
             first = Some("state is donated in one of them only".to_string());
         }
@@ -233,7 +235,8 @@ pub(crate) struct Describe<'a> {
 }
 
 impl<'a> Describe<'a> {
-    pub fn new(dynamic: &'a [Dynamic], donated: usize, modes: u64) -> Describe<'a> {
+    /// `donated` is the number of leaves of a state that the call may overwrite.
+    pub fn new(dynamic: &'a [Dynamic], donated: Option<usize>, modes: u64) -> Describe<'a> {
         let mut symbols: Vec<SymbolDecl> = Vec::new();
         for d in dynamic {
             if !symbols.iter().any(|s| s.symbol == d.symbol.symbol) {
@@ -247,7 +250,15 @@ impl<'a> Describe<'a> {
             identities: Vec::new(),
             values: vec![None; symbols.len()],
             leaf_paths: Vec::new(),
-            signature: Signature { items: Vec::new(), paths: Vec::new(), symbols, donated, modes, distinct: 0 },
+            signature: Signature {
+                items: Vec::new(),
+                paths: Vec::new(),
+                symbols,
+                donating: donated.is_some(),
+                donated: donated.unwrap_or(0),
+                modes,
+                distinct: 0,
+            },
             error: None,
         }
     }
@@ -261,7 +272,7 @@ impl<'a> Describe<'a> {
                 return Err(trace::ended("call", t).with_operands([format!("{path}: {}", t.ty)]).at(here()));
             }
         };
-        let mut extents: SmallVec<[Extent; 4]> = a_extents(array.dims());
+        let mut extents: SmallVec<[Extent; 4]> = array.dims().iter().map(|&n| Extent::Known(n)).collect();
         for (i, d) in self.dynamic.iter().enumerate().filter(|(_, d)| d.path == path) {
             self.used[i] = true;
             let Some(extent) = extents.get_mut(d.axis) else {
@@ -314,10 +325,6 @@ impl<'a> Describe<'a> {
         }
         Ok((self.signature, symbols))
     }
-}
-
-fn a_extents(dims: &[usize]) -> SmallVec<[Extent; 4]> {
-    dims.iter().map(|&n| Extent::Known(n)).collect()
 }
 
 impl Visit for Describe<'_> {
