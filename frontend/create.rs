@@ -175,6 +175,9 @@ impl Tensor {
     #[track_caller]
     pub fn linspace(start: f64, end: f64, n: usize) -> Tensor {
         let _here = enter();
+        if let Err(e) = extents("linspace", &[n].into(), DType::F32) {
+            return Tensor::error(e.at(here()).in_scope(&crate::scope::current()));
+        }
         let step = if n > 1 { (end - start) / (n - 1) as f64 } else { 0.0 };
         let value = |i: usize| if i + 1 == n && n > 1 { end } else { start + step * i as f64 };
         Tensor::constant(Literal::from_vec(&[n], (0..n).map(|i| value(i) as f32).collect()))

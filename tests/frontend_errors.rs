@@ -1,9 +1,10 @@
 //! Bad input: every message as a user sees it, and that the next call works.
 
+use std::ops::Bound;
 use std::sync::Mutex;
 use tracewright::events::{Counters, Event};
 use tracewright::options::{Options, with_options};
-use tracewright::{Code, DType, Error, Tensor, concat, grad, jit, nn, scope, value_and_grad};
+use tracewright::{Code, DType, Error, Tensor, concat, grad, jit, nn, optim, scope, value_and_grad};
 
 /// The message of an error that must name `line` of this file, which `HERE` stands for in `expected`.
 #[track_caller]
@@ -202,6 +203,48 @@ fn empty_tensors_and_extents_of_zero() {
     let e = with_options(interpreted, || f.call(f32s([2]))).unwrap_err();
     assert!(e.code() == Code::Memory && e.rule().starts_with("no memory for a buffer of "), "{e}");
     assert_eq!(f32s([2]).exp().shape(), [2].into());
+}
+
+#[test]
+fn numbers_beyond_everything() {
+    let x = Tensor::arange(5, DType::I64);
+    assert_eq!(err(Tensor::linspace(0.0, 1.0, usize::MAX / 8)).code(), Code::Memory);
+    assert_eq!(err(x.slice(0, ..=isize::MAX)).code(), Code::Index);
+    assert_eq!(err(x.slice(0, (Bound::Included(isize::MAX), Bound::Excluded(isize::MIN)))).code(), Code::Index);
+    assert_eq!(err(x.slice(0, isize::MIN..)).code(), Code::Index);
+    assert_eq!(err(x.slice(0, (Bound::Excluded(isize::MAX), Bound::Unbounded))).code(), Code::Index);
+    assert_eq!(err(x.narrow(0, usize::MAX, usize::MAX)).code(), Code::Index);
+    assert_eq!(x.split(&[usize::MAX, 3], 0).unwrap_err().code(), Code::Shape);
+    assert_eq!(x.split(&[usize::MAX], 0).unwrap_err().code(), Code::Shape);
+    // From the end, included or not.
+    let part = |start, end| x.slice(0, (start, end)).to_vec::<i64>().unwrap();
+    assert_eq!(part(Bound::Excluded(-1), Bound::Unbounded), []);
+    assert_eq!(part(Bound::Excluded(-3), Bound::Included(-1)), [3, 4]);
+    assert_eq!(part(Bound::Included(-2), Bound::Included(3)), [3]);
+}
+
+fn model() -> Vec<Tensor> {
+    vec![f32s([2]), f32s([3])]
+}
+
+#[test]
+fn gradients_that_do_not_fit_the_model() {
+    let headlines = |now: &Vec<Tensor>, gradients: &Vec<Tensor>| {
+        let (adam, _) = optim::AdamW::new(&model(), 0.1).update(now.clone(), gradients.clone());
+        let sgd = optim::Sgd::new(0.1).momentum(&model(), 0.9, false);
+        let (sgd, _) = sgd.update(now.clone(), gradients.clone());
+        [adam, sgd].map(|new| new.into_iter().map(|t| t.ok().map_err(|e| e.headline())).last().unwrap().unwrap_err())
+    };
+    let both = |rule: &str| ["adamw", "sgd"].map(|op| format!("error[argument]: {op}: {rule}"));
+    assert_eq!(headlines(&model(), &vec![f32s([2])]), both("the model has 2 leaves, gradients 1"));
+    let three = vec![f32s([2]), f32s([3]), f32s([1])];
+    assert_eq!(headlines(&three, &three), both("the model has 3 leaves, the optimiser 2"));
+    assert_eq!(headlines(&model(), &vec![f32s([2]), f32s([4])]), both("1 is f32[3], for gradients f32[4]"));
+    let other = vec![f32s([2]), f32s([4])];
+    assert_eq!(headlines(&other, &other), both("1 is f32[4], for the optimiser f32[3]"));
+    let broken = vec![f32s([2]), f32s([2]) + f32s([3])];
+    let rule = "error[shape]: add(f32[2], f32[3]): extents 2 and 3 of axis 0 do not broadcast";
+    assert_eq!(headlines(&model(), &broken), [rule, rule]);
 }
 
 #[test]

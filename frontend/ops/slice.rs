@@ -11,10 +11,11 @@ use ir::{Axes, Dim, Shape};
 use smallvec::SmallVec;
 use std::ops::{Bound, RangeBounds};
 
-fn bound(b: Bound<&isize>, open: isize, shift: isize) -> Option<isize> {
+/// The place of a bound, moved on by that many places if it is included or excluded.
+fn bound(b: Bound<&isize>, extent: &Dim, included: i64, excluded: i64) -> Option<Dim> {
     match b {
-        Bound::Included(&n) => Some(n + open),
-        Bound::Excluded(&n) => Some(n + shift),
+        Bound::Included(&n) => Some(position(n, extent) + included),
+        Bound::Excluded(&n) => Some(position(n, extent) + excluded),
         Bound::Unbounded => None,
     }
 }
@@ -58,12 +59,8 @@ impl Tensor {
             Err(e) => return refuse(e, &[self]),
         };
         let extent = &shape[at];
-        let start = bound(range.start_bound(), 0, 1).map_or(Dim::from(0), |n| position(n, extent));
-        let end = match range.end_bound() {
-            // `..=-1` goes to the very end.
-            Bound::Included(&-1) => extent.clone(),
-            b => bound(b, 1, 0).map_or(extent.clone(), |n| position(n, extent)),
-        };
+        let start = bound(range.start_bound(), extent, 0, 1).unwrap_or(Dim::from(0));
+        let end = bound(range.end_bound(), extent, 1, 0).unwrap_or_else(|| extent.clone());
         self.cut("slice", at, start, end, step)
     }
 
@@ -155,8 +152,8 @@ impl Tensor {
         let _here = enter();
         let ty = self.try_type()?;
         let at = resolve(axis, ty.rank(), "split").map_err(|e| e.at(crate::dispatch::here()).observed())?;
-        let total: usize = sizes.iter().sum();
-        if !ty.shape[at].is(total as i64) {
+        let total = sizes.iter().fold(0usize, |n, &size| n.saturating_add(size));
+        if !i64::try_from(total).is_ok_and(|n| ty.shape[at].is(n)) {
             let rule = format!("parts of {sizes:?} make {total}, axis {at} has extent {}", ty.shape[at]);
             let e = Error::new(Code::Shape, "split", rule, "parts that add up to the extent");
             return Err(e.with_operands([ty.to_string()]).at(crate::dispatch::here()).observed());

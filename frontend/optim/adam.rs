@@ -1,6 +1,6 @@
 //! Adam and AdamW.
 
-use super::parameters::{update, zeros};
+use super::parameters::{check, update, zeros};
 use crate::dispatch::enter;
 use crate::scope;
 use crate::tensor::Tensor;
@@ -63,6 +63,10 @@ macro_rules! adam {
             pub fn update<M: Tree>(mut self, model: M, gradients: M) -> (M, $name) {
                 let _here = enter();
                 let _scope = scope::enter($scope);
+                if let Err(e) = check($scope, &model, &gradients, Some(&self.mean)) {
+                    let error = Tensor::error(e);
+                    return (model.map(&mut |_| error.clone()), self);
+                }
                 let [b1, b2] = self.betas;
                 let powers = [&self.powers[0] * b1, &self.powers[1] * b2];
                 // Scalars in f64, where 1 - beta^step does not cancel.

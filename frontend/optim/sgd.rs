@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use super::parameters::{update, zeros};
+use super::parameters::{check, update, zeros};
 use crate::dispatch::enter;
 use crate::scope;
 use crate::tensor::Tensor;
@@ -59,6 +59,11 @@ impl Sgd {
     pub fn update<M: Tree>(mut self, model: M, gradients: M) -> (M, Sgd) {
         let _here = enter();
         let _scope = scope::enter("sgd");
+        let moments = (!self.velocity.is_empty()).then_some(&self.velocity[..]);
+        if let Err(e) = check("sgd", &model, &gradients, moments) {
+            let error = Tensor::error(e);
+            return (model.map(&mut |_| error.clone()), self);
+        }
         let new = update(&model, &gradients, |at, p, g| {
             let lr = self.lr.to_dtype(p.dtype());
             let g = if self.weight_decay != 0.0 { g + p * self.weight_decay } else { g.clone() };
