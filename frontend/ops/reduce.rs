@@ -120,9 +120,11 @@ reductions! {
     sum: Wide => ReduceSum;
     /// Product over axes; integers and bools as i64.
     prod: Wide => ReduceProd;
-    /// The largest element over axes; NaN wins. An empty axis is refused.
+    /// The largest element over axes; NaN wins. An empty axis is refused; over a symbolic one that turns out to be empty it
+    /// is the least value of the dtype.
     max: Same => ReduceMax;
-    /// The smallest element over axes; NaN wins. An empty axis is refused.
+    /// The smallest element over axes; NaN wins. An empty axis is refused; over a symbolic one that turns out to be empty it
+    /// is the greatest value of the dtype.
     min: Same => ReduceMin;
     /// True where any element over the axes is not zero.
     any: Truth => ReduceAny;

@@ -241,7 +241,17 @@ impl Graph {
     ) -> Result<SmallVec<[Type; 1]>, Violation> {
         let types: SmallVec<[&Type; 4]> = operands.iter().map(|&v| self.ty(v)).collect();
         let regions: Vec<RegionType> = regions.iter().map(|&r| self.region_type(r)).collect();
-        p.infer(&types, &regions)
+        let results = p.infer(&types, &regions)?;
+        // Counts of elements beyond that would no longer be exact, and rules compare them.
+        match results.iter().find(|ty| !ty.is_addressable()) {
+            None => Ok(results),
+            Some(ty) => Err(Violation {
+                op: p.name(),
+                operands: types.iter().map(|t| t.to_string()).collect::<Vec<_>>().join(", "),
+                rule: format!("the result has type {ty}, which is larger than any memory"),
+                legal: "fewer than 2^63 bytes".into(),
+            }),
+        }
     }
 
     /// Appends an op to a region; its result types are inferred.

@@ -7,7 +7,8 @@ pub mod verify;
 
 use crate::graph::SymbolDecl;
 use crate::kernel::Kernel;
-use crate::{DType, Dim, Graph, Literal, Origin, Type};
+use crate::{DType, Dim, Graph, Literal, Lowering, Origin, Primitive, Type, Value};
+use std::collections::HashSet;
 
 /// A buffer of a program, by number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -128,6 +129,47 @@ pub struct Slot {
     pub sizes: Vec<Dim>,
 }
 
+/// What must hold of the values of the symbols before anything runs, by an op of the graph as recorded.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ShapeCheck {
+    /// The op, which may have more to [check](crate::OpDef::check).
+    pub primitive: Primitive,
+    /// Types of its operands.
+    pub operands: Vec<Type>,
+    /// Types of its results, whose extents must not be negative.
+    pub results: Vec<Type>,
+    /// Where it was recorded.
+    pub origins: Vec<Origin>,
+}
+
+/// The checks that a graph needs; none if nothing in it is symbolic. Of ops that only ask for results of one type, the
+/// first is enough.
+pub fn shape_checks(graph: &Graph) -> Vec<ShapeCheck> {
+    let mut checks = Vec::new();
+    if graph.input_types().iter().all(|ty| ty.shape.known().is_some()) {
+        return checks;
+    }
+    let mut seen: HashSet<&Type> = HashSet::new();
+    let regions = graph.reachable_regions();
+    for data in regions.iter().flat_map(|&r| &graph.region(r).ops).map(|&op| graph.op(op)) {
+        let new = data.results.iter().fold(false, |new, &v| {
+            let ty = graph.ty(v);
+            (ty.shape.known().is_none() && seen.insert(ty)) || new
+        });
+        let of_elements = matches!(data.primitive.lowering(), Lowering::Pointwise | Lowering::Constant);
+        if new || !of_elements {
+            let types = |values: &[Value]| values.iter().map(|&v| graph.ty(v).clone()).collect();
+            checks.push(ShapeCheck {
+                primitive: data.primitive.clone(),
+                operands: types(&data.operands),
+                results: types(&data.results),
+                origins: data.origins.iter().map(|&o| graph.origins.get(o).clone()).collect(),
+            });
+        }
+    }
+    checks
+}
+
 /// A program. See the [module](self).
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Program {
@@ -149,6 +191,8 @@ pub struct Program {
     pub steps: Vec<Step>,
     /// Arena slots.
     pub slots: Vec<Slot>,
+    /// What must hold of the symbols' values.
+    pub checks: Vec<ShapeCheck>,
     /// The number of leading steps after which no step can report an error; donated inputs are written only later.
     pub fallible_prefix: usize,
 }

@@ -129,6 +129,13 @@ pub struct Type {
 }
 
 impl Type {
+    /// False if the extents that are numbers alone make more bytes than any memory has.
+    pub fn is_addressable(&self) -> bool {
+        let known = self.shape.iter().filter_map(Dim::known).filter(|&n| n > 0);
+        let bytes = known.map(|n| n as u64).try_fold(self.dtype.size() as u64, u64::checked_mul);
+        bytes.is_some_and(|n| n < i64::MAX as u64)
+    }
+
     /// The type of those elements and extents.
     pub fn new(dtype: DType, shape: impl Into<Shape>) -> Type {
         let shape = shape.into();

@@ -11,7 +11,8 @@
 //! 7. Declared symbols are distinct and their bounds are in order.
 //! 8. At [`Stage::Fused`], the root region holds only fused groups, solo ops and reshapes.
 //!
-//! Not checked: that extents stay non-negative for all values of symbols.
+//! That extents are not negative and slices stay in their axes for the symbols' values is checked
+//! [when they are known](crate::program::shape_checks).
 
 use crate::graph::{Definition, Graph, Op, Region, Value};
 use crate::{Dim, Lowering, Primitive};

@@ -95,6 +95,18 @@ fn launches() {
 }
 
 #[test]
+fn interpreted_steps_may_fail() {
+    broken(
+        |p| {
+            let graph = Box::new(ir::text::parse("graph @halve(%0: f32[4]) -> (f32[4]) {\n  return %0\n}").unwrap());
+            let [inputs, outputs] = [1, 2].map(|b| vec![BufferId(b)]);
+            p.steps[1].kind = StepKind::Interpret { graph, inputs, outputs, reason: "slow".into() };
+        },
+        &["invariant 9: step 1 (halve) can fail, but only the first 1 may"],
+    );
+}
+
+#[test]
 fn reads_and_writes() {
     broken(
         |p| p.steps[1] = launch(0, 1, 0, 0),

@@ -3,6 +3,7 @@
 use runtime::buffer::Buffer;
 use runtime::contract::{self, Matmul, Operand};
 use runtime::pool::{self, Pool};
+use runtime::scratch::Scratch;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -110,10 +111,12 @@ fn products() {
         let flops = 2.0 * (batch * m * n * k) as f64;
         let rounds = ((8e9 / flops) as usize).clamp(11, 2000);
         let speed = |threads| {
-            // SAFETY: the buffers hold every element.
-            let call = || unsafe { contract::library().multiply(&pool, &product, None).unwrap() };
+            let library = contract::library();
+            let scratch = Scratch::new(threads, library.scratch_bytes(&product)).unwrap();
+            // SAFETY: the buffers hold every element, and there is scratch memory for this product.
+            let call = || unsafe { library.multiply(&pool, &product, &scratch, None).unwrap() };
             // A tenth of the rounds, because the machine may be busy with other things.
-            flops / pool::with_threads(threads, || quantile(times(rounds, 1, call), 0.1))
+            flops / quantile(times(rounds, 1, call), 0.1)
         };
         let (one, two) = (speed(1), speed(2));
         println!(

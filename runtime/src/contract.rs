@@ -16,8 +16,8 @@ mod tile;
 
 pub use tile::Tile;
 
-use crate::buffer::{AllocError, Buffer};
 use crate::pool::{Pool, TaskPanic};
+use crate::scratch::Scratch;
 use ir::DType;
 use tile::Tiling;
 
@@ -60,9 +60,6 @@ pub enum MatmulError {
     /// The library cannot multiply this dtype.
     #[error("no matrix product of dtype {0}")]
     Dtype(DType),
-    /// No memory for working space.
-    #[error(transparent)]
-    Alloc(#[from] AllocError),
     /// A task panicked.
     #[error(transparent)]
     Panic(#[from] TaskPanic),
@@ -73,13 +70,23 @@ pub trait MatmulLibrary: Send + Sync {
     /// Its name.
     fn name(&self) -> &'static str;
 
-    /// Computes a product on the threads of `pool`, with the same bits for any number of them.
+    /// Bytes of working memory that each thread needs for a product; its pointers do not matter.
+    fn scratch_bytes(&self, product: &Matmul) -> usize;
+
+    /// Computes a product on threads of `pool`, as many as `scratch` has parts, with the same bits for any number of them.
     ///
     /// # Safety
+    /// Each part of `scratch` has the [bytes](MatmulLibrary::scratch_bytes) that the product asks for.
     /// Every element that the shape and strides name lies in memory valid for reads, and for the result for writes; all
     /// are aligned to their dtype; the result has no element twice, and nothing else accesses it meanwhile; the operands
     /// may share memory with each other, not with the result.
-    unsafe fn multiply(&self, pool: &Pool, product: &Matmul, epilogue: Option<&Epilogue>) -> Result<(), MatmulError>;
+    unsafe fn multiply(
+        &self,
+        pool: &Pool,
+        product: &Matmul,
+        scratch: &Scratch,
+        epilogue: Option<&Epilogue>,
+    ) -> Result<(), MatmulError>;
 }
 
 /// The library that executables use on the CPU.
@@ -96,7 +103,22 @@ impl MatmulLibrary for Gemm {
         "gemm"
     }
 
-    unsafe fn multiply(&self, pool: &Pool, product: &Matmul, epilogue: Option<&Epilogue>) -> Result<(), MatmulError> {
+    fn scratch_bytes(&self, product: &Matmul) -> usize {
+        // Whether the product is folded depends on the epilogue.
+        let need = |product: &Matmul| match product.batch == 0 || product.m == 0 || product.n == 0 {
+            true => 0,
+            false => tile_scratch_bytes(product, &Tiling::of(product)),
+        };
+        need(product).max(need(&product.fold_batch()))
+    }
+
+    unsafe fn multiply(
+        &self,
+        pool: &Pool,
+        product: &Matmul,
+        scratch: &Scratch,
+        epilogue: Option<&Epilogue>,
+    ) -> Result<(), MatmulError> {
         if product.dtype == DType::Bool {
             return Err(MatmulError::Dtype(product.dtype));
         }
@@ -106,14 +128,11 @@ impl MatmulLibrary for Gemm {
             return Ok(());
         }
         let tiling = Tiling::of(&product);
-        let threads = pool.num_threads();
-        let scratch_bytes = scratch_bytes(&product, &tiling);
-        let scratch =
-            Buffer::try_alloc(scratch_bytes.checked_mul(threads).ok_or_else(|| AllocError::new(usize::MAX))?)?;
-        let scratch = Place(scratch.ptr(), scratch);
-        let product = Place(product.out.data, product);
-        pool.run_on(threads, tiling.count(), tiling.grain(), &|worker, begin, end| {
-            let (product, scratch) = (product.get(), scratch.part(worker * scratch_bytes));
+        debug_assert!(tile_scratch_bytes(&product, &tiling) <= scratch.bytes());
+        let shared = Shared((product, scratch));
+        pool.run_on(scratch.threads(), tiling.count(), tiling.grain(), &|worker, begin, end| {
+            let (product, scratch) = shared.get();
+            let scratch = scratch.of(worker);
             for index in begin..end {
                 let tile = tiling.tile(index);
                 // SAFETY: the caller vouches for the operands; tiles lie inside the shape and do not overlap; each worker
@@ -128,17 +147,14 @@ impl MatmulLibrary for Gemm {
     }
 }
 
-/// A pointer that tasks share, with what it belongs to.
-struct Place<T>(*mut u8, T);
-// SAFETY: tasks use disjoint parts of what it points to.
-unsafe impl<T> Sync for Place<T> {}
+/// Pointers that tasks share.
+struct Shared<T>(T);
+// SAFETY: tasks use disjoint parts of what they point to.
+unsafe impl<T> Sync for Shared<T> {}
 
-impl<T> Place<T> {
+impl<T> Shared<T> {
     fn get(&self) -> &T {
-        &self.1
-    }
-    fn part(&self, offset: usize) -> *mut u8 {
-        self.0.wrapping_add(offset)
+        &self.0
     }
 }
 
@@ -166,10 +182,10 @@ impl Operand {
     }
 }
 
-fn scratch_bytes(product: &Matmul, tiling: &Tiling) -> usize {
+fn tile_scratch_bytes(product: &Matmul, tiling: &Tiling) -> usize {
     let mnk = [tiling.rows, tiling.cols, product.k];
     let [lhs, rhs, out] = [product.lhs, product.rhs, product.out].map(|x| [x.strides[1], x.strides[2]]);
-    let bytes = match product.dtype {
+    match product.dtype {
         DType::F16 | DType::BF16 => half::scratch_bytes(mnk, rhs),
         DType::I64 | DType::I32 | DType::U8 => integer::scratch_bytes(product.dtype, tiling.cols, product.k),
         // The last tiles may have so few rows or columns that they go another way than the others; take the larger need.
@@ -180,8 +196,7 @@ fn scratch_bytes(product: &Matmul, tiling: &Tiling) -> usize {
             product.dtype.size() * elements.unwrap_or(0)
         }
         DType::Bool => 0,
-    };
-    bytes.next_multiple_of(crate::buffer::ALIGN)
+    }
 }
 
 /// The edge of most tiles, and that of the last.
@@ -190,7 +205,7 @@ fn edges(edge: usize, all: usize) -> [usize; 2] {
 }
 
 /// # Safety
-/// As [`MatmulLibrary::multiply`], for the elements of the tile; `scratch` is aligned and holds [`scratch_bytes`].
+/// As [`MatmulLibrary::multiply`], for the elements of the tile; `scratch` is aligned and holds [`tile_scratch_bytes`].
 unsafe fn multiply_tile(product: &Matmul, tile: &Tile, scratch: *mut u8) {
     let (size, b, i, j) = (product.dtype.size(), tile.batch, tile.rows.start, tile.cols.start);
     let (m, n, k) = (tile.rows.len(), tile.cols.len(), product.k);

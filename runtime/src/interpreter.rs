@@ -5,6 +5,7 @@ use crate::array::byte_length;
 use crate::buffer::check_room;
 use crate::error::ExecError;
 use ir::ops::EvalContext;
+use ir::program::ShapeCheck;
 use ir::{Dim, EvalError, Graph, Literal, Region, Symbol, Type, Value};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -59,6 +60,18 @@ impl Bindings {
     /// The value of a dimension.
     pub fn dim(&self, d: &Dim) -> Result<i64, EvalError> {
         d.eval(&|s| self.get(s)).ok_or_else(|| EvalError::BadDim(d.to_string()))
+    }
+
+    /// What an op asks of the values.
+    pub(crate) fn check(&self, check: &ShapeCheck) -> Result<(), ExecError> {
+        let op = check.primitive.name();
+        let fail = |error| ExecError::Op { op: op.into(), origins: check.origins.clone(), error };
+        let operands: SmallVec<[&Type; 4]> = check.operands.iter().collect();
+        check.primitive.check(&operands, &|d| self.dim(d)).map_err(fail)?;
+        for ty in &check.results {
+            byte_length(ty.dtype, &self.extents(ty).map_err(fail)?)?;
+        }
+        Ok(())
     }
 
     /// The extents of a shape.
@@ -153,13 +166,15 @@ impl Interpreter<'_> {
         let graph = self.graph;
         let data = graph.op(op);
         let fail = |error: EvalError| ExecError::op(graph, op, error);
+        let types: SmallVec<[Type; 4]> = operands.iter().map(Literal::ty).collect();
+        let bindings = self.bindings;
+        data.primitive.check(&types.iter().collect::<SmallVec<[&Type; 4]>>(), &|d| bindings.dim(d)).map_err(fail)?;
         let results: SmallVec<[SmallVec<[usize; 4]>; 1]> =
             data.results.iter().map(|&v| self.bindings.extents(graph.ty(v))).collect::<Result<_, _>>().map_err(fail)?;
         for (&v, extents) in data.results.iter().zip(&results) {
             let room = byte_length(graph.ty(v).dtype, extents)?.saturating_add(self.held);
             check_room(room).map_err(|e| ExecError::Memory(e.to_string()))?;
         }
-        let bindings = self.bindings;
         // An error inside a nested region already names its op; it passes through as it is.
         let mut nested: Option<ExecError> = None;
         let outcome = {

@@ -11,6 +11,7 @@ pub mod interpreter;
 pub mod options;
 pub mod pool;
 pub mod program_interpreter;
+pub mod scratch;
 
 pub use array::Array;
 pub use error::ExecError;

@@ -62,6 +62,9 @@ struct Machine<'a> {
 pub fn run(program: &Program, arguments: &[Literal], options: &RunOptions) -> Result<Vec<Literal>, ProgramError> {
     let given: Vec<_> = arguments.iter().map(|l| (l.dtype(), l.dims())).collect();
     let bindings = Bindings::of(&program.inputs, &given)?;
+    for check in &program.checks {
+        bindings.check(check)?;
+    }
     let mut m = Machine { program, bindings, options, memory: HashMap::new() };
     for (i, b) in program.buffers.iter().enumerate() {
         let held = match &b.storage {

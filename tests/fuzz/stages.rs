@@ -1,7 +1,7 @@
 //! Takes a case through every stage of the compiler and compares after each.
 
 use crate::case::{self, Case};
-use crate::derivatives;
+use crate::{bounds, derivatives};
 use ir::kernel::interp::Order;
 use ir::ops::index::IndexMode;
 use ir::program::{Program, Step, StepKind};
@@ -46,6 +46,8 @@ pub struct Facts {
     pub donated: usize,
     /// Cases whose derivatives were compared.
     pub derivatives: usize,
+    /// Calls whose extents an op does not allow.
+    pub refused: usize,
 }
 
 impl Facts {
@@ -59,6 +61,7 @@ impl Facts {
         self.parallel += other.parallel;
         self.donated += other.donated;
         self.derivatives += other.derivatives;
+        self.refused += other.refused;
     }
 }
 
@@ -128,7 +131,8 @@ fn stages(case: &Case) -> Checked<Facts> {
     round_trips(&optimised)?;
     verify(&optimised, Stage::Fused).at("verifier after fusion")?;
 
-    let program = passes::lower::lower(&optimised, &case.donations).at("lower")?;
+    let mut program = passes::lower::lower(&optimised, &case.donations).at("lower")?;
+    program.checks = ir::program::shape_checks(graph);
     for k in &program.kernels {
         let broken = ir::kernel::verify::verify(k).err().unwrap_or_default();
         if let Some(b) = broken.first() {
@@ -149,6 +153,11 @@ fn stages(case: &Case) -> Checked<Facts> {
     if let Some(outcome) = derivatives::check(case, case.order) {
         outcome.at("derivatives")?;
         facts.derivatives += 1;
+    }
+    if case.order.is_multiple_of(3)
+        && let Some(outcome) = bounds::check(case, case.order)
+    {
+        facts.refused += outcome.at("bounds")?;
     }
     let single = single_fallible(graph);
     let mut lowered: Vec<Called> = Vec::new();

@@ -9,8 +9,8 @@ use super::numeric::{Number, with_number};
 use super::rules::{arity, dtype_is, one, valid_axes, violation};
 use super::samples::{bad, bad_types, odd, sample, values};
 use super::{
-    BadSample, Emit, EmitExt, EvalContext, Indexing, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Rewriter, Sample,
-    Traits, Types, VjpContext,
+    BadSample, DimValues, Emit, EmitExt, EvalContext, Indexing, Lowering, OpDef, OpDoc, OpSamples, PerOperand,
+    Rewriter, Sample, Traits, Types, VjpContext,
 };
 use crate::Primitive;
 use crate::graph::RegionType;
@@ -49,6 +49,16 @@ fn gathered(op: &dyn OpDef, operands: &[&Type], Indexing { axis, batch, mode }: 
         return Err(violation(op, operands, format!("axis {axis} is empty"), "there is no index to clamp to"));
     }
     Ok(x.shape[..axis].iter().chain(&i.shape[batch..]).chain(&x.shape[axis + 1..]).cloned().collect())
+}
+
+/// What [`gathered`] could not see.
+fn check(operands: &[&Type], Indexing { axis, mode, .. }: Indexing, dim: DimValues<'_>) -> Result<(), EvalError> {
+    match mode {
+        IndexMode::Clamp if dim(&operands[0].shape[axis])? == 0 => {
+            Err(EvalError::Other(format!("axis {axis} is empty, there is no index to clamp to")))
+        }
+        _ => Ok(()),
+    }
 }
 
 op_struct! {
@@ -92,6 +102,9 @@ impl OpDef for Gather {
     }
     fn unchecked(&self) -> Option<Primitive> {
         (self.mode == IndexMode::Error).then(|| Self { mode: IndexMode::Fill, ..self.clone() }.into())
+    }
+    fn check(&self, operands: &[&Type], dim: DimValues<'_>) -> Result<(), EvalError> {
+        check(operands, self.at(), dim)
     }
     fn eval(&self, operands: &[&Literal], cx: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
         let (x, i) = (operands[0], operands[1]);
@@ -200,6 +213,9 @@ impl OpDef for ScatterAdd {
     fn unchecked(&self) -> Option<Primitive> {
         (self.mode == IndexMode::Error).then(|| Self { mode: IndexMode::Fill, ..self.clone() }.into())
     }
+    fn check(&self, operands: &[&Type], dim: DimValues<'_>) -> Result<(), EvalError> {
+        check(operands, self.at(), dim)
+    }
     fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
         let (x, i, updates) = (operands[0], operands[1], operands[2]);
         Ok(smallvec![with_number!(x.dtype(), T => {
@@ -298,9 +314,6 @@ fn walk(
                 let index = match mode {
                     _ if inside => Some(index as usize),
                     IndexMode::Error => return Err(EvalError::IndexOutOfRange { index, axis, extent }),
-                    IndexMode::Clamp if extent == 0 => {
-                        return Err(EvalError::Other("no index to clamp to in an empty axis".into()));
-                    }
                     IndexMode::Clamp => Some(index.clamp(0, extent as i64 - 1) as usize),
                     IndexMode::Fill => None,
                 };

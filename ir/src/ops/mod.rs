@@ -81,10 +81,13 @@ pub enum Lowering {
 /// Runs a nested region, by number, on its arguments.
 pub type RunRegion<'a> = dyn FnMut(usize, &[Literal]) -> Result<Vec<Literal>, EvalError> + 'a;
 
+/// The value of a dimension under the symbols of a call.
+pub type DimValues<'a> = &'a dyn Fn(&Dim) -> Result<i64, EvalError>;
+
 /// What the evaluation of an op may ask for.
 pub struct EvalContext<'a> {
     /// The value of a dimension under the call's symbols.
-    pub dim: &'a dyn Fn(&Dim) -> Result<i64, EvalError>,
+    pub dim: DimValues<'a>,
     /// Extents of each result.
     pub results: &'a [SmallVec<[usize; 4]>],
     /// Runs a nested region of the op.
@@ -201,6 +204,11 @@ pub trait OpDef: Attributes {
     }
     /// The type rule.
     fn infer(&self, operands: &[&Type], regions: &[RegionType]) -> Result<Types, Violation>;
+    /// What the type rule could not see because it is symbolic: called with the values of the symbols before anything
+    /// runs. That no extent of a result is negative is checked for every op.
+    fn check(&self, _operands: &[&Type], _dim: DimValues<'_>) -> Result<(), EvalError> {
+        Ok(())
+    }
     /// The reference evaluation, plain before fast. Operand types are those that `infer` accepted, with symbols
     /// filled in.
     fn eval(&self, operands: &[&Literal], cx: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError>;

@@ -12,7 +12,7 @@
 //!    output belongs to one buffer.
 //! 8. An output over a donated input has the input's type; it is written by a step that cannot fail any more, after
 //!    which nothing reads the input, not even as another output. A product does not write over what it reads.
-//! 9. Steps that can report an error lie in the fallible prefix.
+//! 9. Steps that can report an error lie in the fallible prefix: kernels with check sites and interpreted steps.
 //!
 //! Not checked: what kernels do with their buffers, which their own verifier and interpreter see to.
 
@@ -135,10 +135,15 @@ impl Verifier<'_> {
                     let what = format!("gives {given:?}, {counts:?}; its kernel takes {taken:?}");
                     self.report(2, format!("{} {what} (extents and sites given, taken)", self.step_name(i)));
                 }
-                if kernel.sites > 0 && i >= p.fallible_prefix {
-                    let prefix = p.fallible_prefix;
-                    self.report(9, format!("{} can fail, but only the first {prefix} may", self.step_name(i)));
-                }
+            }
+            let fallible = match &step.kind {
+                StepKind::Launch(l) => p.kernels[l.kernel].sites > 0,
+                StepKind::Product(_) => false,
+                StepKind::Interpret { .. } => true,
+            };
+            if fallible && i >= p.fallible_prefix {
+                let prefix = p.fallible_prefix;
+                self.report(9, format!("{} can fail, but only the first {prefix} may", self.step_name(i)));
             }
             let [reads, writes] = accesses(p, &step.kind);
             for b in reads {

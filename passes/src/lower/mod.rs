@@ -123,8 +123,10 @@ impl<'a> Lowerer<'a> {
 
     fn push(&mut self, op: Op, name: String, kind: StepKind) {
         let origins = self.origins(op);
+        // Interpreting takes memory.
+        let interpreted = matches!(kind, StepKind::Interpret { .. });
         self.program.steps.push(Step { kind, origins, name });
-        if is_fallible(self.graph, op) {
+        if interpreted || is_fallible(self.graph, op) {
             self.fallible_prefix = self.program.steps.len();
         }
     }

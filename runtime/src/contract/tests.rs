@@ -1,4 +1,5 @@
 use super::*;
+use crate::buffer::Buffer;
 use ir::half::{bf16, f16};
 use ir::{Element, Literal, Scalar, for_each_dtype};
 use std::sync::Mutex;
@@ -56,6 +57,10 @@ impl Matrices {
     }
 }
 
+fn scratch(threads: usize, product: &Matmul) -> Scratch {
+    Scratch::new(threads, Gemm.scratch_bytes(product)).unwrap()
+}
+
 struct Case {
     dtype: DType,
     shape: [usize; 4],
@@ -82,7 +87,7 @@ impl Case {
         let [l, r, o] = matrices.each_ref().map(|x| x.operand(self.dtype));
         let product = Matmul { dtype: self.dtype, batch, m, n, k, lhs: l, rhs: r, out: o };
         // SAFETY: `Matrices` holds every element that its strides name.
-        crate::pool::with_threads(threads, || unsafe { Gemm.multiply(pool, &product, epilogue) }).unwrap();
+        unsafe { Gemm.multiply(pool, &product, &scratch(threads, &product), epilogue) }.unwrap();
     }
 
     /// Compares with sums in f64 or in wrapping integers.
@@ -174,7 +179,7 @@ fn sixteen_bit_sums_round_once() {
         let rhs = Operand { strides: [0, 1, 0], ..operand(&ones) };
         let product = Matmul { dtype, batch: 1, m: 1, n: 1, k: 4096, lhs: operand(&ones), rhs, out: operand(&out) };
         // SAFETY: the buffers hold 4096 and 1 elements.
-        unsafe { Gemm.multiply(&pool, &product, None).unwrap() };
+        unsafe { Gemm.multiply(&pool, &product, &scratch(2, &product), None).unwrap() };
         assert_eq!(out.to_literal(dtype, &[]).unwrap().get(0).as_f64(), 4096.0);
     }
 }
@@ -197,7 +202,7 @@ fn bools_are_refused() {
     let operand = Operand { data: std::ptr::null_mut(), strides: [0; 3] };
     let product = Matmul { dtype: DType::Bool, batch: 1, m: 1, n: 1, k: 1, lhs: operand, rhs: operand, out: operand };
     // SAFETY: refused before any access.
-    let error = unsafe { Gemm.multiply(&Pool::new(1), &product, None) }.unwrap_err();
+    let error = unsafe { Gemm.multiply(&Pool::new(1), &product, &scratch(1, &product), None) }.unwrap_err();
     assert_eq!(error.to_string(), "no matrix product of dtype bool");
 }
 
@@ -247,12 +252,13 @@ fn an_epilogue_sees_each_complete_tile_once() {
         }
     };
     // SAFETY: `Matrices` holds every element that its strides name.
-    unsafe { Gemm.multiply(&pool, &product, Some(&double)).unwrap() };
+    unsafe { Gemm.multiply(&pool, &product, &scratch(2, &product), Some(&double)).unwrap() };
     let pairs = plain.data.view::<f32>().unwrap().iter().zip(out.data.view::<f32>().unwrap());
     assert!(pairs.into_iter().all(|(a, b)| a * 2.0 == *b));
     // A panic in it is an error, and the pool goes on.
     // SAFETY: as above.
-    let error = unsafe { Gemm.multiply(&pool, &product, Some(&|_| panic!("bad tile"))) }.unwrap_err();
+    let error =
+        unsafe { Gemm.multiply(&pool, &product, &scratch(2, &product), Some(&|_| panic!("bad tile"))) }.unwrap_err();
     assert_eq!(error.to_string(), "a task panicked: bad tile");
     case.check(&pool);
 }

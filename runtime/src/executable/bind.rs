@@ -2,7 +2,9 @@
 
 use super::Compiled;
 use crate::array::byte_length;
+use crate::contract::{self, Matmul, Operand};
 use crate::error::ExecError;
+use crate::interpreter::Bindings;
 use codegen::cpu::CompiledKernel;
 use ir::program::{Program, StepKind, Storage};
 use ir::{DType, Dim, EvalError, Symbol};
@@ -118,22 +120,28 @@ pub(super) enum Place {
 
 /// A step with its numbers filled in.
 pub(super) enum BoundStep {
-    Launch {
-        kernel: usize,
-        buffers: SmallVec<[usize; 8]>,
-        extents: SmallVec<[i64; 4]>,
-        tasks: u64,
-        work: u64,
-        scratch: usize,
-    },
-    Product {
-        dtype: DType,
-        /// batch, m, n, k
-        extents: [usize; 4],
-        buffers: [usize; 3],
-        strides: [[isize; 3]; 3],
-    },
+    Launch { kernel: usize, buffers: SmallVec<[usize; 8]>, extents: SmallVec<[i64; 4]>, tasks: u64, work: u64 },
+    Product(BoundProduct),
     Interpret(usize),
+}
+
+/// A matrix product with its numbers filled in.
+pub(super) struct BoundProduct {
+    dtype: DType,
+    /// batch, m, n, k
+    extents: [usize; 4],
+    /// Left operand, right operand, result.
+    pub buffers: [usize; 3],
+    strides: [[isize; 3]; 3],
+}
+
+impl BoundProduct {
+    /// The product of what lies at those addresses.
+    pub fn on(&self, data: [*mut u8; 3]) -> Matmul {
+        let operand = |i: usize| Operand { data: data[i], strides: self.strides[i] };
+        let [batch, m, n, k] = self.extents;
+        Matmul { dtype: self.dtype, batch, m, n, k, lhs: operand(0), rhs: operand(1), out: operand(2) }
+    }
 }
 
 /// A program bound to extents.
@@ -142,6 +150,8 @@ pub(super) struct Bound {
     pub places: Vec<Place>,
     pub steps: Vec<BoundStep>,
     pub arena: usize,
+    /// Working memory that a thread needs at most in a step.
+    pub scratch: usize,
     /// Type and extents of each output.
     pub outputs: Vec<(DType, SmallVec<[usize; 4]>)>,
 }
@@ -162,6 +172,11 @@ impl Bound {
         let extent = |d: &Dim| {
             usize::try_from(eval(d)?).map_err(|_| ExecError::Argument(EvalError::BadDim(d.to_string()).to_string()))
         };
+        let names = signature.symbols.iter().map(|(s, ..)| s.clone());
+        let bindings = Bindings::known(names.zip(symbols.iter().copied()));
+        for check in &program.checks {
+            bindings.check(check)?;
+        }
         let mut arena = 0usize;
         let mut offsets = Vec::new();
         for slot in &program.slots {
@@ -199,6 +214,7 @@ impl Bound {
             byte_length(b.ty.dtype, &dims)?;
         }
         let mut steps = Vec::new();
+        let mut scratch = 0;
         for (number, step) in program.steps.iter().enumerate() {
             steps.push(match &step.kind {
                 StepKind::Launch(l) => {
@@ -210,12 +226,12 @@ impl Bound {
                     let tasks = grids.iter().map(|&g| g.max(0) as u64).sum();
                     let work =
                         grids.iter().zip(&works).map(|(&g, &w)| (g.max(0) as u64).saturating_mul(w.max(0) as u64));
+                    scratch = scratch.max(kernel.scratch_bytes(&extents).ok_or_else(too_large)?);
                     BoundStep::Launch {
                         kernel: l.kernel,
                         buffers: l.buffers.iter().map(|b| b.at()).collect(),
                         tasks,
                         work: work.fold(0, u64::saturating_add),
-                        scratch: kernel.scratch_bytes(&extents).ok_or_else(too_large)?,
                         extents,
                     }
                 }
@@ -226,17 +242,20 @@ impl Bound {
                         Ok::<[isize; 3], ExecError>([s[0], s[1], s[2]])
                     };
                     let e: SmallVec<[usize; 4]> = p.extents.iter().map(extent).collect::<Result<_, _>>()?;
-                    BoundStep::Product {
+                    let product = BoundProduct {
                         dtype: p.dtype,
                         extents: [e[0], e[1], e[2], e[3]],
                         buffers: [p.lhs.0.at(), p.rhs.0.at(), p.out.0.at()],
                         strides: [strides(&p.lhs.1)?, strides(&p.rhs.1)?, strides(&p.out.1)?],
-                    }
+                    };
+                    let sizes = product.on([std::ptr::null_mut(); 3]);
+                    scratch = scratch.max(contract::library().scratch_bytes(&sizes));
+                    BoundStep::Product(product)
                 }
                 StepKind::Interpret { .. } => BoundStep::Interpret(number),
             });
         }
-        Ok(Bound { symbols, places, steps, arena, outputs })
+        Ok(Bound { symbols, places, steps, arena, scratch, outputs })
     }
 }
 

@@ -129,7 +129,8 @@ fn compile(
         let reason = |kernel: &Kernel| refused.get(&kernels::anonymous(kernel)).cloned();
         let refuse = |kernel: &Kernel| if refused.is_empty() { None } else { reason(kernel) };
         let lowered = passes::lower::lower_except(&outcome.graph, donations, &refuse);
-        let program = lowered.map_err(|e| e.to_string())?;
+        let mut program = lowered.map_err(|e| e.to_string())?;
+        program.checks = ir::program::shape_checks(graph);
         artifacts.lower += start.elapsed();
         if settings.check >= CheckLevel::Boundaries
             && let Err(broken) = ir::program::verify::verify(&program)

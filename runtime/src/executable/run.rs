@@ -4,16 +4,16 @@ use super::bind::{Bound, BoundStep, Place};
 use super::{Compiled, Input, Outputs};
 use crate::array::Array;
 use crate::buffer::Buffer;
-use crate::contract::{self, Matmul, Operand};
+use crate::contract;
 use crate::error::ExecError;
 use crate::events::{self, Event};
 use crate::interpreter::{self, Bindings};
 use crate::pool;
+use crate::scratch::Scratch;
 use codegen::cpu::Status;
 use ir::EvalError;
 use ir::program::{Launch, StepKind};
 use smallvec::SmallVec;
-use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
 
 /// Work (in additions, roughly) below which a launch stays on the calling thread: about 10 µs.
@@ -31,34 +31,12 @@ impl<T: Copy> Shared<T> {
     }
 }
 
-thread_local! {
-    /// Scratch memory of this thread, kept between launches.
-    static SCRATCH: RefCell<Option<Buffer>> = const { RefCell::new(None) };
-}
-
-/// Calls `f` with at least `bytes` of scratch memory.
-fn with_scratch<R>(bytes: usize, f: impl FnOnce(*mut u8) -> R) -> Result<R, ExecError> {
-    if bytes == 0 {
-        return Ok(f(std::ptr::NonNull::<u64>::dangling().as_ptr().cast()));
-    }
-    SCRATCH.with(|s| {
-        // A kernel never calls back, so the memory is free here; if it is not, a fresh block will do.
-        let Ok(mut slot) = s.try_borrow_mut() else {
-            let own = Buffer::try_alloc(bytes).map_err(|e| ExecError::Memory(e.to_string()))?;
-            return Ok(f(own.ptr()));
-        };
-        if slot.as_ref().is_none_or(|b| b.len() < bytes) {
-            *slot = Some(Buffer::try_alloc(bytes).map_err(|e| ExecError::Memory(e.to_string()))?);
-        }
-        Ok(f(slot.as_ref().map_or(std::ptr::null_mut(), Buffer::ptr)))
-    })
-}
-
 impl Compiled {
     pub(super) fn call(&self, inputs: &mut [Input]) -> Result<Outputs, ExecError> {
         let bound = self.bound_for(inputs)?;
         let memory = |e: crate::buffer::AllocError| ExecError::Memory(e.to_string());
         let arena = Buffer::try_alloc(bound.arena).map_err(memory)?;
+        let scratch = Scratch::new(pool::global().num_threads(), bound.scratch).map_err(memory)?;
 
         // Which outputs take over a donated input's memory in this call.
         let mut takes: SmallVec<[Option<usize>; 8]> = SmallVec::from_elem(None, bound.outputs.len());
@@ -100,7 +78,7 @@ impl Compiled {
             })
             .collect();
         for (number, step) in bound.steps.iter().enumerate() {
-            self.step(&bound, number, step, &pointers)?;
+            self.step(&bound, number, step, &pointers, &scratch)?;
         }
 
         // Nothing fails from here on: outputs leave, donated arrays are taken.
@@ -131,42 +109,44 @@ impl Compiled {
         Ok(results)
     }
 
-    fn step(&self, bound: &Bound, number: usize, step: &BoundStep, pointers: &[*mut u8]) -> Result<(), ExecError> {
+    fn step(
+        &self,
+        bound: &Bound,
+        number: usize,
+        step: &BoundStep,
+        pointers: &[*mut u8],
+        scratch: &Scratch,
+    ) -> Result<(), ExecError> {
         match step {
-            BoundStep::Launch { kernel, buffers, extents, tasks, work, scratch } => {
+            BoundStep::Launch { kernel, buffers, extents, tasks, work } => {
                 if *tasks == 0 {
                     return Ok(());
                 }
                 let kernel = &self.kernels[*kernel];
                 let params: SmallVec<[*mut u8; 8]> = buffers.iter().map(|&b| pointers[b]).collect();
                 let sites = kernel.sites();
-                let failed = Mutex::new((SmallVec::<[Status; 2]>::from_elem(Status::NONE, sites), None::<ExecError>));
-                let shared = Shared((params.as_ptr(), extents.as_ptr()));
-                let run = |_: usize, begin: u64, end: u64| {
-                    let (params, extents) = shared.get();
+                let failed = Mutex::new(SmallVec::<[Status; 2]>::from_elem(Status::NONE, sites));
+                let shared = Shared((params.as_ptr(), extents.as_ptr(), scratch));
+                let run = |worker: usize, begin: u64, end: u64| {
+                    let (params, extents, scratch) = shared.get();
+                    let scratch = scratch.of(worker);
                     let mut own: SmallVec<[Status; 2]> = SmallVec::from_elem(Status::NONE, sites);
-                    let outcome = with_scratch(*scratch, |scratch| {
-                        // SAFETY: the pointers are those of live buffers of the sizes that the program's types say,
-                        // which the verified kernel stays in; scratch and status are this call's own.
-                        unsafe { kernel.call(params, extents, begin as i64, end as i64, scratch, own.as_mut_ptr()) }
-                    });
-                    if outcome.is_err() || own.iter().any(Status::is_set) {
+                    // SAFETY: the pointers are those of live buffers of the sizes that the program's types say, which the
+                    // verified kernel stays in; this part of the scratch memory and the status are this worker's own.
+                    unsafe { kernel.call(params, extents, begin as i64, end as i64, scratch, own.as_mut_ptr()) }
+                    if own.iter().any(Status::is_set) {
                         let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                        for (all, own) in failed.0.iter_mut().zip(own) {
-                            all.merge(own);
-                        }
-                        failed.1 = failed.1.take().or(outcome.err());
+                        failed.iter_mut().zip(own).for_each(|(all, own)| all.merge(own));
                     }
                 };
                 if *work < PARALLEL_WORK || *tasks == 1 {
                     run(0, 0, *tasks);
                 } else {
-                    pool::global().run(*tasks, 1, &run).map_err(|e| ExecError::Bug(e.to_string()))?;
+                    pool::global()
+                        .run_on(scratch.threads(), *tasks, 1, &run)
+                        .map_err(|e| ExecError::Bug(e.to_string()))?;
                 }
-                let (statuses, error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-                if let Some(e) = error {
-                    return Err(e);
-                }
+                let statuses = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
                 if let Some(at) = (0..sites).filter(|&s| statuses[s].is_set()).min_by_key(|&s| statuses[s].task) {
                     let StepKind::Launch(launch) = &self.program.steps[number].kind else {
                         return Err(ExecError::Bug("a launch is no launch".into()));
@@ -175,14 +155,11 @@ impl Compiled {
                 }
                 Ok(())
             }
-            BoundStep::Product { dtype, extents, buffers, strides } => {
-                let operand = |i: usize| Operand { data: pointers[buffers[i]], strides: strides[i] };
-                let [batch, m, n, k] = *extents;
-                let (lhs, rhs, out) = (operand(0), operand(1), operand(2));
-                let product = Matmul { dtype: *dtype, batch, m, n, k, lhs, rhs, out };
+            BoundStep::Product(product) => {
+                let product = product.on(product.buffers.map(|b| pointers[b]));
                 // SAFETY: the strides were derived from the buffers' dense types, and the plan gives the result memory
-                // of its own.
-                unsafe { contract::library().multiply(pool::global(), &product, None) }
+                // of its own; scratch memory is enough for every step.
+                unsafe { contract::library().multiply(pool::global(), &product, scratch, None) }
                     .map_err(|e| ExecError::Bug(e.to_string()))
             }
             BoundStep::Interpret(number) => {

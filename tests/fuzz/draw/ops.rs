@@ -87,6 +87,10 @@ impl Draw {
             "argmax" | "argmin" => {
                 let x = self.operand(any);
                 let axis = self.r.below(self.rank(x).max(1));
+                // Empty ones are for `bounds`.
+                if self.ty(x).shape.get(axis).is_some_and(|d| self.min_extent(d) == 0) {
+                    return None;
+                }
                 let axes: Axes = [axis].into_iter().collect();
                 self.emit_named(name, &[("axes", axes)], &[x])
             }

@@ -8,8 +8,8 @@ use super::batching::{in_front, shifted};
 use super::rules::{arity, dtype_is, one, valid_axes, violation};
 use super::samples::{bad, bad_types, for_each, sample, values};
 use super::{
-    BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
-    Types, VjpContext,
+    BadSample, DimValues, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive,
+    Rewriter, Sample, Types, VjpContext,
 };
 use crate::graph::{RegionType, Value};
 use crate::kernel::Combine;
@@ -164,6 +164,13 @@ macro_rules! arg_reductions {
                     return Err(violation(self, operands, rule, "there is no position to give"));
                 }
                 one(DType::I64, operands[0].shape.without(&self.axes))
+            }
+            fn check(&self, operands: &[&Type], dim: DimValues<'_>) -> Result<(), EvalError> {
+                let axis = self.axes[0];
+                match dim(&operands[0].shape[axis])? {
+                    0 => Err(EvalError::Other(format!("axis {axis} is empty"))),
+                    _ => Ok(()),
+                }
             }
             shared_rules!($name, $name, $rules);
             fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], result: &Type) -> Option<Value> {

@@ -11,8 +11,8 @@ use crate::ops::elements::{dims_of, offsets, pick, signed_strides};
 use crate::ops::rules::{arity, one, violation};
 use crate::ops::samples::{bad, for_each, sample, values};
 use crate::ops::{
-    BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
-    Types, View, VjpContext,
+    BadSample, DimValues, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive,
+    Rewriter, Sample, Types, View, VjpContext,
 };
 use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Ranges, Scalar, Shape, Type, Violation};
 use smallvec::{SmallVec, smallvec};
@@ -59,7 +59,7 @@ impl OpDef for Slice {
                 let rule = format!("stride {} on axis {i}", self.strides[i]);
                 return Err(violation(self, operands, rule, format!("strides go from 1 to {LARGEST_STEP}")));
             }
-            // What is symbolic is checked where it gets its value.
+            // What is symbolic is for `check`.
             let ordered = |a: &Dim, b: &Dim| (b - a).known().is_none_or(|d| d >= 0);
             if !(ordered(&Dim::from(0), start) && ordered(start, limit) && ordered(limit, extent)) {
                 let rule = format!("slice {start}..{limit} of axis {i}, which has extent {extent}");
@@ -75,18 +75,23 @@ impl OpDef for Slice {
     fn view(&self, _: &[&Type], _: &Type, index: &[Dim], _: &Ranges) -> View {
         moved(index.iter().enumerate().map(|(i, d)| d * self.strides[i] + &self.starts[i]))
     }
-    fn eval(&self, operands: &[&Literal], cx: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
-        let x = operands[0];
-        let (starts, limits) = (dims_of(&self.starts, cx.dim)?, dims_of(&self.limits, cx.dim)?);
-        let mut strides = signed_strides(x.dims());
-        let mut base = 0;
-        for (i, &extent) in x.dims().iter().enumerate() {
-            let (start, limit) = (starts[i], limits[i]);
-            if !(0 <= start && start <= limit && limit <= extent as i64) {
+    fn check(&self, operands: &[&Type], dim: DimValues<'_>) -> Result<(), EvalError> {
+        for (i, extent) in operands[0].shape.iter().enumerate() {
+            let (start, limit, extent) = (dim(&self.starts[i])?, dim(&self.limits[i])?, dim(extent)?);
+            if !(0 <= start && start <= limit && limit <= extent) {
                 let reason = format!("slice {start}..{limit} of axis {i}, which has extent {extent}");
                 return Err(EvalError::Other(reason));
             }
-            base += start as usize * strides[i] as usize;
+        }
+        Ok(())
+    }
+    fn eval(&self, operands: &[&Literal], cx: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
+        let x = operands[0];
+        let starts = dims_of(&self.starts, cx.dim)?;
+        let mut strides = signed_strides(x.dims());
+        let mut base = 0;
+        for i in 0..x.dims().len() {
+            base += starts[i] as usize * strides[i] as usize;
             // A stride of more than the axis is never taken.
             strides[i] = if cx.results[0][i] > 1 { strides[i] * self.strides[i] as isize } else { 0 };
         }
