@@ -6,7 +6,7 @@ use super::key::{Describe, Signature};
 use super::lowered::{Lowered, Summary};
 use super::record::{Recorded, record};
 use super::{Arguments, Jit};
-use crate::dispatch::{enter, here, leave};
+use crate::dispatch::{enter, leave};
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
 use crate::tree::{Tree, Visit, leaves};
@@ -183,11 +183,13 @@ impl<A: 'static, R: Tree> Jit<A, R> {
         }
     }
 
+    fn compiled(&self, arguments: &dyn Arguments<A>) -> Result<Compiled<A, R>> {
+        trace::refuse_inside("compile")?;
+        Ok(Compiled::new(self.entry(arguments, false)?))
+    }
+
     fn lowered(&self, arguments: &dyn Arguments<A>) -> Result<Lowered> {
-        if trace::active() {
-            let e = Error::new(Code::Trace, "lower", "a trace is open", "look at stages outside of traced functions");
-            return Err(e.at(here()));
-        }
+        trace::refuse_inside("lower")?;
         let (_, recorded) = self.trace(arguments, false)?;
         let executable = Executable::inspect(&recorded.graph, &[]).map_err(Error::exec)?;
         Ok(Lowered::new(recorded.graph, executable))
@@ -247,8 +249,7 @@ macro_rules! calls {
                 $($x: impl Borrow<$t>),*
             ) -> Result<Compiled<($first, $($t,)*), R>> {
                 let _here = enter();
-                let entry = self.entry(&($state.borrow(), $($x.borrow(),)*), false).map_err(Error::observed)?;
-                Ok(Compiled::new(entry))
+                self.compiled(&($state.borrow(), $($x.borrow(),)*)).map_err(Error::observed)
             }
 
             /// Traces it for these arguments, to look at the stages of its compilation.

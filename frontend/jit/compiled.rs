@@ -28,11 +28,7 @@ impl<A, R: Tree> Compiled<A, R> {
     }
 
     pub(super) fn run(&self, arguments: &dyn Arguments<A>) -> Result<R> {
-        if trace::active() {
-            let legal = "call the function itself, which is then recorded";
-            let rule = "a compiled function cannot run while another is traced";
-            return Err(Error::new(Code::Trace, "call", rule, legal).at(here()));
-        }
+        trace::refuse_inside("call")?;
         let walk = |v: &mut dyn Visit| arguments.visit(v);
         let signature = &self.entry.signature;
         if self.entry.fits(&walk, false, signature.modes) {

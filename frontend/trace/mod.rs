@@ -18,6 +18,7 @@ use std::cell::RefCell;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
 
 /// Which trace.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct TraceInfo {
     pub id: u64,
     /// The transform that opened it.
     pub kind: &'static str,
+    /// The thread that traces.
+    thread: ThreadId,
 }
 
 /// A value of a trace.
@@ -61,7 +64,7 @@ pub(crate) fn is_open(id: u64) -> bool {
 
 /// Opens a trace; the guard closes it.
 pub(crate) fn open(kind: &'static str, name: &str) -> Guard {
-    let info = TraceInfo { id: NEXT.fetch_add(1, Ordering::Relaxed), kind };
+    let info = TraceInfo { id: NEXT.fetch_add(1, Ordering::Relaxed), kind, thread: thread::current().id() };
     STACK.with_borrow_mut(|s| {
         s.push(Trace::new(info, name));
         Guard { depth: s.len() - 1 }
@@ -97,7 +100,7 @@ pub(crate) fn lift(tensor: &Tensor) -> Result<Value, Error> {
         {
             return Err(ended("use", t).with_operands([t.ty.to_string()]).at(here()).in_scope(&scope::current()));
         }
-        s.last_mut().expect("called only inside a trace").lift(tensor, here())
+        s.last_mut().expect("called only inside a trace").lift(tensor)
     })
 }
 
@@ -121,14 +124,22 @@ pub(crate) fn record(primitive: impl Into<Primitive>, operands: &[&Tensor]) -> T
     }
 }
 
-/// The error of using a value after its trace.
+/// The error of using a value after its trace, or on another thread.
 pub(crate) fn ended(what: &'static str, t: &Traced) -> Error {
-    Error::new(
-        Code::Trace,
-        what,
-        format!("the value was made at {} while {} traced, and that trace has ended", t.made, t.trace.kind),
-        "return the value from the traced function instead of keeping it",
-    )
+    let made = format!("the value was made at {} while {} traced", t.made, t.trace.kind);
+    if t.trace.thread == thread::current().id() {
+        let legal = "return the value from the traced function instead of keeping it";
+        return Error::new(Code::Trace, what, format!("{made}, and that trace has ended"), legal);
+    }
+    let legal = "compute with traced values on the thread that called the compiled function";
+    Error::new(Code::Trace, what, format!("{made} on another thread, where alone it can be used"), legal)
+}
+
+/// An error if this thread traces, for what cannot be recorded.
+pub(crate) fn refuse_inside(what: &'static str) -> Result<(), Error> {
+    let Some(kind) = kind() else { return Ok(()) };
+    let rule = format!("this cannot be done while a function is traced by {kind}");
+    Err(Error::new(Code::Trace, what, rule, "call the function itself, which is then recorded").at(here()))
 }
 
 /// The number that a symbolic dimension has in the innermost trace that knows it; recorded as a specialisation.

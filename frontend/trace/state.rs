@@ -87,7 +87,7 @@ impl Trace {
     }
 
     /// The value that stands for a tensor: its own, or a hidden input.
-    pub fn lift(&mut self, tensor: &Tensor, _at: &'static Location<'static>) -> Result<Value, Error> {
+    pub fn lift(&mut self, tensor: &Tensor) -> Result<Value, Error> {
         let key = match &tensor.0 {
             Repr::Traced(t) if t.trace.id == self.info.id => return Ok(t.value),
             Repr::Error(e) => return Err(e.clone()),

@@ -1,16 +1,19 @@
 //! Bad input: every message as a user sees it, and that the next call works.
 
+mod traces;
+
 use std::ops::Bound;
-use std::sync::Mutex;
+use std::panic::Location;
 use tracewright::events::{Counters, Event};
 use tracewright::options::{Options, with_options};
 use tracewright::{Code, DType, Error, Tensor, concat, grad, jit, nn, optim, scope, value_and_grad};
 
-/// The message of an error that must name `line` of this file, which `HERE` stands for in `expected`.
+/// The message of an error that must name `line` of the caller's file, which `HERE` stands for in `expected`.
 #[track_caller]
 fn says(error: &Error, line: u32, expected: &str) {
     let place = error.location().expect("a line").to_string();
-    assert!(place.starts_with(&format!("{}:{line}:", file!())), "{place} is not line {line}");
+    let file = Location::caller().file();
+    assert!(place.starts_with(&format!("{file}:{line}:")), "{place} is not line {line} of {file}");
     assert_eq!(error.to_string().replace(&place, "HERE"), expected);
 }
 
@@ -339,61 +342,6 @@ fn a_shape_that_is_asked_of_an_error_inside_a_function() {
     assert_eq!(f.call(f32s([3])).unwrap().to_vec::<f32>().unwrap(), [2.0; 3]);
 }
 
-static KEPT: Mutex<Option<Tensor>> = Mutex::new(None);
-
-#[test]
-fn an_inner_value_used_after_its_trace() {
-    let made = line!() + 2;
-    let f = jit(|x: Tensor| {
-        let y = &x * 2.0;
-        *KEPT.lock().unwrap() = Some(y.clone());
-        y
-    });
-    f.call(f32s([2])).unwrap();
-    let kept = KEPT.lock().unwrap().clone().unwrap();
-    let (e, line) = (err(&kept + 1.0), line!());
-    let rest = format!(
-        "the value was made at {}:{made}:17 while jit traced, and that trace has ended\n  at HERE\n  \
-         legal: return the value from the traced function instead of keeping it",
-        file!()
-    );
-    says(&e, line, &format!("error[trace]: add(f32[2], f32[]): {rest}"));
-    let (e, line) = (kept.to_vec::<f32>().unwrap_err(), line!());
-    says(&e, line, &format!("error[trace]: to_vec(f32[2]): {rest}"));
-    // In another trace, as an argument, and as a model of a gradient.
-    let g = jit(move |x: Tensor| x + KEPT.lock().unwrap().as_ref().unwrap());
-    assert_eq!(g.call(f32s([2])).unwrap_err().code(), Code::Trace);
-    let (e, line) = (f.call(&kept).unwrap_err(), line!());
-    says(&e, line, &format!("error[trace]: call(arguments.0: f32[2]): {rest}"));
-    let (e, line) = (err(grad(|x: &Tensor| x.sum(..))(&kept)), line!());
-    says(&e, line, &format!("error[trace]: grad(f32[2]): {rest}"));
-    assert_eq!(f.call(f32s([2])).unwrap().to_vec::<f32>().unwrap(), [2.0, 2.0]);
-}
-
-/// What is unwrapped in a traced function is the error of the call.
-#[test]
-fn reading_a_value_while_tracing() {
-    let line = line!() + 1;
-    let f = jit(|x: Tensor| Tensor::from(x.sum(..).item::<f32>().unwrap()));
-    says(
-        &f.call(f32s([2])).unwrap_err(),
-        line,
-        "error[read]: item(f32[]): the value is not known while the function is traced by jit\n  at HERE\n  \
-         legal: return the tensor and read it after the call, or compute with it as a tensor",
-    );
-    let line = line!() + 1;
-    let f = jit(|x: Tensor| x.split(&[1, 2], 0).expect("two parts").remove(0));
-    says(
-        &f.call(f32s([2])).unwrap_err(),
-        line,
-        "error[shape]: split(f32[2]): parts of [1, 2] make 3, axis 0 has extent 2\n  at HERE\n  \
-         legal: parts that add up to the extent",
-    );
-    assert_eq!(f.call(f32s([3])).unwrap().shape(), [1].into());
-    let g = jit(|x: Tensor| x.to_vec::<f32>().map(|_| x.clone()).unwrap_or_else(|_| x * 3.0));
-    assert_eq!(g.call(f32s([1])).unwrap().to_vec::<f32>().unwrap(), [3.0]);
-}
-
 #[test]
 fn a_loss_that_is_no_scalar() {
     let (loss, gradient) = value_and_grad(|x: &Tensor| x * 2.0)(&f32s([3]));
@@ -475,6 +423,30 @@ fn an_index_out_of_range_in_a_compiled_step_leaves_the_state_as_it_was() {
     assert_eq!(step.stats().traces, 1);
 }
 
+/// Gradients of one structure share what was compiled, but not their lines.
+#[test]
+fn an_index_out_of_range_in_the_second_of_two_equal_gradients() {
+    let at = |i: i64| Tensor::from([0, i]);
+    let first = |i: i64| grad(move |x: &Tensor| (x.take(&at(i), 0) * 2.0).sum(..))(&f32s([2, 2]));
+    assert_eq!(first(1).shape(), [2, 2].into());
+    let line = line!() + 2;
+    let second = |i: i64| {
+        let picked = move |x: &Tensor| scope("second", || x.take(&at(i), 0));
+        grad(move |x: &Tensor| (picked(x) * 2.0).sum(..))(&f32s([2, 2]))
+    };
+    for _ in 0..2 {
+        says(
+            &err(second(9)),
+            line,
+            "error[index]: gather: index 9 is out of range for axis 0 of extent 2\n  at HERE in second\n  \
+             legal: indices go from 0 to 1",
+        );
+        assert_eq!(err(first(9)).location().unwrap().line, line - 4);
+    }
+    let ((), counts) = Counters::of(|| assert_eq!(second(1).shape(), [2, 2].into()));
+    assert_eq!(counts[Event::Compile], 0);
+}
+
 /// The index is read out of, or checked against, what the step makes of its state.
 #[test]
 fn an_index_out_of_range_in_the_new_state_leaves_the_old_one() {
@@ -525,14 +497,6 @@ fn an_index_out_of_range_when_only_the_gradient_is_asked_for() {
         assert_eq!((e.code(), e.legal()), (Code::Index, "indices go from 0 to 1"));
         assert_eq!(f.call(f32s([2, 2]), Tensor::from([0i64, 1])).unwrap().shape(), [2, 2].into());
     }
-}
-
-#[test]
-fn random_numbers_in_a_trace() {
-    let g = tracewright::Generator::new(0);
-    let f = jit(move |x: Tensor| x + g.uniform([2], 0.0, 1.0));
-    let e = f.call(f32s([2])).unwrap_err();
-    assert_eq!(e.headline(), "error[trace]: uniform: random numbers cannot be drawn while a function is traced");
 }
 
 #[test]

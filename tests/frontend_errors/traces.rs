@@ -1,0 +1,113 @@
+//! What cannot be done while a function is traced, and with its values elsewhere.
+
+use crate::{err, f32s, says};
+use std::sync::Mutex;
+use tracewright::{Code, Tensor, grad, jit};
+
+static KEPT: Mutex<Option<Tensor>> = Mutex::new(None);
+
+#[test]
+fn an_inner_value_used_after_its_trace() {
+    let made = line!() + 2;
+    let f = jit(|x: Tensor| {
+        let y = &x * 2.0;
+        *KEPT.lock().unwrap() = Some(y.clone());
+        y
+    });
+    f.call(f32s([2])).unwrap();
+    let kept = KEPT.lock().unwrap().clone().unwrap();
+    let (e, line) = (err(&kept + 1.0), line!());
+    let rest = format!(
+        "the value was made at {}:{made}:17 while jit traced, and that trace has ended\n  at HERE\n  \
+         legal: return the value from the traced function instead of keeping it",
+        file!()
+    );
+    says(&e, line, &format!("error[trace]: add(f32[2], f32[]): {rest}"));
+    let (e, line) = (kept.to_vec::<f32>().unwrap_err(), line!());
+    says(&e, line, &format!("error[trace]: to_vec(f32[2]): {rest}"));
+    // In another trace, as an argument, and as a model of a gradient.
+    let g = jit(move |x: Tensor| x + KEPT.lock().unwrap().as_ref().unwrap());
+    assert_eq!(g.call(f32s([2])).unwrap_err().code(), Code::Trace);
+    let (e, line) = (f.call(&kept).unwrap_err(), line!());
+    says(&e, line, &format!("error[trace]: call(arguments.0: f32[2]): {rest}"));
+    let (e, line) = (err(grad(|x: &Tensor| x.sum(..))(&kept)), line!());
+    says(&e, line, &format!("error[trace]: grad(f32[2]): {rest}"));
+    assert_eq!(f.call(f32s([2])).unwrap().to_vec::<f32>().unwrap(), [2.0, 2.0]);
+}
+
+#[test]
+fn a_value_used_on_another_thread_than_its_trace() {
+    let made = line!() + 2;
+    let f = jit(move |x: Tensor| {
+        let y = &x * 2.0;
+        let other = std::thread::scope(|s| s.spawn(|| err(&y + 1.0)).join().unwrap());
+        let rule = format!(
+            "the value was made at {}:{made}:17 while jit traced on another thread, where alone it can be used",
+            file!()
+        );
+        assert_eq!(other.headline(), format!("error[trace]: add(f32[2], f32[]): {rule}"));
+        assert_eq!(other.legal(), "compute with traced values on the thread that called the compiled function");
+        y
+    });
+    assert_eq!(f.call(f32s([2])).unwrap().to_vec::<f32>().unwrap(), [2.0, 2.0]);
+}
+
+#[test]
+fn compiling_and_lowering_while_another_function_is_traced() {
+    let inner = std::sync::Arc::new(jit(|x: Tensor| (x * 3.0, ())));
+    let (line, shared) = (line!() + 4, inner.clone());
+    let f = jit(move |x: Tensor, how: i32| {
+        let legal = "call the function itself, which is then recorded";
+        let e = match how {
+            0 => shared.compile(&x).err().unwrap(),
+            1 => shared.lower(&x).err().unwrap(),
+            _ => return shared.call(&x).unwrap().0,
+        };
+        let (op, line) = if how == 0 { ("compile", line) } else { ("lower", line + 1) };
+        says(
+            &e,
+            line,
+            &format!(
+                "error[trace]: {op}: this cannot be done while a function is traced by jit\n  at HERE\n  legal: {legal}"
+            ),
+        );
+        x * 2.0
+    });
+    for how in 0..2 {
+        assert_eq!(f.call(f32s([1]), how).unwrap().to_vec::<f32>().unwrap(), [2.0]);
+    }
+    assert_eq!(f.call(f32s([1]), 2).unwrap().to_vec::<f32>().unwrap(), [3.0]);
+    assert_eq!(inner.stats().traces, 0);
+}
+
+/// What is unwrapped in a traced function is the error of the call.
+#[test]
+fn reading_a_value_while_tracing() {
+    let line = line!() + 1;
+    let f = jit(|x: Tensor| Tensor::from(x.sum(..).item::<f32>().unwrap()));
+    says(
+        &f.call(f32s([2])).unwrap_err(),
+        line,
+        "error[read]: item(f32[]): the value is not known while the function is traced by jit\n  at HERE\n  \
+         legal: return the tensor and read it after the call, or compute with it as a tensor",
+    );
+    let line = line!() + 1;
+    let f = jit(|x: Tensor| x.split(&[1, 2], 0).expect("two parts").remove(0));
+    says(
+        &f.call(f32s([2])).unwrap_err(),
+        line,
+        "error[shape]: split(f32[2]): parts of [1, 2] make 3, axis 0 has extent 2\n  at HERE\n  \
+         legal: parts that add up to the extent",
+    );
+    assert_eq!(f.call(f32s([3])).unwrap().shape(), [1].into());
+    let g = jit(|x: Tensor| x.to_vec::<f32>().map(|_| x.clone()).unwrap_or_else(|_| x * 3.0));
+    assert_eq!(g.call(f32s([1])).unwrap().to_vec::<f32>().unwrap(), [3.0]);
+}
+
+#[test]
+fn random_numbers_in_a_trace() {
+    let g = tracewright::Generator::new(0);
+    let f = jit(move |x: Tensor| x + g.uniform([2], 0.0, 1.0));
+    let e = f.call(f32s([2])).unwrap_err();
+    assert_eq!(e.headline(), "error[trace]: uniform: random numbers cannot be drawn while a function is traced");
+}
