@@ -3,7 +3,8 @@
 use crate::cache::Bounded;
 use crate::error::{Error, Result};
 use ir::Graph;
-use runtime::{Array, Executable, Input, Outputs};
+use runtime::events::{self, Event};
+use runtime::{Array, ExecError, Executable, Input, Outputs};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
@@ -29,16 +30,24 @@ impl Hash for Structure {
 static CACHE: LazyLock<Bounded<Structure, Arc<Executable>>> = LazyLock::new(|| Bounded::new("eager gradients", 256));
 
 /// Runs a graph, compiled once for its structure.
+///
+/// The lines in what is kept are those of the first graph of that structure. A call that fails at an op is therefore
+/// repeated with its own graph compiled, for the error to name its own lines.
 pub(crate) fn run(graph: &Graph, inputs: &[Array]) -> Result<Outputs> {
     let key = Structure { modes: crate::modes::current()?, hash: graph.structural_hash(), graph: graph.clone() };
-    let executable = match CACHE.get(&key) {
-        Some(e) => e,
-        None => {
-            let e = Arc::new(Executable::compile(graph, &[]).map_err(Error::exec)?);
-            CACHE.insert(key, e.clone());
-            e
-        }
+    let call = |executable: &Executable| {
+        let mut inputs: Vec<Input> = inputs.iter().cloned().map(Input::Shared).collect();
+        executable.call(&mut inputs)
     };
-    let mut inputs: Vec<Input> = inputs.iter().cloned().map(Input::Shared).collect();
-    executable.call(&mut inputs).map_err(Error::exec)
+    if let Some(executable) = CACHE.get(&key) {
+        match call(&executable) {
+            Err(ExecError::Op { .. }) => {
+                events::record(Event::Compile, format_args!("an eager gradient that failed, for its lines"));
+            }
+            other => return other.map_err(Error::exec),
+        }
+    }
+    let executable = Arc::new(Executable::compile(graph, &[]).map_err(Error::exec)?);
+    CACHE.insert(key, executable.clone());
+    call(&executable).map_err(Error::exec)
 }
