@@ -1,5 +1,6 @@
 //! Calling: finding the entry, tracing where there is none.
 
+use super::check::differing;
 use super::compiled::Compiled;
 use super::entry::Entry;
 use super::key::{Describe, Signature};
@@ -7,11 +8,11 @@ use super::lowered::{Lowered, Summary};
 use super::record::{Recorded, record};
 use super::{Arguments, Jit};
 use crate::dispatch::{enter, leave};
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use crate::tree::{Tree, Visit, leaves};
 use crate::{strict, trace};
-use ir::{Graph, Symbol};
+use ir::Symbol;
 use runtime::Executable;
 use runtime::events::{self, Event};
 use std::borrow::Borrow;
@@ -66,8 +67,8 @@ impl<A: 'static, R: Tree> Jit<A, R> {
             }
             self.hits.fetch_add(1, Relaxed);
             if let Some(compiled) = &entry.graph {
-                let (_, recorded) = self.trace(arguments, donated)?;
-                if let Some(e) = differing(compiled, &recorded.graph) {
+                let (signature, again) = self.trace(arguments, donated)?;
+                if let Some(e) = differing(&signature, (compiled, &entry.wiring), again.parts()) {
                     return Err(e.note("the first is what was compiled, the second what this call would be"));
                 }
             }
@@ -138,7 +139,7 @@ impl<A: 'static, R: Tree> Jit<A, R> {
             let recorded = recorded?;
             if self.check {
                 let again = self.record(arguments, &signature, &symbols)?;
-                if let Some(e) = differing(&recorded.graph, &again.graph) {
+                if let Some(e) = differing(&signature, recorded.parts(), again.parts()) {
                     return Err(e);
                 }
             }
@@ -194,41 +195,6 @@ impl<A: 'static, R: Tree> Jit<A, R> {
         let executable = Executable::inspect(&recorded.graph, &[]).map_err(Error::exec)?;
         Ok(Lowered::new(recorded.graph, executable))
     }
-}
-
-/// An op with its attributes, as IR text has them.
-fn show(p: &ir::Primitive) -> String {
-    let attributes: Vec<String> = p.attributes().iter().map(|(name, a)| format!("{name} = {a:?}")).collect();
-    format!("{} {{{}}}", p.name(), attributes.join(", "))
-}
-
-/// The error for two traces that differ, if they do.
-fn differing(a: &Graph, b: &Graph) -> Option<Error> {
-    if a == b {
-        return None;
-    }
-    let ops = |g: &Graph| g.region(g.root()).ops.clone();
-    let (x, y) = (ops(a), ops(b));
-    let place = |g: &Graph, op: ir::Op| {
-        g.op(op).origins.first().map(|&o| g.origins.get(o).to_string()).unwrap_or_else(|| "an unknown line".into())
-    };
-    let mut notes = Vec::new();
-    for (&p, &q) in x.iter().zip(&y) {
-        let (left, right) = (a.op(p), b.op(q));
-        if left.primitive == right.primitive {
-            continue;
-        }
-        notes.push(format!("{} became {} at {}", show(&left.primitive), show(&right.primitive), place(a, p)));
-        if left.primitive.name() != right.primitive.name() {
-            break;
-        }
-    }
-    let rule = match notes.is_empty() {
-        true => format!("two traces of the same arguments have {} and {} ops", x.len(), y.len()),
-        false => "two traces of the same arguments differ".into(),
-    };
-    let legal = "pass what changes as an argument tensor, or keep it in an nn::Buffer";
-    Some(notes.into_iter().take(8).fold(Error::new(Code::HostConstant, "jit", rule, legal), Error::note))
 }
 
 macro_rules! calls {

@@ -2,7 +2,7 @@
 
 use super::key::{Matcher, Signature};
 use super::lowered::Summary;
-use super::record::{Feed, Recorded, Source, TouchedCell};
+use super::record::{Feed, Recorded, Source, Wiring};
 use crate::error::{Error, Result};
 use crate::tensor::{Repr, Tensor};
 use crate::tree::{Fixed, Tree, Visit};
@@ -20,12 +20,7 @@ pub(crate) struct Entry<R> {
     pub graph: Option<Graph>,
     executable: Executable,
     traced: Duration,
-    /// For each leaf, the input it is, if it is the first of the leaves that are this input.
-    leaf_input: Vec<(usize, bool)>,
-    feeds: Vec<Feed>,
-    template: R,
-    results: Vec<Source>,
-    cells: Vec<TouchedCell>,
+    pub wiring: Wiring<R>,
     /// Inputs whose memory an output may take over.
     donated: Vec<bool>,
     /// When it was last used.
@@ -44,33 +39,13 @@ impl<R: Tree> Entry<R> {
         traced: Duration,
         keep_graph: bool,
     ) -> Result<Entry<R>> {
-        let Recorded { graph, leaf_inputs, leaf_input, feeds, template, results, cells, .. } = recorded;
-        let types = (graph.input_types(), graph.output_types());
-        let mut donations: Vec<(usize, usize)> = Vec::new();
-        for (leaf, source) in results.iter().enumerate().take(signature.donated) {
-            let Source::Output(out) = source else { continue };
-            let input = leaf_input[leaf];
-            let kept = results.iter().chain(cells.iter().filter_map(|c| c.write.as_ref()));
-            let kept = kept.clone().any(|s| matches!(s, Source::Input(i) if *i == input));
-            let paired = donations.iter().any(|(i, o)| *i == input || o == out);
-            if !kept && !paired && types.0[input] == types.1[*out] {
-                donations.push((input, *out));
-            }
-        }
+        let donations = recorded.donations(signature.donated);
+        let Recorded { graph, wiring } = recorded;
         let executable = Executable::compile(&graph, &donations).map_err(Error::exec)?;
+        let leaf_inputs = wiring.leaf_input.iter().filter(|(_, first)| *first).count();
         let donated = (0..leaf_inputs).map(|i| donations.iter().any(|d| d.0 == i)).collect();
-        let mut seen = 0;
-        let leaf_input = leaf_input
-            .into_iter()
-            .map(|i| {
-                let first = i == seen;
-                seen += first as usize;
-                (i, first)
-            })
-            .collect();
-        let used = AtomicU64::new(0);
         let graph = keep_graph.then_some(graph);
-        Ok(Entry { signature, graph, executable, traced, leaf_input, feeds, template, results, cells, donated, used })
+        Ok(Entry { signature, graph, executable, traced, wiring, donated, used: AtomicU64::new(0) })
     }
 
     pub fn summary(&self) -> Summary {
@@ -89,7 +64,7 @@ impl<R: Tree> Entry<R> {
 
     /// Runs it on leaves that fit.
     pub fn call(&self, walk: &dyn Fn(&mut dyn Visit)) -> Result<R> {
-        let mut gather = Gather { entry: &self.leaf_input, leaf: 0, inputs: SmallVec::new() };
+        let mut gather = Gather { entry: &self.wiring.leaf_input, leaf: 0, inputs: SmallVec::new() };
         walk(&mut gather);
         let mut inputs = gather.inputs;
         let outputs = self.run(&mut inputs)?;
@@ -101,7 +76,7 @@ impl<R: Tree> Entry<R> {
         let mut inputs: Inputs = SmallVec::new();
         let mut leaf = 0;
         state.visit_mut(&mut |t| {
-            let (i, first) = self.leaf_input[leaf];
+            let (i, first) = self.wiring.leaf_input[leaf];
             leaf += 1;
             // Taken out even where it is tied, so that the memory has no other holder.
             let taken = std::mem::replace(t, taken());
@@ -109,7 +84,7 @@ impl<R: Tree> Entry<R> {
                 inputs.push(if self.donated[i] { Input::Donated(a) } else { Input::Shared(a) });
             }
         });
-        let mut gather = Gather { entry: &self.leaf_input, leaf, inputs };
+        let mut gather = Gather { entry: &self.wiring.leaf_input, leaf, inputs };
         walk_rest(&mut gather);
         let mut inputs = gather.inputs;
         match self.run(&mut inputs) {
@@ -117,7 +92,7 @@ impl<R: Tree> Entry<R> {
             Err(e) => {
                 let mut leaf = 0;
                 state.visit_mut(&mut |t| {
-                    let (i, _) = self.leaf_input[leaf];
+                    let (i, _) = self.wiring.leaf_input[leaf];
                     leaf += 1;
                     if let Some(a) = inputs[i].array() {
                         *t = Tensor::array(a.clone());
@@ -129,12 +104,12 @@ impl<R: Tree> Entry<R> {
     }
 
     fn run(&self, inputs: &mut Inputs) -> Result<Outputs> {
-        let writes = self.cells.iter().any(|c| c.write.is_some());
+        let writes = self.wiring.cells.iter().any(|c| c.write.is_some());
         let _exclusive = writes.then(|| CELLS.lock().unwrap_or_else(|e| e.into_inner()));
-        for feed in &self.feeds {
+        for feed in &self.wiring.feeds {
             inputs.push(Input::Shared(match feed {
                 Feed::Capture(a) => a.clone(),
-                Feed::Cell(i) => match self.cells[*i].cell.stored().0 {
+                Feed::Cell(i) => match self.wiring.cells[*i].cell.stored().0 {
                     Repr::Array(a) => a,
                     Repr::Error(e) => return Err(e),
                     Repr::Traced(_) => unreachable!("a cell outside of traces holds no traced value"),
@@ -142,7 +117,7 @@ impl<R: Tree> Entry<R> {
             }));
         }
         let outputs = self.executable.call(inputs).map_err(Error::exec)?;
-        for c in &self.cells {
+        for c in &self.wiring.cells {
             if let Some(source) = &c.write {
                 c.cell.store(Tensor::array(self.array(source, inputs, &outputs)));
             }
@@ -161,8 +136,8 @@ impl<R: Tree> Entry<R> {
     }
 
     fn build(&self, inputs: &Inputs, outputs: &Outputs) -> R {
-        let mut sources = self.results.iter();
-        self.template.map(&mut |_| {
+        let mut sources = self.wiring.results.iter();
+        self.wiring.template.map(&mut |_| {
             let source = sources.next().expect("one source per result leaf");
             Tensor::array(self.array(source, inputs, outputs))
         })

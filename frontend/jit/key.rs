@@ -39,7 +39,7 @@ pub(crate) enum Owned {
 }
 
 impl Owned {
-    fn of(f: Fixed<'_>) -> Owned {
+    pub fn of(f: Fixed<'_>) -> Owned {
         match f {
             Fixed::Text(t) => Owned::Text(t.into()),
             Fixed::Bool(x) => Owned::Other(Fixed::Bool(x)),
@@ -56,6 +56,15 @@ impl Owned {
             (Owned::Text(a), Fixed::Text(b)) => a == b,
             (Owned::Other(a), b) => *a == b,
             _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Owned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Owned::Text(t) => write!(f, "{t:?}"),
+            Owned::Other(x) => x.fmt(f),
         }
     }
 }
@@ -111,6 +120,12 @@ impl Signature {
         self.items.iter().filter_map(leaf).collect()
     }
 
+    /// Paths of the leaves.
+    pub fn leaf_paths(&self) -> impl Iterator<Item = &str> {
+        let leaves = self.items.iter().zip(&self.paths).filter(|(item, _)| matches!(item, Item::Leaf { .. }));
+        leaves.map(|(_, path)| path.as_str())
+    }
+
     /// Number of differences to another, and the first in words.
     pub fn difference(&self, now: &Signature) -> (usize, String) {
         let mut count = self.items.len().abs_diff(now.items.len());
@@ -141,8 +156,7 @@ impl Signature {
     fn show(&self, item: &Item) -> String {
         match item {
             Item::Leaf { .. } => self.ty(item).map(|t| t.to_string()).unwrap_or_default(),
-            Item::Fixed(Owned::Text(t)) => format!("{t:?}"),
-            Item::Fixed(Owned::Other(f)) => f.to_string(),
+            Item::Fixed(f) => f.to_string(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! event that names the nearest entry and the difference.
 
 mod call;
+mod check;
 mod compiled;
 mod entry;
 mod key;
@@ -61,8 +62,8 @@ pub struct Jit<A, R> {
 
 /// Makes a function run compiled: it is traced at its first call, and again whenever the kind of its arguments changes.
 ///
-/// Concrete tensors that it captures become hidden inputs; numbers of the host that it computes with become constants,
-/// which [`Jit::check`] can verify. Values cannot be read while it is traced.
+/// Concrete tensors that it captures become hidden inputs; numbers of the host that it computes with, and fixed data in
+/// its result, become constants, which [`Jit::check`] can verify. Values cannot be read while it is traced.
 ///
 /// ```
 /// use tracewright::{jit, Tensor};
@@ -103,9 +104,9 @@ impl<A, R> Jit<A, R> {
         self
     }
 
-    /// Traces every time twice, and again at every call that an entry serves, and refuses a function whose constants
-    /// differ between two traces: a value of the host, such as a counter or a clock, has become a constant, or the
-    /// arguments hold something that their [`Tree`] does not show.
+    /// Traces every time twice, and again at every call that an entry serves, and refuses a function of which two traces
+    /// differ: a value of the host, such as a counter or a clock, has become a constant or decides what is computed, a
+    /// tensor that the function captures was replaced, or the arguments hold something that their [`Tree`] does not show.
     pub fn check(mut self) -> Self {
         self.check = true;
         self

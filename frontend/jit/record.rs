@@ -24,7 +24,7 @@ pub(crate) enum Feed {
 }
 
 /// Where a result comes from.
-#[derive(Clone)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// An output of the graph.
     Output(usize),
@@ -39,17 +39,48 @@ pub(crate) struct TouchedCell {
     pub write: Option<Source>,
 }
 
+/// What joins a traced graph to trees of tensors and to cells.
+pub(crate) struct Wiring<R> {
+    /// For each leaf, the input it is, and whether it is the first of the leaves that are this input. Inputs that are
+    /// leaves come first.
+    pub leaf_input: Vec<(usize, bool)>,
+    /// Where the other inputs come from.
+    pub feeds: Vec<Feed>,
+    /// The result, for all but its leaves.
+    pub template: R,
+    /// Where each leaf of the result comes from.
+    pub results: Vec<Source>,
+    pub cells: Vec<TouchedCell>,
+}
+
 /// A traced function.
 pub(crate) struct Recorded<R> {
     pub graph: Graph,
-    /// Number of inputs that are leaves, which come first.
-    pub leaf_inputs: usize,
-    /// The input of each leaf.
-    pub leaf_input: Vec<usize>,
-    pub feeds: Vec<Feed>,
-    pub template: R,
-    pub results: Vec<Source>,
-    pub cells: Vec<TouchedCell>,
+    pub wiring: Wiring<R>,
+}
+
+impl<R> Recorded<R> {
+    pub fn parts(&self) -> (&Graph, &Wiring<R>) {
+        (&self.graph, &self.wiring)
+    }
+
+    /// Inputs that are among the first `leaves` leaves, each with the output that may take over its memory: the result
+    /// that stands where the leaf stood, if nothing else needs the old value and they have one type.
+    pub fn donations(&self, leaves: usize) -> Vec<(usize, usize)> {
+        let w = &self.wiring;
+        let types = (self.graph.input_types(), self.graph.output_types());
+        let mut donations: Vec<(usize, usize)> = Vec::new();
+        for (source, &(input, _)) in w.results.iter().zip(&w.leaf_input).take(leaves) {
+            let Source::Output(out) = *source else { continue };
+            let mut kept = w.results.iter().chain(w.cells.iter().filter_map(|c| c.write.as_ref()));
+            let kept = kept.any(|s| *s == Source::Input(input));
+            let paired = donations.iter().any(|(i, o)| *i == input || *o == out);
+            if !kept && !paired && types.0[input] == types.1[out] {
+                donations.push((input, out));
+            }
+        }
+        donations
+    }
 }
 
 /// Runs the function once on traced values.
@@ -68,19 +99,19 @@ pub(crate) fn record<A: 'static, R: Tree>(
     }
     // Leaves over the same memory are one input, unless they see it under different types.
     let mut inputs: Vec<Tensor> = Vec::new();
-    let mut leaf_input: Vec<usize> = Vec::new();
+    let mut leaf_input: Vec<(usize, bool)> = Vec::new();
     let types = signature.leaves();
     for (i, leaf) in types.iter().enumerate() {
         let tied = if leaf.1 == i { None } else { (leaf.1..i).find(|&j| types[j] == *leaf) };
         if let Some(j) = tied {
-            leaf_input.push(leaf_input[j]);
+            leaf_input.push((leaf_input[j].0, false));
             continue;
         }
-        leaf_input.push(inputs.len());
+        leaf_input.push((inputs.len(), true));
         inputs.push(trace::input(leaf.0.clone(), here()));
     }
     let mut numbers = leaf_input.iter();
-    let traced = arguments.map(&mut |_| inputs[*numbers.next().expect("one number per leaf")].clone());
+    let traced = arguments.map(&mut |_| inputs[numbers.next().expect("one number per leaf").0].clone());
     let outcome = {
         let _line = leave();
         catch_unwind(AssertUnwindSafe(|| f.run(traced)))
@@ -127,7 +158,7 @@ pub(crate) fn record<A: 'static, R: Tree>(
         });
     }
     graph.set_outputs(outputs);
-    Ok(Recorded { graph, leaf_inputs: inputs.len(), leaf_input, feeds, template, results, cells })
+    Ok(Recorded { graph, wiring: Wiring { leaf_input, feeds, template, results, cells } })
 }
 
 fn lift(t: &Tensor) -> Result<Value> {

@@ -1,0 +1,153 @@
+//! The check mode: whether two traces of the same arguments are the same function.
+//!
+//! Compared is all that a call uses of a trace: the graph, which tensors it captured, which cells it read and wrote,
+//! where each result comes from, and the fixed data in the results.
+
+use super::key::{Owned, Signature};
+use super::record::{Feed, Source, Wiring};
+use crate::error::{Code, Error};
+use crate::tensor::Tensor;
+use crate::tree::{Fixed, Paths, Step, Tree, Visit};
+use ir::{Graph, Op, Primitive};
+
+/// The error for two traces of arguments with that signature that differ, if they do.
+pub(super) fn differing<R: Tree>(
+    signature: &Signature,
+    a: (&Graph, &Wiring<R>),
+    b: (&Graph, &Wiring<R>),
+) -> Option<Error> {
+    let notes = ops(a.0, b.0).unwrap_or_else(|| ends(signature, a, b));
+    let count = |g: &Graph| g.region(g.root()).ops.len();
+    let rule = match (a.0 == b.0, notes.is_empty()) {
+        (true, true) => return None,
+        (_, false) => "two traces of the same arguments differ".into(),
+        (false, true) => format!("two traces of the same arguments have {} and {} ops", count(a.0), count(b.0)),
+    };
+    let legal = "pass what changes as an argument tensor, or keep it in an nn::Buffer";
+    Some(notes.into_iter().take(8).fold(Error::new(Code::HostConstant, "jit", rule, legal), Error::note))
+}
+
+/// How the ops of two graphs differ; `None` if they are equal.
+fn ops(a: &Graph, b: &Graph) -> Option<Vec<String>> {
+    if a == b {
+        return None;
+    }
+    let mut notes = Vec::new();
+    for (x, y) in a.input_types().iter().zip(&b.input_types()).filter(|(x, y)| x != y) {
+        notes.push(format!("a captured tensor {x} became {y}"));
+    }
+    for (&p, &q) in a.region(a.root()).ops.iter().zip(&b.region(b.root()).ops) {
+        let (left, right) = (a.op(p), b.op(q));
+        if left.primitive != right.primitive {
+            notes.push(format!("{} became {} at {}", show(&left.primitive), show(&right.primitive), place(a, p)));
+        } else if left.operands != right.operands {
+            notes.push(format!("{} has other operands at {}", left.primitive.name(), place(a, p)));
+        } else {
+            continue;
+        }
+        if left.primitive.name() != right.primitive.name() {
+            break;
+        }
+    }
+    Some(notes)
+}
+
+/// An op with its attributes, as IR text has them.
+fn show(p: &Primitive) -> String {
+    let attributes: Vec<String> = p.attributes().iter().map(|(name, a)| format!("{name} = {a:?}")).collect();
+    format!("{} {{{}}}", p.name(), attributes.join(", "))
+}
+
+fn place(g: &Graph, op: Op) -> String {
+    g.op(op).origins.first().map(|&o| g.origins.get(o).to_string()).unwrap_or_else(|| "an unknown line".into())
+}
+
+/// How two traces with equal graphs differ in what goes in and comes out.
+fn ends<R: Tree>(signature: &Signature, (graph, a): (&Graph, &Wiring<R>), (_, b): (&Graph, &Wiring<R>)) -> Vec<String> {
+    let mut notes = Vec::new();
+    let inputs = &graph.inputs()[graph.inputs().len() - a.feeds.len()..];
+    for ((left, right), &input) in a.feeds.iter().zip(&b.feeds).zip(inputs) {
+        match (left, right) {
+            (Feed::Capture(x), Feed::Capture(y)) if x.buffer().same(y.buffer()) => {}
+            (Feed::Capture(x), Feed::Capture(_)) => {
+                let user = graph.region(graph.root()).ops.iter().find(|&&op| graph.op(op).operands.contains(&input));
+                let user = user.map(|&op| format!("; it is used at {}", place(graph, op))).unwrap_or_default();
+                notes.push(format!("the captured tensor {} is another one{user}", x.ty()));
+            }
+            (Feed::Cell(i), Feed::Cell(j)) if i == j => {}
+            _ => notes.push("a tensor is captured in one of them, where the other reads a cell".into()),
+        }
+    }
+    let ids = |w: &Wiring<R>| w.cells.iter().map(|c| c.cell.id()).collect::<Vec<_>>();
+    if ids(a) != ids(b) {
+        notes.push("another cell is read or written".into());
+        return notes;
+    }
+    for (left, right) in a.cells.iter().zip(&b.cells).filter(|(x, y)| x.write != y.write) {
+        let name = |w: &Wiring<R>, write: &Option<Source>| match write {
+            Some(source) => source_name(signature, w, *source),
+            None => "nothing".into(),
+        };
+        notes.push(format!("a cell was given {} and is given {}", name(a, &left.write), name(b, &right.write)));
+    }
+    let (left, right) = (Skeleton::of(&a.template), Skeleton::of(&b.template));
+    let mut sources = a.results.iter().zip(&b.results);
+    for ((path, x), (_, y)) in left.0.iter().zip(&right.0) {
+        let (was, is) = match (x, y) {
+            (None, None) => match sources.next() {
+                Some((x, y)) if x != y => (source_name(signature, a, *x), source_name(signature, b, *y)),
+                _ => continue,
+            },
+            _ if x == y => continue,
+            _ => {
+                let name = |part: &Option<Owned>| part.as_ref().map_or("a tensor".into(), Owned::to_string);
+                (name(x), name(y))
+            }
+        };
+        notes.push(format!("{path} was {was} and is {is}"));
+        if x != y {
+            // What follows is no longer the same part.
+            return notes;
+        }
+    }
+    if left.0.len() != right.0.len() {
+        notes.push(format!("the result had {} parts and has {}", left.0.len(), right.0.len()));
+    }
+    notes
+}
+
+/// A result, in words.
+fn source_name<R>(signature: &Signature, wiring: &Wiring<R>, source: Source) -> String {
+    let Source::Input(i) = source else { return "a computed value".into() };
+    let leaf = wiring.leaf_input.iter().position(|&(input, _)| input == i);
+    match leaf.and_then(|leaf| signature.leaf_paths().nth(leaf)) {
+        Some(path) => path.into(),
+        None => "a tensor that is not computed from arguments".into(),
+    }
+}
+
+/// The parts of a tree with their paths: its fixed data, and `None` for each leaf.
+struct Skeleton(Vec<(String, Option<Owned>)>, Paths);
+
+impl Skeleton {
+    fn of<R: Tree>(tree: &R) -> Skeleton {
+        let mut s = Skeleton(Vec::new(), Paths::at("result"));
+        tree.visit(&mut s);
+        s
+    }
+}
+
+impl Visit for Skeleton {
+    fn leaf(&mut self, _: &Tensor) {
+        self.0.push((self.1.text().into(), None));
+    }
+    fn fixed(&mut self, value: Fixed<'_>) {
+        self.0.push((self.1.text().into(), Some(Owned::of(value))));
+    }
+    fn enter(&mut self, step: Step<'_>) {
+        self.1.enter(step);
+    }
+    fn exit(&mut self) {
+        self.1.exit();
+    }
+}
