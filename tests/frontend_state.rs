@@ -1,5 +1,6 @@
 //! Keys, retraces, captures, cells, donation, symbolic extents, the check mode, threads.
 
+use ir::program::Storage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -321,6 +322,59 @@ fn a_state_without_tensors_is_served_by_its_entry() {
         cells.call_mut(&mut count.clone(), scalar(1.0)).unwrap();
     }
     assert_eq!((empty.stats().traces, cells.stats().traces, value(&count.get())), (1, 1, 5.0));
+}
+
+#[test]
+fn lowering_shows_what_an_update_in_place_runs() {
+    let step = jit(|(w, n): (Tensor, Tensor), g: Tensor| ((&w - &g * 0.1, n + 1.0), g.sum(..)));
+    let state = (ones([1000]), scalar(0.0));
+    let in_place = |l: tracewright::jit::Lowered| {
+        let buffers = &l.executable().program().expect("it is compiled").buffers;
+        buffers.iter().filter(|b| matches!(b.storage, Storage::InPlace { .. })).count()
+    };
+    assert_eq!(in_place(step.lower(&state, ones([1000])).unwrap()), 0);
+    assert_eq!(in_place(step.lower_mut(&state, ones([1000])).unwrap()), 2);
+    assert_eq!((step.stats().traces, value(&state.1)), (0, 0.0));
+}
+
+/// Panics when it is visited the second time.
+struct Moody {
+    x: Tensor,
+    visits: AtomicU32,
+}
+
+impl Tree for Moody {
+    fn visit(&self, v: &mut dyn tracewright::tree::Visit) {
+        assert_ne!(self.visits.fetch_add(1, Ordering::Relaxed), 1, "not again");
+        self.x.visit(v);
+    }
+    fn visit_mut(&mut self, f: &mut dyn FnMut(&mut Tensor)) {
+        f(&mut self.x);
+    }
+    fn map(&self, f: &mut dyn FnMut(&Tensor) -> Tensor) -> Moody {
+        Moody { x: f(&self.x), visits: AtomicU32::new(9) }
+    }
+}
+
+#[test]
+fn a_panic_in_a_call_puts_the_state_back() {
+    let step = jit(|(a, b): (Tensor, Tensor), x: Moody| ((a + &x.x, b * &x.x), ()));
+    let x = |visits| Moody { x: ones([3]), visits: AtomicU32::new(visits) };
+    let all = |s: &(Tensor, Tensor)| [&s.0, &s.1].map(|t| (t.to_vec::<f32>().unwrap(), t.data_ptr()));
+    let a = ones([3]);
+    for mut state in [(a.clone(), a), (ones([3]), ones([3]))] {
+        step.call_mut(&mut state.clone(), x(2)).unwrap();
+        let before = all(&state);
+        for _ in 0..2 {
+            let call = std::panic::AssertUnwindSafe(|| step.call_mut(&mut state, x(0)));
+            let message = std::panic::catch_unwind(call).err().unwrap().downcast::<String>().unwrap();
+            assert!(message.contains("not again"), "{message}");
+            assert_eq!(all(&state), before);
+        }
+        step.call_mut(&mut state, x(2)).unwrap();
+        assert_eq!((value(&state.0.sum(..)), value(&state.1.sum(..))), (6.0, 3.0));
+    }
+    assert_eq!(step.stats().traces, 2);
 }
 
 /// A kernel with reductions may overwrite its input only where no later pass over the row reads it.

@@ -189,10 +189,11 @@ impl<A: 'static, R: Tree> Jit<A, R> {
         Ok(Compiled::new(self.entry(arguments, false)?))
     }
 
-    fn lowered(&self, arguments: &dyn Arguments<A>) -> Result<Lowered> {
-        trace::refuse_inside("lower")?;
-        let (_, recorded) = self.trace(arguments, false)?;
-        let executable = Executable::inspect(&recorded.graph, &[]).map_err(Error::exec)?;
+    fn lowered(&self, what: &'static str, arguments: &dyn Arguments<A>, donated: bool) -> Result<Lowered> {
+        trace::refuse_inside(what)?;
+        let (signature, recorded) = self.trace(arguments, donated)?;
+        let donations = recorded.donations(signature.donated);
+        let executable = Executable::inspect(&recorded.graph, &donations).map_err(Error::exec)?;
         Ok(Lowered::new(recorded.graph, executable))
     }
 }
@@ -218,11 +219,11 @@ macro_rules! calls {
                 self.compiled(&($state.borrow(), $($x.borrow(),)*)).map_err(Error::observed)
             }
 
-            /// Traces it for these arguments, to look at the stages of its compilation.
+            /// Traces it for these arguments, to look at the stages of its compilation by a `call`.
             #[track_caller]
             pub fn lower(&self, $state: impl Borrow<$first>, $($x: impl Borrow<$t>),*) -> Result<Lowered> {
                 let _here = enter();
-                self.lowered(&($state.borrow(), $($x.borrow(),)*)).map_err(Error::observed)
+                self.lowered("lower", &($state.borrow(), $($x.borrow(),)*), false).map_err(Error::observed)
             }
         }
 
@@ -252,6 +253,14 @@ macro_rules! calls {
                 let (new, rest) = outcome.map_err(Error::observed)?;
                 *$state = new;
                 Ok(rest)
+            }
+
+            /// Traces it for these arguments, to look at the stages of its compilation by a `call_mut`, where results
+            /// may take over the memory of the state.
+            #[track_caller]
+            pub fn lower_mut(&self, $state: impl Borrow<$first>, $($x: impl Borrow<$t>),*) -> Result<Lowered> {
+                let _here = enter();
+                self.lowered("lower_mut", &($state.borrow(), $($x.borrow(),)*), true).map_err(Error::observed)
             }
         }
     )* };

@@ -9,6 +9,7 @@ use crate::tree::{Fixed, Tree, Visit};
 use ir::Graph;
 use runtime::{Array, Executable, Input, Outputs};
 use smallvec::SmallVec;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -64,43 +65,21 @@ impl<R: Tree> Entry<R> {
 
     /// Runs it on leaves that fit.
     pub fn call(&self, walk: &dyn Fn(&mut dyn Visit)) -> Result<R> {
-        let mut gather = Gather { entry: &self.wiring.leaf_input, leaf: 0, inputs: SmallVec::new() };
-        walk(&mut gather);
-        let mut inputs = gather.inputs;
+        let mut inputs = SmallVec::new();
+        walk(&mut Gather { entry: &self.wiring.leaf_input, leaf: 0, inputs: &mut inputs });
         let outputs = self.run(&mut inputs)?;
         Ok(self.build(&inputs, &outputs))
     }
 
     /// Runs it with the leaves of `state` first, which it may overwrite; they are as before if it fails.
     pub fn call_mut<S: Tree>(&self, state: &mut S, walk_rest: &dyn Fn(&mut dyn Visit)) -> Result<R> {
-        let mut inputs: Inputs = SmallVec::new();
-        let mut leaf = 0;
-        state.visit_mut(&mut |t| {
-            let (i, first) = self.wiring.leaf_input[leaf];
-            leaf += 1;
-            // Taken out even where it is tied, so that the memory has no other holder.
-            let taken = std::mem::replace(t, taken());
-            if let (Repr::Array(a), true) = (taken.0, first) {
-                inputs.push(if self.donated[i] { Input::Donated(a) } else { Input::Shared(a) });
-            }
-        });
-        let mut gather = Gather { entry: &self.wiring.leaf_input, leaf, inputs };
-        walk_rest(&mut gather);
-        let mut inputs = gather.inputs;
-        match self.run(&mut inputs) {
-            Ok(outputs) => Ok(self.build(&inputs, &outputs)),
-            Err(e) => {
-                let mut leaf = 0;
-                state.visit_mut(&mut |t| {
-                    let (i, _) = self.wiring.leaf_input[leaf];
-                    leaf += 1;
-                    if let Some(a) = inputs[i].array() {
-                        *t = Tensor::array(a.clone());
-                    }
-                });
-                Err(e)
-            }
-        }
+        let mut taken = Taken { entry: self, state, inputs: SmallVec::new(), done: false };
+        let leaf = taken.take();
+        walk_rest(&mut Gather { entry: &self.wiring.leaf_input, leaf, inputs: &mut taken.inputs });
+        let outputs = self.run(&mut taken.inputs)?;
+        let result = self.build(&taken.inputs, &outputs);
+        taken.done = true;
+        Ok(result)
     }
 
     fn run(&self, inputs: &mut Inputs) -> Result<Outputs> {
@@ -144,11 +123,53 @@ impl<R: Tree> Entry<R> {
     }
 }
 
+/// A state whose tensors a call has taken, and gives back unless it is done: also when it panics.
+struct Taken<'a, R: Tree, S: Tree> {
+    entry: &'a Entry<R>,
+    state: &'a mut S,
+    inputs: Inputs,
+    done: bool,
+}
+
+impl<R: Tree, S: Tree> Taken<'_, R, S> {
+    /// Moves the tensors into the inputs, and says how many leaves there are.
+    fn take(&mut self) -> usize {
+        let mut leaf = 0;
+        self.state.visit_mut(&mut |t| {
+            let (i, first) = self.entry.wiring.leaf_input[leaf];
+            leaf += 1;
+            // Taken out even where it is tied, so that the memory has no other holder.
+            let taken = std::mem::replace(t, in_use());
+            if let (Repr::Array(a), true) = (taken.0, first) {
+                self.inputs.push(if self.entry.donated[i] { Input::Donated(a) } else { Input::Shared(a) });
+            }
+        });
+        leaf
+    }
+}
+
+impl<R: Tree, S: Tree> Drop for Taken<'_, R, S> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        // A tree that panics when it is walked could do so again, and end the process.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let mut leaves = self.entry.wiring.leaf_input.iter();
+            self.state.visit_mut(&mut |t| {
+                if let Some(a) = leaves.next().and_then(|&(i, _)| self.inputs.get(i)).and_then(Input::array) {
+                    *t = Tensor::array(a.clone());
+                }
+            });
+        }));
+    }
+}
+
 /// Clones the arrays of a call, each input once.
 struct Gather<'a> {
     entry: &'a [(usize, bool)],
     leaf: usize,
-    inputs: Inputs,
+    inputs: &'a mut Inputs,
 }
 
 impl Visit for Gather<'_> {
@@ -163,7 +184,7 @@ impl Visit for Gather<'_> {
 }
 
 /// What stands in a state while a call has taken its tensors.
-fn taken() -> Tensor {
+fn in_use() -> Tensor {
     static TAKEN: OnceLock<Error> = OnceLock::new();
     let e = TAKEN.get_or_init(|| {
         Error::new(crate::Code::Argument, "call_mut", "the state is in use by a call", "wait for that call").observed()

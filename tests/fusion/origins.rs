@@ -74,7 +74,7 @@ fn training_step() -> Lowered {
         (optimizer.update(model, gradients), loss)
     });
     let state = (model, optimizer);
-    step.lower(&state, g.normal([32, 8], 0.0, 1.0), Tensor::from(vec![1i64; 32])).unwrap()
+    step.lower_mut(&state, g.normal([32, 8], 0.0, 1.0), Tensor::from(vec![1i64; 32])).unwrap()
 }
 
 #[test]
