@@ -10,6 +10,7 @@ pub mod dce;
 pub mod driver;
 pub mod fold;
 pub mod fuse;
+pub mod join;
 pub mod legalize;
 pub mod lower;
 pub mod pass;
@@ -20,6 +21,6 @@ pub mod split;
 pub mod widen;
 
 pub use driver::{CheckLevel, Outcome, PassObserver, PassRun, Settings};
-pub use pass::{Note, Pass, PassContext, PassError, PassOptions};
+pub use pass::{Note, NoteKind, Pass, PassContext, PassError, PassOptions};
 pub use pipeline::{optimize, pipeline};
 pub use spec::{PassSpec, Skip, SpecError};

@@ -8,6 +8,7 @@ use crate::dce::EliminateDeadCode;
 use crate::driver::{Outcome, PassObserver, Settings, run};
 use crate::fold::FoldConstants;
 use crate::fuse::{Fuse, Isolate};
+use crate::join::StageJoins;
 use crate::legalize::Legalize16;
 use crate::pass::{Pass, PassError};
 use crate::split::SplitReductions;
@@ -28,7 +29,7 @@ pub fn pipeline() -> Vec<Box<dyn Pass>> {
         Box::new(FoldConstants),
         // After folding, which would have to see through conversions.
         Box::new(Legalize16),
-        // What folding and legalisation opened up. The last one: it would undo `split` and `contractions`.
+        // What folding and legalisation opened up. The last one: it would undo `split`, `join` and `contractions`.
         Box::new(Canonicalize),
         // Last of the simplifications: whatever they made equal is merged.
         Box::new(EliminateCommonSubexpressions),
@@ -36,6 +37,8 @@ pub fn pipeline() -> Vec<Box<dyn Pass>> {
         Box::new(EliminateDeadCode),
         // Before fusion, so that a first stage fuses with what it reads.
         Box::new(SplitReductions),
+        // Before fusion, which leaves each stage alone.
+        Box::new(StageJoins),
         // Before fusion, so that the transposes fuse with what computes the operand.
         Box::new(StrideContractions),
         // After everything that adds ops.

@@ -2,6 +2,7 @@
 
 mod counts;
 mod golden;
+mod joins;
 mod origins;
 
 use ir::program::{Program, StepKind};

@@ -2,8 +2,8 @@
 //!
 //! Every op belongs to one of three classes. **Members** are pointwise ops, reductions and gathers: they form groups.
 //! **Free** ops are views and generators: they cost nothing and are copied into every group that reads through them,
-//! unless their result is needed in memory. **Solo** ops (products, scatters, dense constants) stay as they are. A
-//! member joins a group of one of its operands where
+//! unless their result is needed in memory. **Solo** ops (products, scatters, dense constants, long concatenations) stay
+//! as they are. A member joins a group of one of its operands where
 //!
 //! 1. no other operand depends on that group (the graph of groups stays acyclic), and
 //! 2. it fits the group's iteration space, as `space.rs` decides.
@@ -16,6 +16,7 @@ mod space;
 
 pub use pass::{Fuse, Isolate};
 
+use crate::join::joins_many;
 use ir::graph::Definition;
 use ir::{Axes, Graph, Lowering, Op, Origin, Shape, Value};
 use smallvec::SmallVec;
@@ -366,6 +367,7 @@ fn classify(graph: &Graph, enabled: bool) -> HashMap<Op, Class> {
         let data = graph.op(op);
         let c = match data.primitive.lowering() {
             Lowering::Pointwise | Lowering::Reduce(_) | Lowering::Gather => Class::Member,
+            Lowering::View if enabled && joins_many(graph, op) => Class::Solo,
             Lowering::View | Lowering::Generate if enabled => Class::Free,
             Lowering::View if is_alias(graph, op) => Class::Alias,
             Lowering::View | Lowering::Generate => Class::Member,

@@ -2,6 +2,7 @@
 
 mod axes;
 pub mod contract;
+mod loops;
 mod nest;
 mod plan;
 mod pull;

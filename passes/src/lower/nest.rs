@@ -1,8 +1,9 @@
 //! Fused groups to kernels: one nest for each iteration space among the results of a loop group, one with several
-//! passes for a group around reductions.
+//! passes for a group around reductions, one for each operand of a long concatenation.
 
 use super::LowerError;
 use super::axes::{Axis, merge};
+use super::loops::{Target, long_join, loop_nest};
 use super::pull::{IndexVec, NodeId, Puller, SiteInfo, extent_argument, input_params};
 use ir::graph::Definition;
 use ir::kernel::{Access, BinaryOp, Index, Kernel, KernelBuilder, LoopKind, Memory, Var};
@@ -10,8 +11,6 @@ use ir::{Dim, Graph, Lowering, Op, Region, Scalar, Shape, Symbol, Value};
 use smallvec::{SmallVec, smallvec};
 use std::collections::{HashMap, HashSet};
 
-/// Elements that one task of a pointwise nest covers, about.
-const TASK_ELEMENTS: i64 = 4096;
 /// Columns that one task of a column reduction covers.
 const TASK_COLUMNS: i64 = 64;
 /// Longest row kept in scratch memory between passes, in elements.
@@ -42,7 +41,17 @@ pub(super) fn lower_group(graph: &Graph, region: Region, name: &str) -> Result<G
         .copied()
         .filter(|&op| matches!(graph.op(op).primitive.lowering(), Lowering::Reduce(_)))
         .collect();
-    if reduces.is_empty() {
+    if let Some((op, axis)) = long_join(graph, region) {
+        let whole = &graph.ty(graph.op(op).results[0]).shape;
+        let mut start = Dim::from(0);
+        for &part in &graph.op(op).operands {
+            let target = Target { shape: whole, axis, start: start.clone() };
+            start = start + &graph.ty(part).shape[axis];
+            let puller = Puller::new(graph, &mut k, &buffers, &mut extents, &mut sites);
+            // Nothing is in place: what one nest writes may be what another still reads.
+            loop_nest(puller, &graph.ty(part).shape, target, &[(0, part, outputs[0])], &[], &mut HashSet::new())?;
+        }
+    } else if reduces.is_empty() {
         let mut shapes: Vec<&Shape> = Vec::new();
         for &v in &data.yields {
             if !shapes.contains(&&graph.ty(v).shape) {
@@ -59,7 +68,8 @@ pub(super) fn lower_group(graph: &Graph, region: Region, name: &str) -> Result<G
                 .map(|(i, &v)| (i, v, outputs[i]))
                 .collect();
             let puller = Puller::new(graph, &mut k, &buffers, &mut extents, &mut sites);
-            loop_nest(puller, shape, &stores, &data.params, &mut elementwise)?;
+            let target = Target { shape, axis: 0, start: Dim::from(0) };
+            loop_nest(puller, shape, target, &stores, &data.params, &mut elementwise)?;
         }
         if several {
             // Another nest may read a parameter at any time; in place is safe only where no other nest reads it.
@@ -96,7 +106,7 @@ fn drop_shared(graph: &Graph, region: Region, elementwise: &mut HashSet<(usize, 
 }
 
 /// The iteration variables of a shape: an index with 0 for axes of extent 1.
-fn iteration(p: &mut Puller<'_>, shape: &Shape, reduced: &[usize]) -> (IndexVec, Vec<Axis>) {
+pub(super) fn iteration(p: &mut Puller<'_>, shape: &Shape, reduced: &[usize]) -> (IndexVec, Vec<Axis>) {
     let mut index = IndexVec::new();
     let mut axes = Vec::new();
     for (i, extent) in shape.iter().enumerate() {
@@ -114,34 +124,34 @@ fn iteration(p: &mut Puller<'_>, shape: &Shape, reduced: &[usize]) -> (IndexVec,
 }
 
 /// True for shapes without elements, whatever the symbols are.
-fn is_empty(shape: &Shape) -> bool {
+pub(super) fn is_empty(shape: &Shape) -> bool {
     shape.iter().any(|d| d.is(0))
 }
 
 /// A nest that stores nothing: index arithmetic over an empty space would divide by its extents.
-fn empty_nest(p: &mut Puller<'_>) {
+pub(super) fn empty_nest(p: &mut Puller<'_>) {
     let none = p.k.index(0);
     p.k.begin_nest(none, none);
     p.k.end_nest();
 }
 
-fn linear(index: &[Dim], shape: &Shape) -> Dim {
+pub(super) fn linear(index: &[Dim], shape: &Shape) -> Dim {
     index.iter().zip(shape.strides()).fold(Dim::from(0), |sum, (i, s)| sum + i * s)
 }
 
-fn extents_index(p: &mut Puller<'_>, d: &Dim) -> Result<Index, LowerError> {
+pub(super) fn extents_index(p: &mut Puller<'_>, d: &Dim) -> Result<Index, LowerError> {
     for s in d.symbols() {
         extent_argument(p.k, p.extents, &s);
     }
     p.index(d)
 }
 
-fn product(axes: &[Axis]) -> Dim {
+pub(super) fn product(axes: &[Axis]) -> Dim {
     axes.iter().fold(Dim::from(1), |n, a| n * &a.extent)
 }
 
 /// Binds the variables of `axes` to the mixed-radix digits of `row`.
-fn bind_row(p: &mut Puller<'_>, axes: &[Axis], row: Index) -> Result<(), LowerError> {
+pub(super) fn bind_row(p: &mut Puller<'_>, axes: &[Axis], row: Index) -> Result<(), LowerError> {
     let mut rest = row;
     for (i, axis) in axes.iter().enumerate().rev() {
         if i == 0 {
@@ -153,114 +163,6 @@ fn bind_row(p: &mut Puller<'_>, axes: &[Axis], row: Index) -> Result<(), LowerEr
             rest = p.k.indices.floor_div(rest, extent);
         }
     }
-    Ok(())
-}
-
-fn loop_nest(
-    mut p: Puller<'_>,
-    shape: &Shape,
-    stores: &[(usize, Value, Memory)],
-    params: &[Value],
-    elementwise: &mut HashSet<(usize, usize)>,
-) -> Result<(), LowerError> {
-    if is_empty(shape) {
-        empty_nest(&mut p);
-        return Ok(());
-    }
-    let (index, axes) = iteration(&mut p, shape, &[]);
-    let roots: Vec<NodeId> = stores.iter().map(|&(_, v, _)| p.demand(v, index.clone())).collect::<Result<_, _>>()?;
-    let target = linear(&index, shape);
-    for (number, &param) in params.iter().enumerate() {
-        if p.loads_only_at(param, &target) {
-            elementwise.extend(stores.iter().map(|&(output, ..)| (number, output)));
-        }
-    }
-    let mut polynomials = p.polynomials();
-    polynomials.push(target.clone());
-    let mut gone = Vec::new();
-    let axes = merge(axes, &polynomials, |s| gone.push(s.clone()));
-    for s in gone {
-        p.replace(&s, Dim::from(0));
-    }
-
-    let order = p.order(&roots);
-    let cost = order.len() as i64;
-    let (outer, inner) = match axes.split_last() {
-        Some((inner, outer)) => (outer.to_vec(), inner.extent.clone()),
-        None => (Vec::new(), Dim::from(1)),
-    };
-    let inner_variable = axes.last().map(|a| a.variable.clone());
-    let rows = product(&outer);
-    // How a task covers the space: a block of one row, or several whole rows.
-    let block = match inner.known() {
-        Some(n) if n <= 2 * TASK_ELEMENTS => n.max(1),
-        _ => TASK_ELEMENTS,
-    };
-    let rows_per_task =
-        if inner.known().is_some_and(|n| n <= block) && !outer.is_empty() { (TASK_ELEMENTS / block).max(1) } else { 1 };
-    let blocks = inner.ceil_div(&Dim::from(block));
-    let grid_dim = if rows_per_task > 1 { rows.ceil_div(&Dim::from(rows_per_task)) } else { &rows * &blocks };
-    let grid = extents_index(&mut p, &grid_dim)?;
-    let work = p.k.index(cost * block * rows_per_task);
-    let task = p.k.begin_nest(grid, work);
-
-    let row_level = u32::from(rows_per_task > 1);
-    let lane_level = row_level + 1;
-    for a in &outer {
-        p.set_level(&a.variable, row_level);
-    }
-    if let Some(v) = &inner_variable {
-        p.set_level(v, lane_level);
-    }
-    p.compute_levels(&order);
-    let inner_index = extents_index(&mut p, &inner)?;
-    let (start, length) = if rows_per_task > 1 {
-        p.emit_level(&order, 0)?;
-        let per_task = p.k.index(rows_per_task);
-        let first = p.k.indices.mul(task, per_task);
-        let rows = extents_index(&mut p, &rows)?;
-        let left = p.k.indices.sub(rows, first);
-        let count = p.k.indices.min(left, per_task);
-        let r = p.k.begin_loop(count, LoopKind::Serial);
-        p.set_depth(1);
-        let row = p.k.indices.add(first, r);
-        bind_row(&mut p, &outer, row)?;
-        p.emit_level(&order, 1)?;
-        (p.k.index(0), inner_index)
-    } else {
-        let block_index = p.k.index(block);
-        let (row, start) = if blocks.is(1) {
-            (task, p.k.index(0))
-        } else {
-            let blocks = extents_index(&mut p, &blocks)?;
-            let (row, b) = match outer.is_empty() {
-                true => (task, task),
-                false => (p.k.indices.floor_div(task, blocks), p.k.indices.modulo(task, blocks)),
-            };
-            (row, p.k.indices.mul(b, block_index))
-        };
-        bind_row(&mut p, &outer, row)?;
-        p.emit_level(&order, 0)?;
-        let left = p.k.indices.sub(inner_index, start);
-        (start, p.k.indices.min(left, block_index))
-    };
-    let lane = p.k.begin_loop(length, LoopKind::Lanes);
-    p.set_depth(lane_level);
-    let at = p.k.indices.add(start, lane);
-    if let Some(v) = &inner_variable {
-        p.bind(v, at);
-    }
-    p.emit_level(&order, lane_level)?;
-    let position = p.index(&target)?;
-    for (&(_, _, memory), &root) in stores.iter().zip(&roots) {
-        let value = p.var(root);
-        p.k.store(memory, position, value);
-    }
-    p.k.end_loop();
-    if rows_per_task > 1 {
-        p.k.end_loop();
-    }
-    p.k.end_nest();
     Ok(())
 }
 

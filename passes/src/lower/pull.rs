@@ -263,27 +263,28 @@ impl<'a> Puller<'a> {
             Lowering::View => {
                 let types: SmallVec<[&ir::Type; 4]> = data.operands.iter().map(|&v| graph.ty(v)).collect();
                 let view = data.primitive.view(&types, graph.ty(v), &index, &self.ranges);
-                let mut pieces = SmallVec::new();
+                let mut pieces: SmallVec<[(MaskId, NodeId); 1]> = SmallVec::new();
+                // Inside a piece of a concatenation, what earlier pieces cover is out of bounds too.
+                let mut earlier: Vec<Dim> = Vec::new();
                 for piece in view.pieces {
                     let own: Vec<Condition> = piece
                         .non_negative
-                        .into_iter()
+                        .iter()
+                        .cloned()
                         .map(Condition::NonNegative)
                         .chain(piece.divisible.into_iter().map(|(a, b)| Condition::Divisible(a, b)))
                         .collect();
                     let condition = self.mask(MaskId(0), own.iter().cloned());
-                    // Inside a piece of a concatenation, what earlier pieces cover is out of bounds too.
-                    let earlier: Vec<Condition> = pieces
-                        .iter()
-                        .flat_map(|&(m, _): &(MaskId, NodeId)| self.masks[m.0 as usize].clone())
-                        .filter_map(|c| match c {
-                            Condition::NonNegative(d) => Some(Condition::NonNegative(Dim::from(-1) - d)),
-                            Condition::Divisible(..) => None,
-                        })
-                        .collect();
-                    let inner = self.mask(mask, own.into_iter().chain(earlier));
+                    let before = earlier.iter().cloned().map(Condition::NonNegative);
+                    let inner = self.mask(mask, own.into_iter().chain(before));
                     let child = self.node(data.operands[piece.operand], piece.index, inner, todo)?;
                     pieces.push((condition, child));
+                    for covered in piece.non_negative {
+                        let outside = Dim::from(-1) - covered;
+                        // To be past this piece is to be past those before it.
+                        earlier.retain(|e| !self.ranges.is_non_negative(&(&*e - &outside)));
+                        earlier.push(outside);
+                    }
                 }
                 self.nodes[id.at()].children = pieces.iter().map(|&(_, c)| c).collect();
                 self.nodes[id.at()].kind = Kind::Pieces(pieces, view.fill);

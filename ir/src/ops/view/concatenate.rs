@@ -52,6 +52,9 @@ impl OpDef for Concatenate {
     fn lowering(&self) -> Lowering {
         Lowering::View
     }
+    fn joined_axis(&self) -> Option<usize> {
+        Some(self.axis)
+    }
     fn view(&self, operands: &[&Type], _: &Type, index: &[Dim], ranges: &Ranges) -> View {
         let mut pieces = SmallVec::new();
         let mut start = Dim::from(0);

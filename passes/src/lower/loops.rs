@@ -1,0 +1,146 @@
+//! Nests of plain loops: every element of an iteration space is computed and stored.
+
+use super::LowerError;
+use super::axes::merge;
+use super::nest::{bind_row, empty_nest, extents_index, is_empty, iteration, linear, product};
+use super::pull::{NodeId, Puller};
+use crate::join::joins_many;
+use ir::kernel::{LoopKind, Memory};
+use ir::{Dim, Graph, Op, Region, Shape, Value};
+use std::collections::HashSet;
+
+/// Elements that one task of a nest covers, about.
+const TASK_ELEMENTS: i64 = 4096;
+
+/// Where the elements of a nest go: into a result of that shape, from that position of an axis on.
+pub(super) struct Target<'a> {
+    pub shape: &'a Shape,
+    pub axis: usize,
+    pub start: Dim,
+}
+
+/// The op of a group that is nothing but a concatenation of many operands, and the axis: each operand is copied by a
+/// nest of its own, where a single nest would choose among all of them for every element.
+pub(super) fn long_join(graph: &Graph, region: Region) -> Option<(Op, usize)> {
+    let data = graph.region(region);
+    match (data.ops.as_slice(), data.yields.as_slice()) {
+        (&[op], &[v]) if joins_many(graph, op) && graph.op(op).results[0] == v => {
+            graph.op(op).primitive.joined_axis().map(|axis| (op, axis))
+        }
+        _ => None,
+    }
+}
+
+/// Adds the pairs of a parameter and an output that may be the same memory to `elementwise`.
+pub(super) fn loop_nest(
+    mut p: Puller<'_>,
+    shape: &Shape,
+    target: Target<'_>,
+    stores: &[(usize, Value, Memory)],
+    params: &[Value],
+    elementwise: &mut HashSet<(usize, usize)>,
+) -> Result<(), LowerError> {
+    if is_empty(shape) {
+        empty_nest(&mut p);
+        return Ok(());
+    }
+    let (index, axes) = iteration(&mut p, shape, &[]);
+    let roots: Vec<NodeId> = stores.iter().map(|&(_, v, _)| p.demand(v, index.clone())).collect::<Result<_, _>>()?;
+    let mut place = index;
+    if let Some(i) = place.get_mut(target.axis) {
+        *i = &*i + &target.start;
+    }
+    let target = linear(&place, target.shape);
+    for (number, &param) in params.iter().enumerate() {
+        if p.loads_only_at(param, &target) {
+            elementwise.extend(stores.iter().map(|&(output, ..)| (number, output)));
+        }
+    }
+    let mut polynomials = p.polynomials();
+    polynomials.push(target.clone());
+    let mut gone = Vec::new();
+    let axes = merge(axes, &polynomials, |s| gone.push(s.clone()));
+    for s in gone {
+        p.replace(&s, Dim::from(0));
+    }
+
+    let order = p.order(&roots);
+    let cost = order.len() as i64;
+    let (outer, inner) = match axes.split_last() {
+        Some((inner, outer)) => (outer.to_vec(), inner.extent.clone()),
+        None => (Vec::new(), Dim::from(1)),
+    };
+    let inner_variable = axes.last().map(|a| a.variable.clone());
+    let rows = product(&outer);
+    // How a task covers the space: a block of one row, or several whole rows.
+    let block = match inner.known() {
+        Some(n) if n <= 2 * TASK_ELEMENTS => n.max(1),
+        _ => TASK_ELEMENTS,
+    };
+    let rows_per_task =
+        if inner.known().is_some_and(|n| n <= block) && !outer.is_empty() { (TASK_ELEMENTS / block).max(1) } else { 1 };
+    let blocks = inner.ceil_div(&Dim::from(block));
+    let grid_dim = if rows_per_task > 1 { rows.ceil_div(&Dim::from(rows_per_task)) } else { &rows * &blocks };
+    let grid = extents_index(&mut p, &grid_dim)?;
+    let work = p.k.index(cost * block * rows_per_task);
+    let task = p.k.begin_nest(grid, work);
+
+    let row_level = u32::from(rows_per_task > 1);
+    let lane_level = row_level + 1;
+    for a in &outer {
+        p.set_level(&a.variable, row_level);
+    }
+    if let Some(v) = &inner_variable {
+        p.set_level(v, lane_level);
+    }
+    p.compute_levels(&order);
+    let inner_index = extents_index(&mut p, &inner)?;
+    let (start, length) = if rows_per_task > 1 {
+        p.emit_level(&order, 0)?;
+        let per_task = p.k.index(rows_per_task);
+        let first = p.k.indices.mul(task, per_task);
+        let rows = extents_index(&mut p, &rows)?;
+        let left = p.k.indices.sub(rows, first);
+        let count = p.k.indices.min(left, per_task);
+        let r = p.k.begin_loop(count, LoopKind::Serial);
+        p.set_depth(1);
+        let row = p.k.indices.add(first, r);
+        bind_row(&mut p, &outer, row)?;
+        p.emit_level(&order, 1)?;
+        (p.k.index(0), inner_index)
+    } else {
+        let block_index = p.k.index(block);
+        let (row, start) = if blocks.is(1) {
+            (task, p.k.index(0))
+        } else {
+            let blocks = extents_index(&mut p, &blocks)?;
+            let (row, b) = match outer.is_empty() {
+                true => (task, task),
+                false => (p.k.indices.floor_div(task, blocks), p.k.indices.modulo(task, blocks)),
+            };
+            (row, p.k.indices.mul(b, block_index))
+        };
+        bind_row(&mut p, &outer, row)?;
+        p.emit_level(&order, 0)?;
+        let left = p.k.indices.sub(inner_index, start);
+        (start, p.k.indices.min(left, block_index))
+    };
+    let lane = p.k.begin_loop(length, LoopKind::Lanes);
+    p.set_depth(lane_level);
+    let at = p.k.indices.add(start, lane);
+    if let Some(v) = &inner_variable {
+        p.bind(v, at);
+    }
+    p.emit_level(&order, lane_level)?;
+    let position = p.index(&target)?;
+    for (&(_, _, memory), &root) in stores.iter().zip(&roots) {
+        let value = p.var(root);
+        p.k.store(memory, position, value);
+    }
+    p.k.end_loop();
+    if rows_per_task > 1 {
+        p.k.end_loop();
+    }
+    p.k.end_nest();
+    Ok(())
+}
