@@ -4,7 +4,7 @@
 //! that error, and the next boundary (`to_vec`, `item`, `call`, …) returns it as `Err`. One that is dropped before
 //! anybody saw it is a logged event.
 
-use ir::{Location, Violation};
+use ir::{Location, Violation, ViolationKind};
 use runtime::ExecError;
 use runtime::events::{self, Event};
 use std::borrow::Cow;
@@ -135,12 +135,12 @@ impl Error {
 
     /// From a broken type rule.
     pub(crate) fn violation(v: Violation) -> Error {
-        let code = match () {
-            _ if v.rule.contains("dtype") => Code::DType,
-            _ if v.rule.contains("is empty") => Code::Empty,
-            _ if v.rule.starts_with("axis") && (v.rule.contains("exist") || v.rule.contains("twice")) => Code::Axis,
-            _ if v.rule.contains("rank") => Code::Rank,
-            _ => Code::Shape,
+        let code = match v.kind {
+            ViolationKind::Shape => Code::Shape,
+            ViolationKind::DType => Code::DType,
+            ViolationKind::Axis => Code::Axis,
+            ViolationKind::Rank => Code::Rank,
+            ViolationKind::Empty => Code::Empty,
         };
         Error::new(code, v.op, v.rule, v.legal).edit(|f| f.operands = Some(vec![v.operands]))
     }

@@ -21,6 +21,9 @@ fn inferred(old: &Shape, asked: &Shape) -> Result<Shape, Error> {
     if let Some(d) = asked.iter().find(|d| d.known().is_some_and(|n| n < -1)) {
         return fail(format!("extent {d} in {asked}"), "extents are not negative; one may be -1, to be worked out");
     }
+    if let Some(rule) = asked.too_complex() {
+        return fail(rule, "");
+    }
     let numel = old.numel();
     match unknown.as_slice() {
         [] if asked.numel() == numel => Ok(asked.clone()),

@@ -1,5 +1,6 @@
 //! Dimensions: numbers, symbols and polynomials over symbols.
 
+use crate::types::MAX_TERMS;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::fmt;
@@ -490,6 +491,9 @@ impl<'a> DimParser<'a> {
         let mut negative = self.eat('-');
         loop {
             terms.extend(self.product(negative, depth)?.terms());
+            if terms.len() > MAX_TERMS {
+                return Err(format!("a dimension has more than {MAX_TERMS} terms"));
+            }
             negative = if self.eat('+') {
                 false
             } else if self.eat('-') {
@@ -502,8 +506,14 @@ impl<'a> DimParser<'a> {
 
     fn product(&mut self, negative: bool, depth: u32) -> Result<Dim, String> {
         let mut d = self.factor(negative, depth)?;
+        let mut factors = 1;
         while self.eat('*') {
-            d = d * self.factor(false, depth)?;
+            let f = self.factor(false, depth)?;
+            factors += 1;
+            if factors > MAX_TERMS || d.terms().len().saturating_mul(f.terms().len()) > MAX_TERMS {
+                return Err(format!("a dimension has more than {MAX_TERMS} factors or terms"));
+            }
+            d = d * f;
         }
         Ok(d)
     }

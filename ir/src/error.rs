@@ -2,17 +2,41 @@
 
 use std::fmt;
 
+/// What a broken rule is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ViolationKind {
+    /// Extents, or anything without a kind of its own.
+    Shape,
+    /// An element type.
+    DType,
+    /// An axis that does not exist or is named twice.
+    Axis,
+    /// A number of axes.
+    Rank,
+    /// An axis without elements.
+    Empty,
+}
+
 /// A broken rule of an op, found by its type rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
     /// Name of the op.
     pub op: &'static str,
+    /// What the rule is about.
+    pub kind: ViolationKind,
     /// Operand types, as text.
     pub operands: String,
     /// The rule broken, in words that name axes and extents.
     pub rule: String,
     /// What would be legal.
     pub legal: String,
+}
+
+impl Violation {
+    /// The same, of that kind.
+    pub(crate) fn of(self, kind: ViolationKind) -> Violation {
+        Violation { kind, ..self }
+    }
 }
 
 impl fmt::Display for Violation {

@@ -8,7 +8,7 @@
 //! Passes edit in place through [`Graph::rewrite`]; ops that fall out stay in the tables, unreachable, until
 //! [`Graph::compact`].
 
-use crate::ops::Primitive;
+use crate::ops::{Primitive, rules::violation};
 use crate::origin::{OriginId, OriginTable};
 use crate::{Symbol, Type, Violation};
 use serde::{Deserialize, Serialize};
@@ -242,16 +242,17 @@ impl Graph {
         let types: SmallVec<[&Type; 4]> = operands.iter().map(|&v| self.ty(v)).collect();
         let regions: Vec<RegionType> = regions.iter().map(|&r| self.region_type(r)).collect();
         let results = p.infer(&types, &regions)?;
-        // Counts of elements beyond that would no longer be exact, and rules compare them.
-        match results.iter().find(|ty| !ty.is_addressable()) {
-            None => Ok(results),
-            Some(ty) => Err(Violation {
-                op: p.name(),
-                operands: types.iter().map(|t| t.to_string()).collect::<Vec<_>>().join(", "),
-                rule: format!("the result has type {ty}, which is larger than any memory"),
-                legal: "fewer than 2^63 bytes".into(),
-            }),
+        for ty in &results {
+            if let Some(rule) = ty.shape.too_complex() {
+                return Err(violation(&**p, &types, rule, ""));
+            }
+            // Counts of elements beyond that would no longer be exact, and rules compare them.
+            if !ty.is_addressable() {
+                let rule = format!("the result has type {ty}, which is larger than any memory");
+                return Err(violation(&**p, &types, rule, "fewer than 2^63 bytes"));
+            }
         }
+        Ok(results)
     }
 
     /// Appends an op to a region; its result types are inferred.

@@ -19,7 +19,7 @@ pub mod verify;
 
 pub use dim::{Dim, Symbol};
 pub use dtype::{DType, Element, Scalar};
-pub use error::{EvalError, NotDifferentiable, Violation};
+pub use error::{EvalError, NotDifferentiable, Violation, ViolationKind};
 pub use graph::{Graph, Op, Region, Value};
 #[doc(hidden)]
 pub use half;

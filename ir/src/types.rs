@@ -9,6 +9,11 @@ use std::ops::{Deref, DerefMut};
 /// A list of axis numbers.
 pub type Axes = SmallVec<[usize; 4]>;
 
+/// Most axes of a shape.
+pub const MAX_RANK: usize = 64;
+/// Most terms and factors of an extent that is read, and most terms of the product of a shape's extents.
+pub const MAX_TERMS: usize = 256;
+
 /// The extents of a tensor, outermost first; empty for a scalar.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Shape(pub SmallVec<[Dim; 4]>);
@@ -27,6 +32,17 @@ impl Shape {
     /// Product of the extents.
     pub fn numel(&self) -> Dim {
         self.0.iter().fold(Dim::from(1), |p, d| p * d)
+    }
+
+    /// Why such a shape is refused: too many axes, or a product of so many sums that it cannot be multiplied out.
+    pub fn too_complex(&self) -> Option<String> {
+        if self.rank() > MAX_RANK {
+            return Some(format!("a shape of {} axes; at most {MAX_RANK} are legal", self.rank()));
+        }
+        // Products of numbers are numbers.
+        let symbolic = self.0.iter().filter(|d| !d.is_static());
+        let terms = symbolic.fold(1usize, |n, d| n.saturating_mul(d.terms().len()));
+        (terms > MAX_TERMS).then(|| format!("a shape whose size has {terms} terms; at most {MAX_TERMS} are legal"))
     }
 
     /// The extents as numbers, or `None` if one is symbolic.

@@ -172,3 +172,78 @@ proptest! {
         let _ = parse(&format!("graph @g(%0: f32[{text}]) -> () {{ return }}"));
     }
 }
+
+/// A shape of that many extents, each a sum of two symbols: its product has 2^rank terms.
+fn sums(rank: usize) -> String {
+    (0..rank).map(|i| format!("a{i}+b{i}")).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn shapes_whose_size_cannot_be_multiplied_out_are_refused() {
+    let graph = |shape: &str| {
+        let bounds: Vec<String> = (0..26).flat_map(|i| [format!("a{i} in 1..=2"), format!("b{i} in 1..=2")]).collect();
+        let bounds = bounds.join(", ");
+        format!(
+            "graph @g(%0: f32[{shape}]) -> (f32[{shape}]) where {bounds} {{\n  \
+             %1: f32[{shape}] = reshape %0 {{shape = [{shape}]}}\n  return %1\n}}"
+        )
+    };
+    parse(&graph(&sums(8))).unwrap();
+    let e = parse(&graph(&sums(26))).unwrap_err();
+    assert_eq!(e.message, "a shape whose size has 67108864 terms; at most 256 are legal");
+    let e = parse(&graph(&["1"; 65].join(", "))).unwrap_err();
+    assert_eq!(e.message, "a shape of 65 axes; at most 64 are legal");
+    for (extent, joined) in [("a0", "*"), ("a0", "+"), ("floordiv(a0, 3)", "*")] {
+        let e = parse(&graph(&[extent; 100_000].join(joined))).unwrap_err();
+        assert!(e.message.starts_with("a dimension has more than 256 "), "{}", e.message);
+    }
+}
+
+#[test]
+fn ops_whose_results_are_too_complex_are_violations() {
+    let mut g = Graph::new("sums");
+    let o = origin(&mut g);
+    let extents = |range: std::ops::Range<usize>| -> Vec<Dim> {
+        range.map(|i| Dim::symbol(&format!("a{i}")) + Dim::symbol(&format!("b{i}"))).collect()
+    };
+    // Each operand is legal, their product is not.
+    let (x, y) = (extents(0..8), extents(8..16));
+    let (x, y) = (g.add_input(Type::new(DType::F32, x.as_slice())), g.add_input(Type::new(DType::F32, y.as_slice())));
+    let none = || smallvec::SmallVec::new();
+    let outer = ir::ops::contract::DotGeneral {
+        lhs_batch: none(),
+        rhs_batch: none(),
+        lhs_contract: none(),
+        rhs_contract: none(),
+    };
+    let e = g.append(g.root(), outer.into(), &[x, y], &[], &[o]).unwrap_err();
+    assert_eq!(e.rule, "a shape whose size has 65536 terms; at most 256 are legal");
+    let flat = ir::ops::view::Reshape { shape: (0..65).map(|_| Dim::from(1)).collect() };
+    let one = g.add_input(Type::new(DType::F32, [1]));
+    let e = g.append(g.root(), flat.into(), &[one], &[], &[o]).unwrap_err();
+    assert_eq!(e.rule, "a shape of 65 axes; at most 64 are legal");
+}
+
+#[test]
+fn violations_say_what_they_are_about() {
+    use ir::ops::{binary, reduce, view};
+    use ir::{Shape, ViolationKind as Kind};
+    // A symbol may have any name.
+    let ty =
+        |shape: &[&str], dtype| Type::new(dtype, shape.iter().map(|d| d.parse::<Dim>().unwrap()).collect::<Shape>());
+    let (named, floats) = (ty(&["rank", "dtype"], DType::F32), ty(&["3"], DType::F32));
+    let (ints, empty) = (ty(&["3"], DType::I64), ty(&["2", "0"], DType::F32));
+    let axes = |axes: &[usize]| axes.iter().copied().collect::<ir::Axes>();
+    let cases: [(Primitive, Vec<&Type>, Kind); 6] = [
+        (view::Reshape { shape: ty(&["rank"], DType::F32).shape }.into(), vec![&named], Kind::Shape),
+        (binary::Add {}.into(), vec![&floats, &ints], Kind::DType),
+        (reduce::ReduceSum { axes: axes(&[1]) }.into(), vec![&floats], Kind::Axis),
+        (reduce::ReduceSum { axes: axes(&[1, 1]) }.into(), vec![&named], Kind::Axis),
+        (view::Transpose { permutation: axes(&[0, 1]) }.into(), vec![&floats], Kind::Rank),
+        (reduce::ArgMax { axes: axes(&[1]) }.into(), vec![&empty], Kind::Empty),
+    ];
+    for (primitive, operands, kind) in cases {
+        let e = primitive.infer(&operands, &[]).unwrap_err();
+        assert_eq!(e.kind, kind, "{e}");
+    }
+}

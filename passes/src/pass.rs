@@ -44,11 +44,22 @@ impl Default for PassOptions {
     }
 }
 
+/// What a [`Note`] is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoteKind {
+    /// What was done.
+    Decision,
+    /// What was not done.
+    Refusal,
+}
+
 /// Something a pass decided that a person may want to know, such as a refused fusion.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Note {
     /// Name of the pass.
     pub pass: &'static str,
+    /// What it is about.
+    pub kind: NoteKind,
     /// What, and the reason.
     pub text: String,
 }
@@ -72,7 +83,11 @@ impl PassContext {
     }
     /// Records a decision.
     pub fn note(&mut self, text: impl Into<String>) {
-        self.notes.push(Note { pass: self.pass, text: text.into() });
+        self.notes.push(Note { pass: self.pass, kind: NoteKind::Decision, text: text.into() });
+    }
+    /// Records what was refused, with the reason.
+    pub fn refuse(&mut self, text: impl Into<String>) {
+        self.notes.push(Note { pass: self.pass, kind: NoteKind::Refusal, text: text.into() });
     }
     /// What has been recorded.
     pub fn notes(&self) -> &[Note] {

@@ -79,6 +79,18 @@ fn shapes() {
 }
 
 #[test]
+fn a_shape_whose_size_cannot_be_multiplied_out() {
+    let axes = 24;
+    let grow = move |x: Tensor| x.reshape((0..axes).map(|i| x.dim(i) + 1).collect::<tracewright::Shape>());
+    let f = (0..axes).fold(jit(grow), |f, i| f.dynamic("arguments.0", i as usize, &format!("a{i}"), 1..=2));
+    let e = f.call(f32s([1; 24])).unwrap_err();
+    assert_eq!((e.code(), e.op()), (Code::Shape, "reshape"));
+    assert_eq!(e.rule(), "a shape whose size has 16777216 terms; at most 256 are legal");
+    let e = err(f32s([1]).reshape([1; 65]));
+    assert_eq!(e.rule(), "a shape of 65 axes; at most 64 are legal");
+}
+
+#[test]
 fn dtypes() {
     let x = f32s([2]);
     let (e, line) = (err(&x & &x), line!());

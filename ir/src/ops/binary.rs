@@ -10,7 +10,7 @@ use super::{
 };
 use crate::graph::{RegionType, Value};
 use crate::kernel::{BinaryOp, CompareOp, KernelBuilder, Var};
-use crate::{DType, Dim, Literal, NotDifferentiable, Scalar, Type, Violation};
+use crate::{DType, Dim, Literal, NotDifferentiable, Scalar, Type, Violation, ViolationKind};
 use smallvec::smallvec;
 
 /// `g` times the derivative by operand `i`: the emitter, the operands, the result `z`, `i`, and `g`.
@@ -401,7 +401,7 @@ impl OpDef for Select {
         arity(self, operands, 3)?;
         if operands[0].dtype != DType::Bool {
             let rule = format!("the condition has dtype {}", operands[0].dtype);
-            return Err(violation(self, operands, rule, "it must be bool"));
+            return Err(violation(self, operands, rule, "it must be bool").of(ViolationKind::DType));
         }
         same_type(self, operands, 1, 2)?;
         same_shape(self, operands, 0, 1)?;

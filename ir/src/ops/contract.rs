@@ -12,7 +12,7 @@ use super::{
 };
 use crate::graph::RegionType;
 use crate::graph::Value;
-use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Shape, Type, Violation};
+use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Shape, Type, Violation, ViolationKind};
 use smallvec::{SmallVec, smallvec};
 
 op_struct! {
@@ -47,7 +47,9 @@ impl OpDef for DotGeneral {
         dtype_is(self, operands, 0, |d| d != DType::Bool)?;
         if x.dtype != y.dtype {
             let rule = format!("operands have dtypes {} and {}", x.dtype, y.dtype);
-            return Err(violation(self, operands, rule, "both must be the same; convert one of them"));
+            return Err(
+                violation(self, operands, rule, "both must be the same; convert one of them").of(ViolationKind::DType)
+            );
         }
         let left: Axes = self.lhs_batch.iter().chain(&self.lhs_contract).copied().collect();
         let right: Axes = self.rhs_batch.iter().chain(&self.rhs_contract).copied().collect();

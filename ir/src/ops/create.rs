@@ -11,7 +11,7 @@ use super::{
 use crate::graph::{RegionType, Value};
 use crate::kernel::{KernelBuilder, Var};
 use crate::literal::strides_of;
-use crate::{DType, Dim, Literal, NotDifferentiable, Scalar, Shape, Type, Violation};
+use crate::{DType, Dim, Literal, NotDifferentiable, Scalar, Shape, Type, Violation, ViolationKind};
 use smallvec::smallvec;
 
 macro_rules! no_derivative {
@@ -132,7 +132,7 @@ impl OpDef for Iota {
         valid_shape(self, operands, &self.shape)?;
         valid_axes(self, operands, &[self.axis], self.shape.rank())?;
         if self.dtype == DType::Bool {
-            return Err(violation(self, operands, "the dtype is bool", "it must be a number"));
+            return Err(violation(self, operands, "the dtype is bool", "it must be a number").of(ViolationKind::DType));
         }
         one(self.dtype, &self.shape)
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::Primitive;
 use crate::graph::RegionType;
 use crate::graph::Value;
-use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Scalar, Shape, Type, Violation};
+use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Scalar, Shape, Type, Violation, ViolationKind};
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
@@ -39,14 +39,16 @@ fn gathered(op: &dyn OpDef, operands: &[&Type], Indexing { axis, batch, mode }: 
     valid_axes(op, operands, &[axis], x.rank())?;
     if batch > axis || batch > i.rank() {
         let rule = format!("{batch} batch axes with axis {axis} and indices of rank {}", i.rank());
-        return Err(violation(op, operands, rule, "batch axes come before the indexed axis, in both operands"));
+        let legal = "batch axes come before the indexed axis, in both operands";
+        return Err(violation(op, operands, rule, legal).of(ViolationKind::Rank));
     }
     if x.shape[..batch] != i.shape[..batch] {
         let rule = format!("batch extents {:?} and {:?}", &x.shape[..batch], &i.shape[..batch]);
         return Err(violation(op, operands, rule, "they must be equal"));
     }
     if mode == IndexMode::Clamp && x.shape[axis].is(0) {
-        return Err(violation(op, operands, format!("axis {axis} is empty"), "there is no index to clamp to"));
+        let rule = format!("axis {axis} is empty");
+        return Err(violation(op, operands, rule, "there is no index to clamp to").of(ViolationKind::Empty));
     }
     Ok(x.shape[..axis].iter().chain(&i.shape[batch..]).chain(&x.shape[axis + 1..]).cloned().collect())
 }

@@ -23,7 +23,7 @@ mod pointwise;
 mod pointwise_samples;
 pub mod reduce;
 pub mod region;
-mod rules;
+pub(crate) mod rules;
 mod samples;
 mod simplify;
 pub mod unary;
@@ -186,7 +186,7 @@ pub struct BadSample {
 pub struct OpDoc {
     /// What it computes.
     pub semantics: &'static str,
-    /// Constraints; numbered from 1 in the generated page.
+    /// Constraints.
     pub constraints: &'static [&'static str],
     /// Its derivative in words, or why there is none.
     pub gradient: &'static str,
@@ -248,6 +248,11 @@ pub trait OpDef: Attributes {
     /// For [`Lowering::Reduce`]: the axes that fall away, sorted.
     fn reduced_axes(&self) -> &[usize] {
         &[]
+    }
+    /// For [`Lowering::View`]: the axis along which the operands stand one after the other, for an op that does just
+    /// that with any number of them.
+    fn joined_axis(&self) -> Option<usize> {
+        None
     }
     /// For [`Lowering::Contract`]: which axes are what.
     fn contract_axes(&self) -> Option<ContractAxes> {

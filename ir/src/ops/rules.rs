@@ -1,10 +1,10 @@
 //! Checks that type rules share.
 
 use super::{OpDef, Types};
-use crate::{DType, Shape, Type, Violation};
+use crate::{DType, Shape, Type, Violation, ViolationKind};
 use smallvec::SmallVec;
 
-/// Builds a [`Violation`].
+/// Builds a [`Violation`] of a shape; [`Violation::of`] gives it another kind.
 pub(crate) fn violation(
     op: &dyn OpDef,
     operands: &[&Type],
@@ -12,7 +12,7 @@ pub(crate) fn violation(
     legal: impl Into<String>,
 ) -> Violation {
     let operands = operands.iter().map(|t| t.to_string()).collect::<Vec<_>>().join(", ");
-    Violation { op: op.name(), operands, rule: rule.into(), legal: legal.into() }
+    Violation { op: op.name(), kind: ViolationKind::Shape, operands, rule: rule.into(), legal: legal.into() }
 }
 
 /// Checks the number of operands.
@@ -37,7 +37,7 @@ pub(crate) fn dtype_is(
     }
     let names: Vec<_> = DType::ALL.into_iter().filter(|&d| legal(d)).map(DType::name).collect();
     let legal = format!("legal are {}", names.join(", "));
-    Err(violation(op, operands, format!("operand {which} has dtype {dtype}"), legal))
+    Err(violation(op, operands, format!("operand {which} has dtype {dtype}"), legal).of(ViolationKind::DType))
 }
 
 /// Checks that two operands have one type.
@@ -45,7 +45,9 @@ pub(crate) fn same_type(op: &dyn OpDef, operands: &[&Type], a: usize, b: usize) 
     let (x, y) = (operands[a], operands[b]);
     if x.dtype != y.dtype {
         let rule = format!("operands {a} and {b} have dtypes {} and {}", x.dtype, y.dtype);
-        return Err(violation(op, operands, rule, "both must be the same; convert one of them"));
+        return Err(
+            violation(op, operands, rule, "both must be the same; convert one of them").of(ViolationKind::DType)
+        );
     }
     same_shape(op, operands, a, b)
 }
@@ -68,10 +70,11 @@ pub(crate) fn valid_axes(op: &dyn OpDef, operands: &[&Type], axes: &[usize], ran
                 0 => "a scalar has no axes".into(),
                 _ => format!("axes go from 0 to {}", rank - 1),
             };
-            return Err(violation(op, operands, format!("axis {a} does not exist"), legal));
+            return Err(violation(op, operands, format!("axis {a} does not exist"), legal).of(ViolationKind::Axis));
         }
         if axes[..i].contains(&a) {
-            return Err(violation(op, operands, format!("axis {a} is named twice"), "name each axis once"));
+            let rule = format!("axis {a} is named twice");
+            return Err(violation(op, operands, rule, "name each axis once").of(ViolationKind::Axis));
         }
     }
     Ok(())
@@ -79,6 +82,9 @@ pub(crate) fn valid_axes(op: &dyn OpDef, operands: &[&Type], axes: &[usize], ran
 
 /// Checks that no extent of a shape in the attributes is negative.
 pub(crate) fn valid_shape(op: &dyn OpDef, operands: &[&Type], shape: &Shape) -> Result<(), Violation> {
+    if let Some(rule) = shape.too_complex() {
+        return Err(violation(op, operands, rule, ""));
+    }
     match shape.iter().find(|d| d.known().is_some_and(|n| n < 0)) {
         Some(d) => {
             Err(violation(op, operands, format!("shape {shape} has the extent {d}"), "an extent is not negative"))

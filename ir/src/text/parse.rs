@@ -232,7 +232,11 @@ impl<'a> Parser<'a> {
         if dims.iter().any(|d| d.known().is_some_and(|n| n < 0)) {
             return Err("an extent is negative".into());
         }
-        Ok(Type::new(dtype, Shape::from(dims.as_slice())))
+        let shape = Shape::from(dims.as_slice());
+        match shape.too_complex() {
+            Some(why) => Err(why.into()),
+            None => Ok(Type::new(dtype, shape)),
+        }
     }
 
     fn body(&mut self, region: Region, last: &str, depth: u32) -> Parsed<()> {

@@ -22,7 +22,7 @@ impl Pass for Fuse {
         }
         for r in &report.refused {
             let place = r.origins.first().map(|o| format!(" ({o})")).unwrap_or_default();
-            cx.note(format!("refused `{}`{place}: {}", r.op, r.reason));
+            cx.refuse(format!("`{}`{place}: {}", r.op, r.reason));
         }
         Ok(report.changed)
     }

@@ -11,7 +11,7 @@ use codegen::cpu::{CompileError, CompileOptions, CompiledKernel};
 use ir::Graph;
 use ir::kernel::Kernel;
 use ir::program::{Program, StepKind, Storage};
-use passes::{CheckLevel, PassOptions, PassRun, PassSpec, Settings};
+use passes::{CheckLevel, NoteKind, PassOptions, PassRun, PassSpec, Settings};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -114,10 +114,9 @@ fn compile(
     let outcome = passes::optimize(graph.clone(), settings, Some(inspector)).map_err(|e| e.to_string())?;
     artifacts.passes = outcome.runs;
     for note in &outcome.notes {
-        if note.text.starts_with("refused") {
-            events::record(Event::FusionRefused, &note.text);
-        } else {
-            events::write(Artefact::Fusion, || format!("{}: {}", note.pass, note.text));
+        match note.kind {
+            NoteKind::Refusal => events::record(Event::FusionRefused, &note.text),
+            NoteKind::Decision => events::write(Artefact::Fusion, || format!("{}: {}", note.pass, note.text)),
         }
     }
     let threads = crate::pool::global().num_threads().min(4);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::graph::{RegionType, Value};
 use crate::kernel::Combine;
-use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Scalar, Type, Violation};
+use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Scalar, Type, Violation, ViolationKind};
 use smallvec::{SmallVec, smallvec};
 
 /// What all reductions do alike.
@@ -161,7 +161,7 @@ macro_rules! arg_reductions {
                 }
                 if operands[0].shape[self.axes[0]].is(0) {
                     let rule = format!("axis {} is empty", self.axes[0]);
-                    return Err(violation(self, operands, rule, "there is no position to give"));
+                    return Err(violation(self, operands, rule, "there is no position to give").of(ViolationKind::Empty));
                 }
                 one(DType::I64, operands[0].shape.without(&self.axes))
             }

@@ -13,7 +13,7 @@ use crate::ops::{
     BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
     Types, View, VjpContext,
 };
-use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Ranges, Shape, Type, Violation};
+use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Ranges, Shape, Type, Violation, ViolationKind};
 use smallvec::{SmallVec, smallvec};
 
 op_struct! {
@@ -43,7 +43,7 @@ impl OpDef for BroadcastInDim {
         let x = operands[0];
         if self.dims.len() != x.rank() {
             let rule = format!("dims has {} entries for {} axes", self.dims.len(), x.rank());
-            return Err(violation(self, operands, rule, "one entry per axis of the operand"));
+            return Err(violation(self, operands, rule, "one entry per axis of the operand").of(ViolationKind::Rank));
         }
         valid_axes(self, operands, &self.dims, self.shape.rank())?;
         if self.dims.windows(2).any(|w| w[0] >= w[1]) {

@@ -13,7 +13,9 @@ use crate::ops::{
     BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Rewriter, Sample, Types,
     View, ViewPiece, VjpContext,
 };
-use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Ranges, Scalar, Shape, Type, Violation};
+use crate::{
+    Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Ranges, Scalar, Shape, Type, Violation, ViolationKind,
+};
 use smallvec::{SmallVec, smallvec};
 
 op_struct! {
@@ -47,11 +49,12 @@ impl OpDef for Pad {
         arity(self, operands, 1)?;
         let x = operands[0];
         if [self.low.rank(), self.high.rank(), self.interior.len()] != [x.rank(); 3] {
-            return Err(violation(self, operands, "low, high and interior do not fit the rank", "one entry per axis"));
+            let rule = "low, high and interior do not fit the rank";
+            return Err(violation(self, operands, rule, "one entry per axis").of(ViolationKind::Rank));
         }
         if self.value.dtype() != x.dtype {
             let rule = format!("the padding value {:?} is not of dtype {}", self.value, x.dtype);
-            return Err(violation(self, operands, rule, "both must be the same"));
+            return Err(violation(self, operands, rule, "both must be the same").of(ViolationKind::DType));
         }
         let mut shape = Shape::scalar();
         for i in 0..x.rank() {

@@ -14,7 +14,9 @@ use crate::ops::{
     BadSample, DimValues, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive,
     Rewriter, Sample, Types, View, VjpContext,
 };
-use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Ranges, Scalar, Shape, Type, Violation};
+use crate::{
+    Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Ranges, Scalar, Shape, Type, Violation, ViolationKind,
+};
 use smallvec::{SmallVec, smallvec};
 
 op_struct! {
@@ -45,12 +47,8 @@ impl OpDef for Slice {
         arity(self, operands, 1)?;
         let x = operands[0];
         if [self.starts.rank(), self.limits.rank(), self.strides.len()] != [x.rank(); 3] {
-            return Err(violation(
-                self,
-                operands,
-                "starts, limits and strides do not fit the rank",
-                "one entry per axis",
-            ));
+            let rule = "starts, limits and strides do not fit the rank";
+            return Err(violation(self, operands, rule, "one entry per axis").of(ViolationKind::Rank));
         }
         let mut shape = Shape::scalar();
         for i in 0..x.rank() {

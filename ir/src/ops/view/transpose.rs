@@ -12,7 +12,7 @@ use crate::ops::{
     BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
     Types, View, VjpContext,
 };
-use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Ranges, Shape, Type, Violation};
+use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Ranges, Shape, Type, Violation, ViolationKind};
 use smallvec::{SmallVec, smallvec};
 
 op_struct! {
@@ -36,7 +36,7 @@ impl OpDef for Transpose {
         let x = operands[0];
         if self.permutation.len() != x.rank() {
             let rule = format!("a permutation of {} axes for {}", self.permutation.len(), x.rank());
-            return Err(violation(self, operands, rule, "name every axis once"));
+            return Err(violation(self, operands, rule, "name every axis once").of(ViolationKind::Rank));
         }
         valid_axes(self, operands, &self.permutation, x.rank())?;
         one(x.dtype, self.permutation.iter().map(|&p| x.shape[p].clone()).collect::<Shape>())
