@@ -234,7 +234,7 @@ impl<'a> Parser<'a> {
         }
         let shape = Shape::from(dims.as_slice());
         match shape.too_complex() {
-            Some(why) => Err(why.into()),
+            Some(why) => Err(why),
             None => Ok(Type::new(dtype, shape)),
         }
     }

@@ -282,7 +282,7 @@ impl<'a> Puller<'a> {
                     for covered in piece.non_negative {
                         let outside = Dim::from(-1) - covered;
                         // To be past this piece is to be past those before it.
-                        earlier.retain(|e| !self.ranges.is_non_negative(&(&*e - &outside)));
+                        earlier.retain(|e| !self.ranges.is_non_negative(&(e - &outside)));
                         earlier.push(outside);
                     }
                 }
