@@ -1,13 +1,14 @@
 //! Cells: the only mutable state there is.
 //!
 //! Reading a cell inside a trace adds an input, its last write an output; a compiled function reads its cells at each
-//! call and writes them back only after success.
+//! call and writes them back only after success. Who writes a cell that it has read does both under one lock, so that no
+//! update is lost.
 
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
 use crate::trace;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A cell, as traces see it.
 pub(crate) trait CellId: Send + Sync {
@@ -17,6 +18,14 @@ pub(crate) trait CellId: Send + Sync {
     fn stored(&self) -> Tensor;
     /// Replaces that value.
     fn store(&self, value: Tensor);
+}
+
+static UPDATES: Mutex<()> = Mutex::new(());
+
+/// Held from reading cells until they are written. No function of the user may run meanwhile: it could wait for a thread
+/// that waits for this.
+pub(crate) fn exclusive() -> MutexGuard<'static, ()> {
+    UPDATES.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -83,6 +92,7 @@ impl Buffer {
             trace::write_cell(&self.0, value);
         } else {
             value.read("Buffer::set")?;
+            let _exclusive = exclusive();
             self.0.store(value);
         }
         Ok(())

@@ -524,6 +524,35 @@ fn a_compiled_function_is_shared_by_threads() {
     assert_eq!(value(&count.get()), 200.0);
 }
 
+/// Neither of compiled calls nor of eager gradients.
+#[test]
+fn no_update_of_a_cell_is_lost() {
+    let count = Buffer::new(scalar(0.0));
+    let (first, second) = (count.clone(), count.clone());
+    let compiled = jit(move |x: Tensor| {
+        first.set(first.get() + &x).unwrap();
+        x
+    });
+    let gradient = grad(move |x: &Tensor| {
+        second.set(second.get() + x).unwrap();
+        x * 2.0
+    });
+    std::thread::scope(|s| {
+        for t in 0..4 {
+            let (compiled, gradient) = (&compiled, &gradient);
+            s.spawn(move || {
+                for _ in 0..50 {
+                    match t % 2 {
+                        0 => compiled.call(scalar(1.0)).unwrap(),
+                        _ => gradient(&scalar(1.0)).ok().unwrap(),
+                    };
+                }
+            });
+        }
+    });
+    assert_eq!(value(&count.get()), 200.0);
+}
+
 #[test]
 fn scopes_and_lines_are_in_the_ir() {
     let f = jit(|x: Tensor| tracewright::scope("block", || x.softmax(0)));

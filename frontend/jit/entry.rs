@@ -3,6 +3,7 @@
 use super::key::{Matcher, Signature};
 use super::lowered::Summary;
 use super::record::{Feed, Recorded, Source, Wiring};
+use crate::cell;
 use crate::error::{Error, Result};
 use crate::tensor::{Repr, Tensor};
 use crate::tree::{Fixed, Tree, Visit};
@@ -10,8 +11,8 @@ use ir::Graph;
 use runtime::{Array, Executable, Input, Outputs};
 use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 /// A function compiled for one signature.
@@ -29,9 +30,6 @@ pub(crate) struct Entry<R> {
 }
 
 pub(crate) type Inputs = SmallVec<[Input; 8]>;
-
-/// Held while cells are written, so that concurrent updates do not get lost.
-static CELLS: Mutex<()> = Mutex::new(());
 
 impl<R: Tree> Entry<R> {
     pub fn compile(
@@ -84,7 +82,7 @@ impl<R: Tree> Entry<R> {
 
     fn run(&self, inputs: &mut Inputs) -> Result<Outputs> {
         let writes = self.wiring.cells.iter().any(|c| c.write.is_some());
-        let _exclusive = writes.then(|| CELLS.lock().unwrap_or_else(|e| e.into_inner()));
+        let _exclusive = writes.then(cell::exclusive);
         for feed in &self.wiring.feeds {
             inputs.push(Input::Shared(match feed {
                 Feed::Capture(a) => a.clone(),

@@ -9,7 +9,7 @@ use crate::dispatch::{enter, enter_at, here, leave};
 use crate::error::{Code, Error, Result};
 use crate::tensor::{Repr, Tensor};
 use crate::tree::{Tree, leaves};
-use crate::{execute, scope, strict, trace};
+use crate::{cell, execute, scope, strict, trace};
 use ir::ops::{GraphEmitter, create};
 use ir::{EmitExt, Graph, Scalar, Value};
 use passes::autodiff::append_vjp;
@@ -130,14 +130,17 @@ fn attempt<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M) -> Result<(Tensor, Vec<
     // What stands behind each input outside of the trace.
     let mut outside: HashMap<Value, Tensor> = wrt.iter().copied().zip(sources.into_iter().cloned()).collect();
     outside.extend(done.captures.iter().map(|(t, v)| (*v, t.clone())));
-    outside.extend(done.cells.iter().map(|c| (c.input, c.source.clone())));
+    // Outside of traces a cell is read when the gradient runs, as in a compiled call: another thread may have written it.
+    let inside = trace::active();
+    let _exclusive = (!inside && writes.iter().any(Option::is_some)).then(cell::exclusive);
+    outside.extend(done.cells.iter().map(|c| (c.input, if inside { c.source.clone() } else { c.cell.stored() })));
     let arguments: Vec<Tensor> = graph.inputs().iter().map(|v| outside[v].clone()).collect();
-    let mut results = if trace::active() { trace::inline(&graph, &arguments)? } else { run(&graph, &arguments)? };
+    let mut results = if inside { trace::inline(&graph, &arguments)? } else { run(&graph, &arguments)? };
     let mut after = results.split_off(1);
     let gradients = after.split_off(after.len() - wrt.len());
     let written = done.cells.iter().zip(&writes).filter(|(_, w)| w.is_some());
     for ((c, _), value) in written.zip(after) {
-        if trace::active() {
+        if inside {
             trace::write_cell(&c.cell, value);
         } else {
             c.cell.store(value);
