@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 use tracewright::jit::Lowered;
-use tracewright::{Generator, Result, Tensor, Tree, concat, grad, jit, nn, optim, pool};
+use tracewright::{Generator, Result, Tensor, Tree, concat, grad, jit, nn, optim, options};
 
 const WORKLOADS: &[&str] = &[
     "tiny_call_overhead",
@@ -175,7 +175,11 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let mut value = || arguments.next().ok_or(format!("{flag} needs a value"));
         match flag.as_str() {
             "--workload" => name = Some(value()?),
-            "--threads" => pool::global().set_num_threads(value()?.parse()?),
+            "--threads" => {
+                let mut options = (*options::current()?).clone();
+                options.set("THREADS", &value()?)?;
+                options::set_default(options);
+            }
             "--rounds" => rounds = value()?.parse::<usize>()?.max(1),
             // What `cargo bench` passes.
             "--bench" => {}

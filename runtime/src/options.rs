@@ -37,7 +37,7 @@ pub struct Options {
     pub jit: bool,
     /// Whether to name the op that first made a NaN or infinity.
     pub nan: bool,
-    /// Threads of the pool; `None` is the number of cores.
+    /// How many threads a call uses; `None` is the number of cores.
     pub threads: Option<usize>,
     /// Whether an ill-typed op panics where it is recorded.
     pub strict: bool,

@@ -50,7 +50,8 @@ pub type Body<'a> = dyn Fn(usize, u64, u64) + Sync + 'a;
 /// A pool of worker threads.
 pub struct Pool {
     shared: Arc<Shared>,
-    threads: AtomicUsize,
+    /// `None` is what the options in force say.
+    threads: Option<usize>,
     workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -61,11 +62,10 @@ thread_local! {
     static LIMIT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The pool that executables use. Its size at first use is that of the options in force, or else the number of cores.
+/// The pool that executables use. How many threads a run uses is up to the options in force, or else the number of cores.
 pub fn global() -> &'static Pool {
     static POOL: OnceLock<Pool> = OnceLock::new();
-    // Options that cannot be read are reported by whoever compiles; the pool does without.
-    POOL.get_or_init(|| Pool::new(options::current().ok().and_then(|o| o.threads).unwrap_or_else(cores)))
+    POOL.get_or_init(|| Pool::of(None))
 }
 
 /// The number of cores available to this process.
@@ -74,7 +74,7 @@ pub fn cores() -> usize {
     *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS))
 }
 
-/// Calls `f` with at most `threads` threads for every run that this thread starts in it.
+/// Calls `f` with at most `threads` threads for every run that this thread starts in it, whatever the options say.
 pub fn with_threads<R>(threads: usize, f: impl FnOnce() -> R) -> R {
     struct Restore(usize);
     impl Drop for Restore {
@@ -89,25 +89,25 @@ pub fn with_threads<R>(threads: usize, f: impl FnOnce() -> R) -> R {
 impl Pool {
     /// A pool of that many threads, the caller of a run included. Workers start when a run first needs them.
     pub fn new(threads: usize) -> Pool {
-        Pool {
-            shared: Arc::new(Shared::new()),
-            threads: AtomicUsize::new(threads.clamp(1, MAX_THREADS)),
-            workers: Mutex::new(Vec::new()),
-        }
+        Pool::of(Some(threads.clamp(1, MAX_THREADS)))
     }
 
-    /// The threads that the next run from this thread may use: the size of the pool, or the limit of [`with_threads`]
-    /// (which may exceed the size).
+    fn of(threads: Option<usize>) -> Pool {
+        Pool { shared: Arc::new(Shared::new()), threads, workers: Mutex::new(Vec::new()) }
+    }
+
+    /// The threads that the next run from this thread may use: the limit of [`with_threads`] (which may exceed the size
+    /// of the pool), or else the size of the pool; for the [global](global()) one, that is the option `threads`, or else
+    /// the number of cores.
     pub fn num_threads(&self) -> usize {
-        match LIMIT.get() {
-            0 => self.threads.load(Relaxed),
-            limit => limit,
+        match (LIMIT.get(), self.threads) {
+            (0, Some(threads)) => threads,
+            // Options that cannot be read are reported by whoever compiles; the pool does without.
+            (0, None) => {
+                options::current().ok().and_then(|o| o.threads).map_or_else(cores, |n| n.clamp(1, MAX_THREADS))
+            }
+            (limit, _) => limit,
         }
-    }
-
-    /// Sets the size of the pool, from 1 to [`MAX_THREADS`]; other numbers mean the nearest of these.
-    pub fn set_num_threads(&self, threads: usize) {
-        self.threads.store(threads.clamp(1, MAX_THREADS), Relaxed);
     }
 
     /// Calls `body` on ranges that together cover `0..tasks` once, using [`Pool::num_threads`] threads.

@@ -83,7 +83,7 @@ pub static REGISTRY: &[Entry] = &[
     Entry {
         name: "THREADS",
         values: "`1` to `256`, or `cores`",
-        help: "size of the thread pool",
+        help: "how many threads a call uses",
         set: |o, v| {
             let cores = v == "cores";
             let threads = if cores { Ok(None) } else { number(v, 1, MAX_THREADS).map(Some) };

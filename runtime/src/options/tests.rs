@@ -139,12 +139,16 @@ fn in_a_process_of_its_own() {
         Ok(options) => println!("read: {options}"),
         Err(error) => println!("error: {error}"),
     }
-    assert_eq!(
-        crate::pool::global().num_threads(),
-        current().ok().and_then(|o| o.threads).unwrap_or(crate::pool::cores())
-    );
-    set_default(Options { check: 0, ..Options::default() });
+    let threads = || crate::pool::global().num_threads();
+    let of = |n| Options { threads: Some(n), ..Options::default() };
+    // The first use of the pool does not fix what later ones may use.
+    assert_eq!(with_options(of(7), threads), 7);
+    assert_eq!(threads(), current().ok().and_then(|o| o.threads).unwrap_or(crate::pool::cores()));
+    set_default(Options { check: 0, ..of(5) });
     assert_eq!(current().unwrap().check, 0);
+    assert_eq!((threads(), with_options(of(2), threads), crate::pool::with_threads(3, threads)), (5, 2, 3));
+    assert_eq!(std::thread::scope(|s| s.spawn(threads).join().unwrap()), 5);
+    assert_eq!(with_options(Options::default(), threads), crate::pool::cores());
     std::thread::scope(|s| s.spawn(|| assert_eq!(current().unwrap().check, 0)).join().unwrap());
     println!("done");
 }

@@ -143,9 +143,9 @@ fn parked_workers_wake_up() {
 
 #[test]
 fn limits() {
-    let pool = Pool::new(0);
-    assert_eq!(pool.num_threads(), 1);
-    pool.set_num_threads(3);
+    assert_eq!(Pool::new(0).num_threads(), 1);
+    assert_eq!(Pool::new(usize::MAX).num_threads(), MAX_THREADS);
+    let pool = Pool::new(3);
     assert_eq!(pool.num_threads(), 3);
     with_threads(2, || {
         assert_eq!(pool.num_threads(), 2);
@@ -154,8 +154,6 @@ fn limits() {
     });
     let _ = catch_unwind(|| with_threads(7, || panic!("left early")));
     assert_eq!(pool.num_threads(), 3);
-    pool.set_num_threads(usize::MAX);
-    assert_eq!(pool.num_threads(), MAX_THREADS);
 }
 
 #[test]
