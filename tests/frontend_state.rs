@@ -462,10 +462,19 @@ fn one_symbolic_batch_dim_compiles_once() {
     let e = f.call(ones([2, 3]), ones([3])).unwrap_err();
     assert_eq!(e.headline(), "error[shape]: call: B is 2 in arguments.0 and 3 in arguments.1");
     assert!(f.call(ones([2, 3]), ones([2])).is_ok());
+    for name in ["", "2 x", "a-b", "$i0", "mod"] {
+        let e = jit(|x: Tensor| x).dynamic("arguments.0", 0, name, 1..=2).call(ones([2])).unwrap_err();
+        assert_eq!(e.headline(), format!("error[argument]: call: {name:?} is to be the name of a dimension"));
+        assert_eq!(e.legal(), "letters, digits and `_`, no digit first; not `floordiv` or `mod`");
+    }
+    let unlike = jit(|x: Tensor, y: Tensor| x + y);
+    let unlike = unlike.dynamic("arguments.0", 0, "B", 1..=4).dynamic("arguments.1", 0, "B", 1..=8);
+    let e = unlike.call(ones([2]), ones([2])).unwrap_err();
+    assert_eq!(e.headline(), "error[argument]: call: B has the bounds 1..=4 for arguments.0 and 1..=8 for arguments.1");
     let wrong = jit(|x: Tensor| x).dynamic("arguments.1", 0, "B", 1..=2);
     let e = wrong.call(ones([2])).unwrap_err();
     assert_eq!(e.headline(), "error[argument]: call: no leaf has the path `arguments.1` that is to be dynamic");
-    assert_eq!(e.legal(), "one of arguments.0");
+    assert_eq!((e.legal(), e.location().unwrap().line), ("one of arguments.0", line!() - 2));
 }
 
 #[test]

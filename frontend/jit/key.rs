@@ -23,6 +23,27 @@ pub(crate) struct Dynamic {
     pub symbol: SymbolDecl,
 }
 
+impl Dynamic {
+    /// Names that text can hold, and one pair of bounds for each.
+    fn check(all: &[Dynamic]) -> Result<(), Error> {
+        for d in all {
+            let name = d.symbol.symbol.name();
+            if !Symbol::is_valid(name) {
+                let legal = "letters, digits and `_`, no digit first; not `floordiv` or `mod`";
+                let rule = format!("{name:?} is to be the name of a dimension");
+                return Err(Error::new(Code::Argument, "call", rule, legal));
+            }
+            let first = all.iter().find(|o| o.symbol.symbol == d.symbol.symbol).expect("it is one of all");
+            if first.symbol != d.symbol {
+                let bounds = |d: &Dynamic| format!("{}..={} for {}", d.symbol.min, d.symbol.max, d.path);
+                let rule = format!("{name} has the bounds {} and {}", bounds(first), bounds(d));
+                return Err(Error::new(Code::Argument, "call", rule, format!("one pair of bounds for {name}")));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// An extent of a leaf.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Extent {
@@ -257,6 +278,7 @@ impl<'a> Describe<'a> {
                 symbols.push(d.symbol.clone());
             }
         }
+        let error = Dynamic::check(dynamic).err();
         Describe {
             used: vec![false; dynamic.len()],
             dynamic,
@@ -273,7 +295,7 @@ impl<'a> Describe<'a> {
                 modes,
                 distinct: 0,
             },
-            error: None,
+            error,
         }
     }
 
@@ -283,7 +305,7 @@ impl<'a> Describe<'a> {
             Repr::Array(a) => a,
             Repr::Error(e) => return Err(e.clone()),
             Repr::Traced(t) => {
-                return Err(trace::ended("call", t).with_operands([format!("{path}: {}", t.ty)]).at(here()));
+                return Err(trace::ended("call", t).with_operands([format!("{path}: {}", t.ty)]));
             }
         };
         let mut extents: SmallVec<[Extent; 4]> = array.dims().iter().map(|&n| Extent::Known(n)).collect();
@@ -323,6 +345,10 @@ impl<'a> Describe<'a> {
 
     /// The signature, and the value of each symbol that the arguments bind.
     pub fn finish(self) -> Result<(Signature, Vec<(Symbol, i64)>), Error> {
+        self.result().map_err(|e| if e.location().is_some() { e } else { e.at(here()) })
+    }
+
+    fn result(self) -> Result<(Signature, Vec<(Symbol, i64)>), Error> {
         if let Some(e) = self.error {
             return Err(e);
         }

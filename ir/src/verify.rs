@@ -8,14 +8,14 @@
 //! 4. Result types are what the op's type rule says.
 //! 5. Every op has at least one origin.
 //! 6. Every symbol in a type occurs as a bare dimension of an input, so that a call gives it a value.
-//! 7. Declared symbols are distinct and their bounds are in order.
+//! 7. Declared symbols are distinct, text can hold their names, and their bounds are in order.
 //! 8. At [`Stage::Fused`], the root region holds only fused groups, solo ops and reshapes.
 //!
 //! That extents are not negative and slices stay in their axes for the symbols' values is checked
 //! [when they are known](crate::program::shape_checks).
 
 use crate::graph::{Definition, Graph, Op, Region, Value};
-use crate::{Dim, Lowering, Primitive};
+use crate::{Dim, Lowering, Primitive, Symbol};
 use std::collections::HashSet;
 use std::fmt;
 
@@ -136,10 +136,13 @@ impl Verifier<'_> {
     fn symbols(&mut self) {
         let graph = self.graph;
         for (i, s) in graph.symbols.iter().enumerate() {
-            if s.min > s.max || graph.symbols[..i].iter().any(|t| t.symbol == s.symbol) {
-                let message = format!("symbol {} is declared twice or has bounds {}..={}", s.symbol, s.min, s.max);
-                self.broken.push(Broken { invariant: 7, message });
-            }
+            let message = match () {
+                _ if graph.symbols[..i].iter().any(|t| t.symbol == s.symbol) => "is declared twice".into(),
+                _ if !Symbol::is_valid(s.symbol.name()) => "is not a name that text can hold".into(),
+                _ if s.min > s.max => format!("has bounds {}..={}", s.min, s.max),
+                _ => continue,
+            };
+            self.broken.push(Broken { invariant: 7, message: format!("symbol {:?} {message}", s.symbol.name()) });
         }
         let bare: HashSet<Dim> =
             graph.inputs().iter().flat_map(|&v| graph.ty(v).shape.iter().filter(|d| !d.is_static()).cloned()).collect();

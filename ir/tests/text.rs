@@ -109,7 +109,7 @@ fn the_verifier_finds_each_fault() {
             .unwrap()
     };
     type Fault = fn(&mut Graph);
-    let faults: [(u32, Fault); 7] = [
+    let faults: [(u32, Fault); 9] = [
         (1, |g| {
             let root = g.root();
             let op = g.region(root).ops[0];
@@ -134,6 +134,8 @@ fn the_verifier_finds_each_fault() {
                 .unwrap();
         }),
         (7, |g| g.symbols.push(ir::graph::SymbolDecl { symbol: ir::Symbol::new("B"), min: 2, max: 1 })),
+        (7, |g| g.symbols.push(ir::graph::SymbolDecl { symbol: ir::Symbol::new("2 x"), min: 1, max: 2 })),
+        (7, |g| g.symbols.push(ir::graph::SymbolDecl { symbol: ir::Symbol::new(""), min: 1, max: 2 })),
     ];
     verify(&good(), Stage::Traced).unwrap();
     for (number, fault) in faults {
