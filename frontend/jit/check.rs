@@ -104,7 +104,10 @@ fn ends<R: Tree>(signature: &Signature, (graph, a): (&Graph, &Wiring<R>), (_, b)
                 (name(x), name(y))
             }
         };
-        notes.push(format!("{path} was {was} and is {is}"));
+        notes.push(match was == is {
+            true => format!("{path} is {is} than before"),
+            false => format!("{path} was {was} and is {is}"),
+        });
         if x != y {
             // What follows is no longer the same part.
             return notes;
@@ -118,7 +121,10 @@ fn ends<R: Tree>(signature: &Signature, (graph, a): (&Graph, &Wiring<R>), (_, b)
 
 /// A result, in words.
 fn source_name<R>(signature: &Signature, wiring: &Wiring<R>, source: Source) -> String {
-    let Source::Input(i) = source else { return "a computed value".into() };
+    let i = match source {
+        Source::Output(i) => return format!("computed value {i}"),
+        Source::Input(i) => i,
+    };
     let leaf = wiring.leaf_input.iter().position(|&(input, _)| input == i);
     match leaf.and_then(|leaf| signature.leaf_paths().nth(leaf)) {
         Some(path) => path.into(),

@@ -6,11 +6,12 @@ use crate::dispatch::here;
 use crate::error::{Code, Error};
 use crate::tensor::{Repr, Tensor};
 use crate::trace;
-use crate::tree::{Fixed, Paths, Step, Visit};
+use crate::tree::{Data, Fixed, Paths, Step, Visit};
 use ir::graph::SymbolDecl;
 use ir::{DType, Dim, Shape, Symbol, Type};
 use smallvec::SmallVec;
 use std::fmt;
+use std::sync::Arc;
 
 /// An axis that is to stay symbolic.
 #[derive(Clone, Debug)]
@@ -56,6 +57,7 @@ pub(crate) enum Extent {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Owned {
     Text(String),
+    Data(Arc<dyn Data>),
     Other(Fixed<'static>),
 }
 
@@ -68,13 +70,14 @@ impl Owned {
             Fixed::Float(x) => Owned::Other(Fixed::Float(x)),
             Fixed::Variant(x) => Owned::Other(Fixed::Variant(x)),
             Fixed::Length(x) => Owned::Other(Fixed::Length(x)),
-            Fixed::Hash(x) => Owned::Other(Fixed::Hash(x)),
+            Fixed::Data(x) => Owned::Data(x.keep()),
             Fixed::Cell(x) => Owned::Other(Fixed::Cell(x)),
         }
     }
     fn is(&self, f: Fixed<'_>) -> bool {
         match (self, f) {
             (Owned::Text(a), Fixed::Text(b)) => a == b,
+            (Owned::Data(a), Fixed::Data(b)) => **a == *b,
             (Owned::Other(a), b) => *a == b,
             _ => false,
         }
@@ -85,6 +88,7 @@ impl fmt::Display for Owned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Owned::Text(t) => write!(f, "{t:?}"),
+            Owned::Data(x) => Fixed::Data(&**x).fmt(f),
             Owned::Other(x) => x.fmt(f),
         }
     }
@@ -166,6 +170,7 @@ impl Signature {
                     let path = &now.paths[i];
                     match (self.show(a), now.show(b)) {
                         (x, y) if x != y => format!("{path} was {x} and is {y}"),
+                        (x, _) if matches!(a, Item::Fixed(_)) => format!("{path} is {x} than before"),
                         _ => format!("{path} shares its memory with other leaves than before"),
                     }
                 });

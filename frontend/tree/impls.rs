@@ -62,7 +62,7 @@ fixed! {
     &'static str: x => Fixed::Text(x);
     Arc<str>: x => Fixed::Text(x);
     ir::DType: x => Fixed::Variant(x.name());
-    crate::Device: x => Fixed::hash_of(x);
+    crate::Device: x => Fixed::Data(x);
 }
 
 impl<T: Send + Sync + 'static> Tree for PhantomData<T> {

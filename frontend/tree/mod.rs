@@ -3,15 +3,14 @@
 mod impls;
 mod walk;
 
-pub use walk::{Fixed, Step, Visit};
+pub use walk::{Data, Fixed, Step, Visit};
 pub(crate) use walk::{Paths, leaves};
 
 use crate::tensor::Tensor;
 
 /// A value made of tensors (its leaves) and of fixed data: structs, tuples, arrays, vectors, options, maps of such.
 ///
-/// Derive it for structs and enums; every field must be a tree, or carry `#[tree(fixed)]` and be `Hash + Clone`.
-/// Numbers, bools and strings are fixed data: part of a compiled function's identity, not inputs. Leaves come in one
+/// Derive it for structs and enums; every field must be a tree, or carry `#[tree(fixed)]` and be `Eq + Clone`. Numbers, bools and strings are fixed data: part of a compiled function's identity, not inputs. Leaves come in one
 /// order in all methods: that of the fields, and of sorted keys in maps.
 ///
 /// ```

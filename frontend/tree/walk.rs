@@ -1,6 +1,9 @@
 //! What a walk over a tree shows.
 
 use crate::tensor::Tensor;
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
 
 /// Receives the parts of a tree.
 pub trait Visit {
@@ -25,6 +28,35 @@ pub enum Step<'a> {
     Key(&'a str),
 }
 
+/// Fixed data of any type, compared with `==`.
+pub trait Data: Any + Send + Sync {
+    /// True if the other is of the same type and equal.
+    fn same(&self, other: &dyn Data) -> bool;
+    /// A copy to keep.
+    fn keep(&self) -> Arc<dyn Data>;
+}
+
+impl<T: Eq + Clone + Send + Sync + 'static> Data for T {
+    fn same(&self, other: &dyn Data) -> bool {
+        (other as &dyn Any).downcast_ref::<T>() == Some(self)
+    }
+    fn keep(&self) -> Arc<dyn Data> {
+        Arc::new(self.clone())
+    }
+}
+
+impl PartialEq for dyn Data {
+    fn eq(&self, other: &dyn Data) -> bool {
+        self.same(other)
+    }
+}
+impl Eq for dyn Data {}
+impl fmt::Debug for dyn Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Data")
+    }
+}
+
 /// Fixed data. Floats compare by bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fixed<'a> {
@@ -40,24 +72,14 @@ pub enum Fixed<'a> {
     Variant(&'static str),
     /// The length of a list or map.
     Length(usize),
-    /// A hash of data marked `#[tree(fixed)]`.
-    Hash(u64),
+    /// Data marked `#[tree(fixed)]`.
+    Data(&'a (dyn Data + 'static)),
     /// The identity of a cell.
     Cell(u64),
 }
 
-impl Fixed<'_> {
-    /// Of any data that hashes.
-    pub fn hash_of<T: std::hash::Hash>(value: &T) -> Fixed<'static> {
-        use std::hash::{DefaultHasher, Hasher};
-        let mut h = DefaultHasher::new();
-        value.hash(&mut h);
-        Fixed::Hash(h.finish())
-    }
-}
-
-impl std::fmt::Display for Fixed<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Fixed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fixed::Bool(x) => write!(f, "{x}"),
             Fixed::Int(x) => write!(f, "{x}"),
@@ -66,7 +88,7 @@ impl std::fmt::Display for Fixed<'_> {
             Fixed::Variant(x) => f.write_str(x),
             Fixed::Length(1) => f.write_str("1 entry"),
             Fixed::Length(x) => write!(f, "{x} entries"),
-            Fixed::Hash(_) => f.write_str("other fixed data"),
+            Fixed::Data(_) => f.write_str("other fixed data"),
             Fixed::Cell(x) => write!(f, "cell {x}"),
         }
     }

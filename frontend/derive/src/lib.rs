@@ -6,7 +6,7 @@ use proc_macro2::{Span, TokenStream as Tokens};
 use quote::{format_ident, quote};
 use syn::{Data, DeriveInput, Error, Field, Fields, Ident, Index, Result, parse_macro_input, parse_quote};
 
-/// Derives `Tree` for a struct or an enum. A field with `#[tree(fixed)]` is fixed data and must be `Hash + Clone`.
+/// Derives `Tree` for a struct or an enum. A field with `#[tree(fixed)]` is fixed data and must be `Eq + Clone`.
 #[proc_macro_derive(Tree, attributes(tree))]
 pub fn derive_tree(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
@@ -78,7 +78,7 @@ fn variant(path: &Tokens, name: Option<&Ident>, fields: &Fields) -> Result<[Toke
         if is_fixed(field)? {
             visits.push(quote! {
                 __v.enter(#step);
-                __v.fixed(::tracewright::tree::Fixed::hash_of(#binding));
+                __v.fixed(::tracewright::tree::Fixed::Data(#binding));
                 __v.exit();
             });
             changes.push(quote!(let _ = #binding;));
