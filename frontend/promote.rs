@@ -2,7 +2,7 @@
 //!
 //! | operands | result |
 //! |---|---|
-//! | tensor, tensor | the later one in `bool < u8 < i32 < i64 < f16, bf16 < f32 < f64`; f16 with bf16 gives f32 |
+//! | tensor, tensor | the least that holds both: `bool < u8 < u16 < u32 < u64`, `i8 < i16 < i32 < i64`, an unsigned integer under the next wider signed one, all integers under `f16, bf16 < f32 < f64`; f16 with bf16, and u64 with a signed integer, give f32 |
 //! | tensor, number of the same kind or below | the tensor's dtype: numbers are weakly typed |
 //! | integer or bool tensor, float number | f32 |
 //! | bool tensor, integer number | i64 |
@@ -10,7 +10,8 @@
 //!
 //! An integer number that the tensor's integer dtype cannot hold is an error, never another number.
 //!
-//! The order of tensors is that of PyTorch and JAX; unlike PyTorch's, tensors of rank 0 count as much as others.
+//! This is JAX's lattice, with f32 for its weak float. PyTorch's agrees where it is defined, but for tensors of rank 0,
+//! which count there as numbers do here.
 
 use crate::error::{Code, Error};
 use ir::{DType, Scalar};
@@ -21,7 +22,7 @@ pub enum Number {
     /// A float.
     Float(f64),
     /// An integer.
-    Int(i64),
+    Int(i128),
     /// A truth value.
     Bool(bool),
 }
@@ -31,18 +32,20 @@ impl Number {
     pub(crate) fn scalar(self, dtype: DType) -> Scalar {
         match self {
             Number::Float(x) => Scalar::F64(x).convert(dtype),
-            Number::Int(x) => Scalar::I64(x).convert(dtype),
+            Number::Int(x) => match i64::try_from(x) {
+                Ok(x) => Scalar::I64(x).convert(dtype),
+                Err(_) => Scalar::U64(x as u64).convert(dtype),
+            },
             Number::Bool(x) => Scalar::Bool(x).convert(dtype),
         }
     }
 
     /// An error of that op if it is an integer that the dtype, an integer too, cannot hold.
     pub(crate) fn fits(self, op: &'static str, dtype: DType) -> Result<(), Error> {
-        let (least, most) = match dtype {
-            DType::U8 => (0, u8::MAX.into()),
-            DType::I32 => (i32::MIN.into(), i32::MAX.into()),
-            _ => return Ok(()),
-        };
+        if !dtype.is_int() {
+            return Ok(());
+        }
+        let [least, most] = [Scalar::lowest(dtype), Scalar::highest(dtype)].map(|s| s.as_i128().unwrap_or(0));
         match self {
             Number::Int(x) if !(least..=most).contains(&x) => {
                 let legal = format!("numbers from {least} to {most}, or another dtype");
@@ -56,6 +59,7 @@ impl Number {
     pub(crate) fn default_dtype(self) -> DType {
         match self {
             Number::Float(_) => DType::F32,
+            Number::Int(x) if i64::try_from(x).is_err() => DType::U64,
             Number::Int(_) => DType::I64,
             Number::Bool(_) => DType::Bool,
         }
@@ -69,19 +73,8 @@ macro_rules! numbers {
         }
     )* };
 }
-numbers!(f64 => Float, f32 => Float, i64 => Int, i32 => Int, u8 => Int, bool => Bool);
-
-fn level(d: DType) -> u8 {
-    match d {
-        DType::Bool => 0,
-        DType::U8 => 1,
-        DType::I32 => 2,
-        DType::I64 => 3,
-        DType::F16 | DType::BF16 => 4,
-        DType::F32 => 5,
-        DType::F64 => 6,
-    }
-}
+numbers!(f64 => Float, f32 => Float, bool => Bool);
+numbers!(i64 => Int, i32 => Int, i16 => Int, i8 => Int, u64 => Int, u32 => Int, u16 => Int, u8 => Int);
 
 /// The dtype of two tensors together.
 ///
@@ -89,12 +82,31 @@ fn level(d: DType) -> u8 {
 /// use tracewright::{DType, promote};
 /// assert_eq!(promote(DType::I64, DType::F16), DType::F16);
 /// assert_eq!(promote(DType::BF16, DType::F16), DType::F32);
+/// assert_eq!(promote(DType::U8, DType::I8), DType::I16);
 /// ```
 pub fn promote(a: DType, b: DType) -> DType {
-    match (a, b) {
-        (DType::F16, DType::BF16) | (DType::BF16, DType::F16) => DType::F32,
-        _ if level(a) >= level(b) => a,
-        _ => b,
+    use DType::*;
+    // Bool below integers below floats; within a kind, by size.
+    let kind = |d: DType| (d.is_float() as u8 + (d != Bool) as u8, d.size());
+    let (small, large) = if kind(a) <= kind(b) { (a, b) } else { (b, a) };
+    match (small, large) {
+        _ if small == large => large,
+        // f16 with bf16.
+        _ if small.is_half() && large.is_half() => F32,
+        // A signed one holds what is unsigned and smaller, and no unsigned one holds what is signed.
+        _ if large.is_signed() && small.is_unsigned() && small.size() == large.size() => wider(large),
+        _ if large.is_unsigned() && small.is_signed() => wider(large),
+        _ => large,
+    }
+}
+
+/// The signed integer that holds every integer of that size.
+fn wider(d: DType) -> DType {
+    match d.size() {
+        1 => DType::I16,
+        2 => DType::I32,
+        4 => DType::I64,
+        _ => DType::F32,
     }
 }
 

@@ -187,7 +187,6 @@ fn tile_scratch_bytes(product: &Matmul, tiling: &Tiling) -> usize {
     let [lhs, rhs, out] = [product.lhs, product.rhs, product.out].map(|x| [x.strides[1], x.strides[2]]);
     match product.dtype {
         DType::F16 | DType::BF16 => half::scratch_bytes(mnk, rhs),
-        DType::I64 | DType::I32 | DType::U8 => integer::scratch_bytes(product.dtype, tiling.cols, product.k),
         // The last tiles may have so few rows or columns that they go another way than the others; take the larger need.
         DType::F64 | DType::F32 => {
             let elements =
@@ -196,6 +195,7 @@ fn tile_scratch_bytes(product: &Matmul, tiling: &Tiling) -> usize {
             product.dtype.size() * elements.unwrap_or(0)
         }
         DType::Bool => 0,
+        int => integer::scratch_bytes(int, tiling.cols, product.k),
     }
 }
 
@@ -223,10 +223,14 @@ unsafe fn multiply_tile(product: &Matmul, tile: &Tile, scratch: *mut u8) {
             DType::BF16 => {
                 half::multiply::<ir::half::bf16>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast())
             }
-            DType::I64 => integer::multiply::<i64>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast()),
-            DType::I32 => integer::multiply::<i32>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast()),
-            DType::U8 => integer::multiply::<u8>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast()),
             DType::Bool => unreachable!("refused before"),
+            // Wrapping sums of products have the same bits with and without a sign.
+            int => match int.size() {
+                8 => integer::multiply::<u64>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast()),
+                4 => integer::multiply::<u32>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast()),
+                2 => integer::multiply::<u16>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast()),
+                _ => integer::multiply::<u8>([m, n, k], lhs.cast(), rhs.cast(), out.cast(), scratch.cast()),
+            },
         }
     }
 }

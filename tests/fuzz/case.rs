@@ -65,13 +65,12 @@ pub fn scalar(r: &mut Random, dtype: DType, content: Content) -> Scalar {
     let odd_floats = [f64::NAN, f64::INFINITY, -f64::INFINITY, -0.0, 0.0, 1e-45, -1e-40, 65504.0, -3e38, 1e300];
     match (dtype, content) {
         (DType::Bool, _) => Scalar::Bool(r.percent(50)),
-        (DType::U8, Content::Odd) => Scalar::U8(r.bits() as u8),
-        (DType::U8, _) => Scalar::U8(r.below(12) as u8),
-        (DType::I32 | DType::I64, Content::Odd) => {
+        (d, _) if d.is_unsigned() && content != Content::Odd => Scalar::of(d, r.below(12) as f64),
+        (d, Content::Odd) if d.is_int() => {
             let wild = r.bits() as i64;
             Scalar::I64(r.of(&[i64::MIN, i64::MAX, i32::MIN as i64, -1, 0, wild, wild >> 40])).convert(dtype)
         }
-        (DType::I32 | DType::I64, _) => Scalar::I64(r.below(17) as i64 - 8).convert(dtype),
+        (d, _) if d.is_int() => Scalar::I64(r.below(17) as i64 - 8).convert(dtype),
         (_, Content::Odd) if r.percent(40) => Scalar::of(dtype, r.of(&odd_floats)),
         (_, Content::Eighths | Content::Odd) => Scalar::of(dtype, r.below(49) as f64 / 8.0 - 3.0),
         (_, Content::Uniform) => Scalar::of(dtype, r.unit() * 4.0 - 2.0),

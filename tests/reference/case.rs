@@ -61,16 +61,7 @@ pub fn tensor(json: &Json) -> Literal {
     let hex = json.get("bits").text();
     let bytes: Vec<u8> = (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect();
     assert_eq!(bytes.len(), dims.iter().product::<usize>() * dtype.size(), "bits do not fill the shape");
-    let scalar = |b: &[u8]| match dtype {
-        DType::F64 => Scalar::F64(f64::from_le_bytes(b.try_into().unwrap())),
-        DType::F32 => Scalar::F32(f32::from_le_bytes(b.try_into().unwrap())),
-        DType::F16 => Scalar::F16(f16::from_le_bytes(b.try_into().unwrap())),
-        DType::BF16 => Scalar::BF16(bf16::from_le_bytes(b.try_into().unwrap())),
-        DType::I64 => Scalar::I64(i64::from_le_bytes(b.try_into().unwrap())),
-        DType::I32 => Scalar::I32(i32::from_le_bytes(b.try_into().unwrap())),
-        DType::U8 => Scalar::U8(b[0]),
-        DType::Bool => Scalar::Bool(b[0] != 0),
-    };
+    let scalar = |b: &[u8]| Scalar::from_bits(dtype, b.iter().rev().fold(0, |bits, &byte| bits << 8 | u64::from(byte)));
     Literal::new(&dims, Data::collect(dtype, bytes.chunks_exact(dtype.size()).map(scalar)))
 }
 

@@ -1,10 +1,10 @@
 //! Loads, stores and index checks.
 
-use super::emit::{Emitter, Result, Val, Vecs, data, lanes_of, register};
+use super::emit::{Emitter, Result, Val, Vecs, data, lane_type, lanes_of, register};
 use super::index::Stride;
 use super::routines::Routine;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F32, F64, I8X16, I16X8, I32, I32X4, I64, I64X2};
+use cranelift_codegen::ir::types::{I8X16, I16X8, I32, I32X4, I64X2};
 use cranelift_codegen::ir::{Block as ClifBlock, BlockArg, InstBuilder, Value};
 use ir::kernel::{Index, IndexNode, Memory, Var};
 use ir::{DType, Scalar};
@@ -68,15 +68,14 @@ impl Emitter<'_, '_> {
 
     // ---- elements ----
 
-    /// Loads one element as a scalar: f32, f64, i64, or i32 for the other dtypes, not yet a mask for bool.
+    /// Loads one element as a scalar of the lanes of its dtype, not yet a mask for bool.
     fn load_scalar(&mut self, dtype: DType, (base, offset): Place) -> Value {
         match dtype {
-            DType::F32 => self.b.ins().load(F32, data(), base, offset),
-            DType::F64 => self.b.ins().load(F64, data(), base, offset),
-            DType::I64 => self.b.ins().load(I64, data(), base, offset),
-            DType::I32 => self.b.ins().load(I32, data(), base, offset),
-            DType::F16 | DType::BF16 => self.b.ins().uload16(I32, data(), base, offset),
+            DType::F16 | DType::BF16 | DType::U16 => self.b.ins().uload16(I32, data(), base, offset),
+            DType::I16 => self.b.ins().sload16(I32, data(), base, offset),
             DType::U8 | DType::Bool => self.b.ins().uload8(I32, data(), base, offset),
+            DType::I8 => self.b.ins().sload8(I32, data(), base, offset),
+            _ => self.b.ins().load(lane_type(dtype), data(), base, offset),
         }
     }
 
@@ -84,13 +83,13 @@ impl Emitter<'_, '_> {
     fn store_lane(&mut self, dtype: DType, vec: Value, lane: usize, (base, offset): Place) {
         let x = self.b.ins().extractlane(vec, lane as u8);
         match dtype {
-            DType::F32 | DType::F64 | DType::I64 | DType::I32 => self.b.ins().store(data(), x, base, offset),
-            DType::F16 | DType::BF16 => self.b.ins().istore16(data(), x, base, offset),
-            DType::U8 => self.b.ins().istore8(data(), x, base, offset),
+            DType::F16 | DType::BF16 | DType::U16 | DType::I16 => self.b.ins().istore16(data(), x, base, offset),
+            DType::U8 | DType::I8 => self.b.ins().istore8(data(), x, base, offset),
             DType::Bool => {
                 let x = self.b.ins().band_imm_s(x, 1);
                 self.b.ins().istore8(data(), x, base, offset)
             }
+            _ => self.b.ins().store(data(), x, base, offset),
         };
     }
 
@@ -125,11 +124,28 @@ impl Emitter<'_, '_> {
     pub(super) fn load_vectors(&mut self, dtype: DType, (base, offset): Place, count: usize) -> Vecs {
         let per = lanes_of(dtype);
         match dtype {
-            DType::F32 | DType::F64 | DType::I64 | DType::I32 => (0..count / per)
-                .map(|j| self.b.ins().load(register(dtype), data(), base, offset + 16 * j as i32))
-                .collect(),
-            DType::F16 | DType::BF16 => {
+            DType::F16 | DType::BF16 | DType::U16 => {
                 (0..count / per).map(|j| self.b.ins().uload16x4(data(), base, offset + 8 * j as i32)).collect()
+            }
+            DType::I16 => {
+                (0..count / per).map(|j| self.b.ins().sload16x4(data(), base, offset + 8 * j as i32)).collect()
+            }
+            DType::I8 => {
+                let mut vecs = Vecs::new();
+                for j in (0..count).step_by(8) {
+                    let at = offset + j as i32;
+                    if count - j >= 8 {
+                        let wide = self.b.ins().sload8x8(data(), base, at);
+                        vecs.extend([self.b.ins().swiden_low(wide), self.b.ins().swiden_high(wide)]);
+                    } else {
+                        let four = self.b.ins().load(I32, data(), base, at);
+                        let four = self.b.ins().scalar_to_vector(I32X4, four);
+                        let four = self.cast(I8X16, four);
+                        let wide = self.b.ins().swiden_low(four);
+                        vecs.push(self.b.ins().swiden_low(wide));
+                    }
+                }
+                vecs
             }
             DType::U8 | DType::Bool => {
                 let mut vecs = Vecs::new();
@@ -151,31 +167,41 @@ impl Emitter<'_, '_> {
                 }
                 vecs
             }
+            _ => (0..count / per)
+                .map(|j| self.b.ins().load(register(dtype), data(), base, offset + 16 * j as i32))
+                .collect(),
         }
     }
 
     /// Stores neighbouring elements.
     pub(super) fn store_vectors(&mut self, dtype: DType, vecs: &[Value], (base, offset): Place) {
         match dtype {
-            DType::F32 | DType::F64 | DType::I64 | DType::I32 => {
-                for (j, &vec) in vecs.iter().enumerate() {
-                    self.b.ins().store(data(), vec, base, offset + 16 * j as i32);
-                }
-            }
-            DType::F16 | DType::BF16 => {
+            DType::F16 | DType::BF16 | DType::U16 | DType::I16 => {
                 for (j, pair) in vecs.chunks(2).enumerate() {
-                    let narrow = self.b.ins().unarrow(pair[0], *pair.last().unwrap_or(&pair[0]));
+                    let (low, high) = (pair[0], *pair.last().unwrap_or(&pair[0]));
+                    let signed = dtype == DType::I16;
+                    let narrow = if signed { self.b.ins().snarrow(low, high) } else { self.b.ins().unarrow(low, high) };
                     self.store_low(narrow, pair.len() == 2, I64X2, base, offset + 16 * j as i32);
                 }
             }
-            DType::U8 | DType::Bool => {
+            DType::U8 | DType::I8 | DType::Bool => {
                 let ones = (dtype == DType::Bool).then(|| self.bits(I32X4, 1));
                 let vecs: Vecs = vecs.iter().map(|&v| ones.map_or(v, |ones| self.b.ins().band(v, ones))).collect();
                 for (j, pair) in vecs.chunks(2).enumerate() {
                     let narrow = self.b.ins().snarrow(pair[0], *pair.last().unwrap_or(&pair[0]));
-                    let bytes = self.b.ins().unarrow(narrow, narrow);
+                    let signed = dtype == DType::I8;
+                    let bytes = if signed {
+                        self.b.ins().snarrow(narrow, narrow)
+                    } else {
+                        self.b.ins().unarrow(narrow, narrow)
+                    };
                     let ty = if pair.len() == 2 { I64X2 } else { I32X4 };
                     self.store_low(bytes, false, ty, base, offset + 8 * j as i32);
+                }
+            }
+            _ => {
+                for (j, &vec) in vecs.iter().enumerate() {
+                    self.b.ins().store(data(), vec, base, offset + 16 * j as i32);
                 }
             }
         }

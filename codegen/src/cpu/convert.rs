@@ -1,6 +1,6 @@
 //! Conversions between dtypes.
 
-use super::emit::{Emitter, Result, Vecs, lanes_of};
+use super::emit::{Emitter, Result, Vecs, is_wide, lanes_of};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{self, F32X4, F64X2, I32X4, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Value};
@@ -13,7 +13,7 @@ impl Emitter<'_, '_> {
         use DType::*;
         let mut out = match (from, to) {
             _ if from == to => x.clone(),
-            (Bool, F64 | I64) => {
+            (Bool, _) if is_wide(to) => {
                 let masks = self.widen_masks(x, want);
                 let one = self.bits(I64X2, Scalar::one(to).bits());
                 masks.into_iter().map(|m| self.b.ins().band(m, one)).collect()
@@ -39,7 +39,7 @@ impl Emitter<'_, '_> {
                 self.convert(&single, F32, to, want)?
             }
             (F32, F16 | BF16) => self.each(x, |e, v| e.narrow_half(to, v)),
-            (F64 | I64 | I32 | U8, F16 | BF16) => {
+            (_, F16 | BF16) => {
                 // In two steps, as the kernel IR has it.
                 let single = self.convert(x, from, F32, want)?;
                 self.each(&single, |e, v| e.narrow_half(to, v))
@@ -56,35 +56,42 @@ impl Emitter<'_, '_> {
                 out
             }
             (F64, F32) => self.demote(x),
-            (F32, I32) => self.each(x, |e, v| e.b.ins().fcvt_to_sint_sat(I32X4, v)),
-            (F32, U8) => {
+            (F32, U32) => self.each(x, |e, v| e.b.ins().fcvt_to_uint_sat(I32X4, v)),
+            (F32, _) if !is_wide(to) => {
                 let ints = self.each(x, |e, v| e.b.ins().fcvt_to_sint_sat(I32X4, v));
-                self.clamp_u8(&ints)
+                self.clamp(to, &ints)
             }
-            (F32 | F64, I64) => self.scalars(x, from, to, want, |e, v| e.b.ins().fcvt_to_sint_sat(types::I64, v)),
-            (F64, I32) => self.scalars(x, from, to, want, |e, v| e.b.ins().fcvt_to_sint_sat(types::I32, v)),
-            (F64, U8) => {
+            (F64, U32) => self.scalars(x, from, to, want, |e, v| e.b.ins().fcvt_to_uint_sat(types::I32, v)),
+            (F64, _) if !is_wide(to) => {
                 let ints = self.scalars(x, from, I32, want, |e, v| e.b.ins().fcvt_to_sint_sat(types::I32, v));
-                self.clamp_u8(&ints)
+                self.clamp(to, &ints)
             }
-            (I32 | U8, F32) => self.each(x, |e, v| e.b.ins().fcvt_from_sint(F32X4, v)),
-            (I32 | U8, F64) => {
-                let wide = self.widen_ints(x, want);
-                wide.into_iter().map(|v| self.b.ins().fcvt_from_sint(F64X2, v)).collect()
+            (F32 | F64, U64) => self.scalars(x, from, to, want, |e, v| e.b.ins().fcvt_to_uint_sat(types::I64, v)),
+            (F32 | F64, _) => self.scalars(x, from, to, want, |e, v| e.b.ins().fcvt_to_sint_sat(types::I64, v)),
+            (U64, F64) => self.scalars(x, from, to, want, |e, v| e.b.ins().fcvt_from_uint(types::F64, v)),
+            (U64, F32) => {
+                self.scalars(x, from, to, x.len().div_ceil(2), |e, v| e.b.ins().fcvt_from_uint(types::F32, v))
             }
             (I64, F32) => {
                 self.scalars(x, from, to, x.len().div_ceil(2), |e, v| e.b.ins().fcvt_from_sint(types::F32, v))
             }
             (I64, F64) => self.each(x, |e, v| e.b.ins().fcvt_from_sint(F64X2, v)),
-            (I32 | U8, I64) => self.widen_ints(x, want),
-            (I64, I32) => self.narrow(x),
-            (I64, U8) => {
-                let ints = self.narrow(x);
-                self.low_bytes(&ints)
+            (U32, F32) => self.each(x, |e, v| e.b.ins().fcvt_from_uint(F32X4, v)),
+            (_, F32) => self.each(x, |e, v| e.b.ins().fcvt_from_sint(F32X4, v)),
+            (_, F64) => {
+                let wide = self.widen_ints(from, x, want);
+                wide.into_iter().map(|v| self.b.ins().fcvt_from_sint(F64X2, v)).collect()
             }
-            (I32, U8) => self.low_bytes(x),
-            (U8, I32) => x.clone(),
-            (F64, F64) | (F32, F32) | (I64, I64) | (I32, I32) | (U8, U8) => x.clone(),
+            // Integers: the low bits, or more of them.
+            _ => match (is_wide(from), is_wide(to)) {
+                (true, true) => x.clone(),
+                (false, true) => self.widen_ints(from, x, want),
+                (true, false) => {
+                    let low = self.narrow(x);
+                    self.each(&low, |e, v| e.wrap(to, v))
+                }
+                (false, false) => self.each(x, |e, v| e.wrap(to, v)),
+            },
         };
         out.truncate(want);
         let ty = super::emit::register(to);
@@ -121,26 +128,30 @@ impl Emitter<'_, '_> {
         self.gather(to, &out)
     }
 
-    /// Sign-extends 32-bit lanes; u8 is already extended with zeros.
-    fn widen_ints(&mut self, x: &Vecs, want: usize) -> Vecs {
+    /// Extends 32-bit lanes to 64 bits.
+    fn widen_ints(&mut self, from: DType, x: &Vecs, want: usize) -> Vecs {
         let mut out = Vecs::new();
+        let extend = |e: &mut Self, v| match from {
+            DType::U32 => e.b.ins().uwiden_low(v),
+            _ => e.b.ins().swiden_low(v),
+        };
         for &v in x {
-            out.push(self.b.ins().swiden_low(v));
+            out.push(extend(self, v));
             if out.len() < want {
                 let high = self.shuffle32(I32X4, v, v, [2, 3, 2, 3]);
-                out.push(self.b.ins().swiden_low(high));
+                out.push(extend(self, high));
             }
         }
         out
     }
 
-    fn low_bytes(&mut self, x: &Vecs) -> Vecs {
-        let low = self.bits(I32X4, 255);
-        self.each(x, |e, v| e.b.ins().band(v, low))
-    }
-
-    fn clamp_u8(&mut self, x: &Vecs) -> Vecs {
-        let (low, high) = (self.bits(I32X4, 0), self.bits(I32X4, 255));
+    /// Signed 32-bit lanes in the range of a narrower integer.
+    fn clamp(&mut self, to: DType, x: &Vecs) -> Vecs {
+        if to == DType::I32 {
+            return x.clone();
+        }
+        let [low, high] =
+            [Scalar::lowest(to), Scalar::highest(to)].map(|s| self.bits(I32X4, s.convert(DType::I32).bits()));
         self.each(x, |e, v| {
             let v = e.b.ins().smax(v, low);
             e.b.ins().smin(v, high)

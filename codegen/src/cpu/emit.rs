@@ -118,19 +118,28 @@ pub(super) fn register(dtype: DType) -> Type {
     match dtype {
         DType::F32 => F32X4,
         DType::F64 => F64X2,
-        DType::I64 => I64X2,
-        DType::I32 | DType::U8 | DType::Bool | DType::F16 | DType::BF16 => I32X4,
+        DType::I64 | DType::U64 => I64X2,
+        _ => I32X4,
     }
+}
+
+/// The type of a lane of a register.
+pub(super) fn lane_type(dtype: DType) -> Type {
+    register(dtype).lane_type()
 }
 
 /// The bits of a value in its lane of a register.
 pub(super) fn register_bits(s: Scalar) -> u64 {
-    if s == Scalar::Bool(true) { u32::MAX as u64 } else { s.bits() }
+    match s {
+        Scalar::Bool(true) => u32::MAX.into(),
+        Scalar::I16(_) | Scalar::I8(_) => s.convert(DType::I32).bits(),
+        _ => s.bits(),
+    }
 }
 
 /// True for the dtypes with 64-bit lanes.
 pub(super) fn is_wide(dtype: DType) -> bool {
-    matches!(dtype, DType::F64 | DType::I64)
+    dtype.size() == 8
 }
 
 /// Iterations in one vector.

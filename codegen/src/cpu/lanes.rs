@@ -6,10 +6,10 @@
 //! registers while a stage has all 32 at once, else in stack slots.
 
 use super::combine::identity;
-use super::emit::{Emitter, Result, Val, Vecs, data, is_wide, lanes_of, register};
+use super::emit::{Emitter, Result, Val, Vecs, data, is_wide, lane_type, lanes_of, register};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F32, F64, I32, I32X4, I64};
-use cranelift_codegen::ir::{InstBuilder, StackSlot, Type, Value};
+use cranelift_codegen::ir::types::{I32, I32X4, I64};
+use cranelift_codegen::ir::{InstBuilder, StackSlot, Value};
 use ir::DType;
 use ir::kernel::{Accumulator, BinaryOp, Expr, Index, IndexNode, Iter, Kernel, LANES, Loop, Stmt, UnaryOp, Var};
 use smallvec::{SmallVec, smallvec};
@@ -254,16 +254,6 @@ struct State<'k> {
     dtypes: SmallVec<[DType; 2]>,
     /// One for each input, if a stage has its home in slots.
     slots: SmallVec<[StackSlot; 2]>,
-}
-
-/// The type of one lane in a slot.
-fn lane_type(dtype: DType) -> Type {
-    match dtype {
-        DType::F32 => F32,
-        DType::F64 => F64,
-        DType::I64 => I64,
-        _ => I32,
-    }
 }
 
 impl Emitter<'_, '_> {

@@ -16,6 +16,7 @@ mod combine;
 mod convert;
 mod emit;
 mod index;
+mod integer;
 mod lanes;
 pub mod math;
 mod memory;

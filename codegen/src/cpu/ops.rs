@@ -1,11 +1,12 @@
 //! Operations on vectors.
 
-use super::emit::{Emitter, Result, Val, Vecs, is_wide, lanes_of, register};
+use super::emit::{Emitter, Result, Val, Vecs, is_wide, lane_type, lanes_of, register};
+use super::integer::is_unsigned_lane;
 use super::math;
 use super::routines::Routine;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F32, F64, I32, I32X4, I64, I64X2};
-use cranelift_codegen::ir::{InstBuilder, Type, Value};
+use cranelift_codegen::ir::types::{F64, I32X4, I64X2};
+use cranelift_codegen::ir::{InstBuilder, Value};
 use ir::kernel::{BinaryOp, CompareOp, UnaryOp, Var};
 use ir::{DType, Scalar};
 use smallvec::{SmallVec, smallvec};
@@ -37,25 +38,6 @@ impl Emitter<'_, '_> {
         Ok(vec)
     }
 
-    /// `and` with 255 for u8, which wraps in its 32-bit lane.
-    fn wrap(&mut self, dtype: DType, v: Value) -> Value {
-        if dtype != DType::U8 {
-            return v;
-        }
-        let low = self.bits(I32X4, 255);
-        self.b.ins().band(v, low)
-    }
-
-    /// The lane type of integers in registers.
-    fn lane_type(dtype: DType) -> Type {
-        match dtype {
-            DType::F32 => F32,
-            DType::F64 => F64,
-            DType::I64 => I64,
-            _ => I32,
-        }
-    }
-
     // ---- unary ----
 
     pub(super) fn unary(&mut self, op: UnaryOp, a: Var) -> Result<Vecs> {
@@ -67,47 +49,11 @@ impl Emitter<'_, '_> {
     fn unary_vector(&mut self, op: UnaryOp, dtype: DType, x: Value, uniform: bool) -> Result<Value> {
         use UnaryOp::*;
         let ty = register(dtype);
-        if op == Not {
-            return match dtype {
-                DType::Bool | DType::I32 | DType::I64 => Ok(self.b.ins().bnot(x)),
-                DType::U8 => {
-                    let ones = self.bits(I32X4, 255);
-                    Ok(self.b.ins().bxor(x, ones))
-                }
-                _ => self.unsupported(op.name(), dtype),
-            };
-        }
         match dtype {
             DType::F32 | DType::F64 => {}
-            DType::I32 | DType::I64 => {
-                let zero = self.bits(ty, 0);
-                return match op {
-                    Neg => Ok(self.b.ins().ineg(x)),
-                    Abs => Ok(self.b.ins().iabs(x)),
-                    Sign => {
-                        // Masks are -1 where true.
-                        let negative = self.b.ins().icmp(IntCC::SignedLessThan, x, zero);
-                        let positive = self.b.ins().icmp(IntCC::SignedGreaterThan, x, zero);
-                        Ok(self.b.ins().isub(negative, positive))
-                    }
-                    _ => self.unsupported(op.name(), dtype),
-                };
-            }
-            DType::U8 => {
-                return match op {
-                    Neg => {
-                        let negated = self.b.ins().ineg(x);
-                        Ok(self.wrap(dtype, negated))
-                    }
-                    Abs => Ok(x),
-                    Sign => {
-                        let one = self.bits(I32X4, 1);
-                        Ok(self.b.ins().smin(x, one))
-                    }
-                    _ => self.unsupported(op.name(), dtype),
-                };
-            }
-            DType::F16 | DType::BF16 | DType::Bool => return self.unsupported(op.name(), dtype),
+            DType::Bool if op == Not => return Ok(self.b.ins().bnot(x)),
+            int if int.is_int() => return self.integer_unary(op, dtype, x),
+            _ => return self.unsupported(op.name(), dtype),
         }
         Ok(match op {
             Neg => self.b.ins().fneg(x),
@@ -195,7 +141,6 @@ impl Emitter<'_, '_> {
                     _ => self.max_min(op, dtype, x, y),
                 },
                 Pow if dtype == DType::F32 => math::emit_pow_f32x4(&mut self.b, self.has_fma, x, y),
-                Pow if dtype == DType::F32 => math::emit_pow_f32x4(&mut self.b, self.has_fma, x, y),
                 Rem | Pow => {
                     let wide = dtype == DType::F64;
                     let routine = match (op, wide) {
@@ -205,77 +150,14 @@ impl Emitter<'_, '_> {
                     };
                     self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
                         let (x, y) = (e.b.ins().extractlane(x, lane), e.b.ins().extractlane(y, lane));
-                        let r = e.routine(routine, &[x, y], Some(Self::lane_type(dtype)))?;
+                        let r = e.routine(routine, &[x, y], Some(lane_type(dtype)))?;
                         r.ok_or_else(|| e.malformed("a routine without a result"))
                     })?
                 }
                 And | Or | Xor => return self.unsupported(op.name(), dtype),
             }),
-            DType::I64 | DType::I32 | DType::U8 => {
-                let out = match op {
-                    Add => self.b.ins().iadd(x, y),
-                    Sub => self.b.ins().isub(x, y),
-                    Mul => self.b.ins().imul(x, y),
-                    And => self.b.ins().band(x, y),
-                    Or => self.b.ins().bor(x, y),
-                    Xor => self.b.ins().bxor(x, y),
-                    Max | Min if dtype == DType::I64 => {
-                        let greater = self.b.ins().icmp(IntCC::SignedGreaterThan, x, y);
-                        let (x, y) = if op == Max { (x, y) } else { (y, x) };
-                        self.b.ins().bitselect(greater, x, y)
-                    }
-                    Max => self.b.ins().smax(x, y),
-                    Min => self.b.ins().smin(x, y),
-                    Div | Rem => self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
-                        let x = e.b.ins().extractlane(x, lane);
-                        let y = match known[1] {
-                            Some(c) => e.b.ins().iconst(Self::lane_type(dtype), c.as_i64()),
-                            None => e.b.ins().extractlane(y, lane),
-                        };
-                        Ok(e.divide(op, dtype, x, y, known[1].map(Scalar::as_i64)))
-                    })?,
-                    Pow => self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
-                        let (mut x, mut y) = (e.b.ins().extractlane(x, lane), e.b.ins().extractlane(y, lane));
-                        if dtype != DType::I64 {
-                            (x, y) = (e.b.ins().sextend(I64, x), e.b.ins().sextend(I64, y));
-                        }
-                        let r = e.routine(Routine::PowInt, &[x, y], Some(I64))?;
-                        let r = r.ok_or_else(|| e.malformed("a routine without a result"))?;
-                        Ok(if dtype == DType::I64 { r } else { e.b.ins().ireduce(I32, r) })
-                    })?,
-                };
-                Ok(self.wrap(dtype, out))
-            }
+            _ => self.integer_binary(op, dtype, [x, y], known[1], uniform),
         }
-    }
-
-    /// Quotient or remainder of scalars that never traps.
-    fn divide(&mut self, op: BinaryOp, dtype: DType, x: Value, y: Value, known: Option<i64>) -> Value {
-        let ty = Self::lane_type(dtype);
-        let quotient = op == BinaryOp::Div;
-        // The machine may divide by anything but these; u8 is extended with zeros, so -1 cannot occur there.
-        let zero = self.b.ins().iconst(ty, 0);
-        let one = self.b.ins().iconst(ty, 1);
-        let safe = match known {
-            Some(0 | -1) => one,
-            Some(_) => y,
-            None => {
-                // y is 0 or -1 just where y + 1 is at most 1, unsigned.
-                let next = self.b.ins().iadd(y, one);
-                let risky = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, next, one);
-                self.b.ins().select(risky, one, y)
-            }
-        };
-        let plain = if quotient { self.b.ins().sdiv(x, safe) } else { self.b.ins().srem(x, safe) };
-        if known.is_some_and(|n| n != 0 && n != -1) {
-            return plain;
-        }
-        let by_zero = if quotient { zero } else { x };
-        let by_minus_one = if quotient { self.b.ins().ineg(x) } else { zero };
-        let is_zero = self.b.ins().icmp(IntCC::Equal, y, zero);
-        let negative = self.b.ins().icmp_imm_s(IntCC::Equal, y, -1);
-        let out = self.b.ins().select(negative, by_minus_one, plain);
-        self.b.ins().select(is_zero, by_zero, out)
     }
 
     /// `maxps` or `minps`: the second operand if they compare equal or one is NaN.
@@ -353,7 +235,7 @@ impl Emitter<'_, '_> {
             Gt => FloatCC::GreaterThan,
             Ge => FloatCC::GreaterThanOrEqual,
         };
-        let int = match op {
+        let signed = match op {
             Eq => IntCC::Equal,
             Ne => IntCC::NotEqual,
             Lt => IntCC::SignedLessThan,
@@ -361,9 +243,9 @@ impl Emitter<'_, '_> {
             Gt => IntCC::SignedGreaterThan,
             Ge => IntCC::SignedGreaterThanOrEqual,
         };
+        let int = if is_unsigned_lane(dtype) { signed.unsigned() } else { signed };
         Ok(match dtype {
             DType::F32 | DType::F64 => self.b.ins().fcmp(float, x, y),
-            DType::I64 | DType::I32 | DType::U8 => self.b.ins().icmp(int, x, y),
             // True is -1: the order turns round.
             DType::Bool => self.b.ins().icmp(int, y, x),
             DType::F16 | DType::BF16 => {
@@ -371,6 +253,7 @@ impl Emitter<'_, '_> {
                 let (x, y) = (one(self, x), one(self, y));
                 self.b.ins().fcmp(float, x, y)
             }
+            _ => self.b.ins().icmp(int, x, y),
         })
     }
 

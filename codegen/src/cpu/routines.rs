@@ -10,8 +10,10 @@ pub(super) enum Routine {
     F64(UnaryOp),
     /// Power of f64.
     PowF64,
-    /// Power of integers.
+    /// Power of signed integers.
     PowInt,
+    /// Power of unsigned integers.
+    PowUint,
     /// Truncated remainder of f64.
     RemF64,
     /// Truncated remainder of f32.
@@ -33,16 +35,17 @@ impl Routine {
             Routine::F64(op) => unary(op)?,
             Routine::PowF64 => UNARIES,
             Routine::PowInt => UNARIES + 1,
-            Routine::RemF64 => UNARIES + 2,
-            Routine::RemF32 => UNARIES + 3,
-            Routine::Record => UNARIES + 4,
+            Routine::PowUint => UNARIES + 2,
+            Routine::RemF64 => UNARIES + 3,
+            Routine::RemF32 => UNARIES + 4,
+            Routine::Record => UNARIES + 5,
         })
     }
 }
 
 /// Addresses of all routines, by [`Routine::slot`].
 #[repr(transparent)]
-pub(super) struct Table([*const (); UNARIES + 5]);
+pub(super) struct Table([*const (); UNARIES + 6]);
 // SAFETY: the addresses of functions are constants.
 unsafe impl Sync for Table {}
 
@@ -64,6 +67,7 @@ pub(super) static TABLE: Table = Table([
     erf_f64 as *const (),
     pow_f64 as *const (),
     pow_int as *const (),
+    pow_uint as *const (),
     rem_f64 as *const (),
     rem_f32 as *const (),
     record as *const (),
@@ -113,7 +117,12 @@ extern "C" fn pow_int(base: i64, exponent: i64) -> i64 {
             _ => 0,
         };
     }
-    let (mut result, mut square, mut left) = (1i64, base, exponent);
+    pow_uint(base as u64, exponent as u64) as i64
+}
+
+/// As [`pow_int`].
+extern "C" fn pow_uint(base: u64, exponent: u64) -> u64 {
+    let (mut result, mut square, mut left) = (1u64, base, exponent);
     while left > 0 {
         if left & 1 == 1 {
             result = result.wrapping_mul(square);
@@ -152,7 +161,8 @@ mod tests {
 
     #[test]
     fn every_slot_is_distinct_and_in_the_table() {
-        let fixed = [Routine::PowF64, Routine::PowInt, Routine::RemF64, Routine::RemF32, Routine::Record];
+        let fixed =
+            [Routine::PowF64, Routine::PowInt, Routine::PowUint, Routine::RemF64, Routine::RemF32, Routine::Record];
         let all = UNARY.map(Routine::F64).into_iter().chain(fixed);
         let slots: Vec<usize> = all.filter_map(Routine::slot).collect();
         assert_eq!(slots, (0..TABLE.0.len()).collect::<Vec<_>>());

@@ -63,20 +63,8 @@ fn from_bytes(dtype: DType, bytes: &[u8]) -> Data {
 }
 
 pub fn scalar_of_bits(dtype: DType, bits: u64) -> Scalar {
-    use ir::half::{bf16, f16};
-    match dtype {
-        DType::F64 => Scalar::F64(f64::from_bits(bits)),
-        DType::F32 => Scalar::F32(f32::from_bits(bits as u32)),
-        DType::F16 => Scalar::F16(f16::from_bits(bits as u16)),
-        DType::BF16 => Scalar::BF16(bf16::from_bits(bits as u16)),
-        DType::I64 => Scalar::I64(bits as i64),
-        DType::I32 => Scalar::I32(bits as i32),
-        DType::U8 => Scalar::U8(bits as u8),
-        DType::Bool => {
-            assert!(bits < 2, "a bool of {bits}");
-            Scalar::Bool(bits == 1)
-        }
-    }
+    assert!(dtype != DType::Bool || bits < 2, "a bool of {bits}");
+    Scalar::from_bits(dtype, bits)
 }
 
 /// Runs compiled code on copies of the buffers, over the tasks in those parts.
@@ -206,7 +194,7 @@ impl Random {
     pub fn plain(&mut self, dtype: DType) -> Scalar {
         let x = (self.bits() >> 11) as f64 / (1u64 << 53) as f64 * 16.0 - 8.0;
         match dtype {
-            DType::U8 => Scalar::U8(self.below(16) as u8),
+            _ if dtype.is_unsigned() => Scalar::U64(self.below(16) as u64).convert(dtype),
             DType::Bool => Scalar::Bool(self.below(2) == 1),
             DType::I64 | DType::I32 => Scalar::of(dtype, x.round()),
             _ => Scalar::of(dtype, x),
@@ -222,6 +210,30 @@ pub fn unusual(dtype: DType) -> Vec<Scalar> {
     let bits: Vec<u64> = match dtype {
         DType::Bool => vec![0, 1],
         DType::U8 => vec![0, 1, 2, 127, 128, 254, 255],
+        DType::I8 => [0i8, 1, -1, 2, -2, 3, 7, -7, 126, 127, -127, -128].map(|x| x as u8 as u64).to_vec(),
+        DType::I16 => [0i16, 1, -1, 2, -3, 7, 127, -128, 255, 256, 32_766, i16::MAX, -32_767, i16::MIN]
+            .map(|x| x as u16 as u64)
+            .to_vec(),
+        DType::U16 => vec![0, 1, 2, 3, 7, 127, 255, 256, 0x7fff, 0x8000, 0xfffe, 0xffff],
+        DType::U32 => {
+            vec![0, 1, 2, 3, 7, 255, 65_535, 65_536, (1 << 24) + 1, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff]
+        }
+        DType::U64 => vec![
+            0,
+            1,
+            2,
+            3,
+            7,
+            u32::MAX as u64,
+            1 << 32,
+            (1 << 53) + 1,
+            i64::MAX as u64,
+            1 << 63,
+            (1 << 63) + 1,
+            0xffff_ff7f_ffff_ffff,
+            u64::MAX - 1,
+            u64::MAX,
+        ],
         DType::I32 => [0, 1, -1, 2, -2, 3, 7, -7, i32::MAX, i32::MIN, i32::MIN + 1, 255, 256, 65_535]
             .map(|x: i32| x as u32 as u64)
             .to_vec(),

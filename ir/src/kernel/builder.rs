@@ -193,6 +193,15 @@ impl KernelBuilder {
     pub fn convert(&mut self, a: Var, to: DType) -> Var {
         if self.dtype(a) == to { a } else { self.define(Expr::Convert(a, to)) }
     }
+    /// An integer as an i64 position, where a u64 beyond that becomes the largest.
+    pub fn position(&mut self, a: Var) -> Var {
+        if self.dtype(a) != DType::U64 {
+            return self.convert(a, DType::I64);
+        }
+        let most = self.constant(Scalar::I64(i64::MAX).convert(DType::U64));
+        let small = self.binary(BinaryOp::Min, a, most);
+        self.convert(small, DType::I64)
+    }
     /// An unmasked load.
     pub fn load(&mut self, memory: Memory, index: Index) -> Var {
         self.define(Expr::Load { memory, index, mask: None })

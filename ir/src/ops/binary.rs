@@ -94,7 +94,7 @@ macro_rules! constraints {
     (number) => {
         &[
             "takes 2 operands",
-            "operand 0 is a number: f64, f32, f16, bf16, i64, i32 or u8",
+            "operand 0 is a number: any dtype but bool",
             "both operands have the same dtype",
             "both operands have the same shape; there is no implicit broadcast",
         ]
@@ -109,7 +109,7 @@ macro_rules! constraints {
     (integral) => {
         &[
             "takes 2 operands",
-            "operand 0 is an integer or bool: i64, i32, u8 or bool",
+            "operand 0 is an integer or bool",
             "both operands have the same dtype",
             "both operands have the same shape; there is no implicit broadcast",
         ]

@@ -77,12 +77,10 @@ impl OpDef for Convert {
 
 /// True if every value of one dtype is a value of the other.
 fn is_exact(from: DType, to: DType) -> bool {
-    // Bits for integers with their sign, as powers of two that bound them; bits of the significand for floats.
-    let int_bits = |d| match d {
+    // Powers of two that bound integers; bits of the significand for floats.
+    let int_bits = |d: DType| match d {
         DType::Bool => 1,
-        DType::U8 => 8,
-        DType::I32 => 31,
-        _ => 63,
+        d => d.bits() - d.is_signed() as usize,
     };
     let significand = |d| match d {
         DType::BF16 => 8,
@@ -95,7 +93,7 @@ fn is_exact(from: DType, to: DType) -> bool {
         (true, false) => false,
         (false, true) => int_bits(from) <= significand(to),
         // An unsigned type holds no negative number.
-        (false, false) => int_bits(from) <= int_bits(to) && (to != DType::U8 || from != DType::I32),
+        (false, false) => int_bits(from) <= int_bits(to) && (to.is_signed() || !from.is_signed()),
     }
 }
 

@@ -166,7 +166,7 @@ macro_rules! integers {
         }
     )* };
 }
-integers!(i64, i32, u8);
+integers!(i64, i32, i16, i8, u64, u32, u16, u8);
 
 impl Bits for bool {
     fn not(self) -> Self {
@@ -195,17 +195,17 @@ impl Extremum for bool {
 macro_rules! with_type {
     (number $dtype:expr, $T:ident => $body:expr) => {
         $crate::ops::elementwise::with_type!(@ $dtype, $T => $body; F64 f64, F32 f32, F16 half::f16, BF16 half::bf16,
-            I64 i64, I32 i32, U8 u8)
+            I64 i64, I32 i32, I16 i16, I8 i8, U64 u64, U32 u32, U16 u16, U8 u8)
     };
     (float $dtype:expr, $T:ident => $body:expr) => {
         $crate::ops::elementwise::with_type!(@ $dtype, $T => $body; F64 f64, F32 f32, F16 half::f16, BF16 half::bf16)
     };
     (integral $dtype:expr, $T:ident => $body:expr) => {
-        $crate::ops::elementwise::with_type!(@ $dtype, $T => $body; I64 i64, I32 i32, U8 u8, Bool bool)
+        $crate::ops::elementwise::with_type!(@ $dtype, $T => $body; I64 i64, I32 i32, I16 i16, I8 i8, U64 u64, U32 u32, U16 u16, U8 u8, Bool bool)
     };
     (any $dtype:expr, $T:ident => $body:expr) => {
         $crate::ops::elementwise::with_type!(@ $dtype, $T => $body; F64 f64, F32 f32, F16 half::f16, BF16 half::bf16,
-            I64 i64, I32 i32, U8 u8, Bool bool)
+            I64 i64, I32 i32, I16 i16, I8 i8, U64 u64, U32 u32, U16 u16, U8 u8, Bool bool)
     };
     (@ $dtype:expr, $T:ident => $body:expr; $($v:ident $t:ty),*) => {
         match $dtype {

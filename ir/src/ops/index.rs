@@ -124,8 +124,9 @@ impl OpDef for Gather {
         // One index for each batch: a comparison along the axis fuses with what is around it, a scatter does not.
         let indices = match (b.ty(indices).dtype, self.mode) {
             (_, IndexMode::Clamp) => clamped(b, indices, &x.shape[self.axis]),
-            (DType::U8, _) => b.convert(indices, DType::I32),
-            _ => indices,
+            // No other counts as far as the positions go.
+            (DType::I64 | DType::I32, _) => indices,
+            _ => positions(b, indices),
         };
         let dtype = b.ty(indices).dtype;
         let leading: Axes = (0..self.batch).collect();
@@ -284,7 +285,7 @@ impl ScatterAdd {
         let others: Axes = (0..shape.rank()).filter(|&a| a != self.axis).collect();
         let picked = |axes: &Axes| axes.iter().map(|&a| shape[a].clone()).collect::<Shape>();
         let indices = b.reshape(indices, &picked(&batch));
-        let indices = b.convert(indices, DType::I64);
+        let indices = positions(b, indices);
         let indices = b.broadcast_in_dim(indices, &shape, &batch);
         let position = b.emit(Iota { dtype: DType::I64, shape: shape.clone(), axis: self.axis }.into(), &[]);
         let meant = b.compare(Direction::Eq, position, indices);
@@ -311,7 +312,7 @@ fn walk(
     for row in 0..batches * before {
         for i in 0..each {
             for inner in 0..after {
-                let index = indices.get(row / before * each + i).as_i64();
+                let index = indices.get(row / before * each + i).as_position();
                 let inside = (0..extent as i64).contains(&index);
                 let index = match mode {
                     _ if inside => Some(index as usize),
@@ -349,6 +350,11 @@ updates! {
     bf16, f32, bf16::to_f32, |a, b| a + b, bf16::from_f32;
     i64, i64, |x| x, i64::wrapping_add, |x| x;
     i32, i32, |x| x, i32::wrapping_add, |x| x;
+    i16, i16, |x| x, i16::wrapping_add, |x| x;
+    i8, i8, |x| x, i8::wrapping_add, |x| x;
+    u64, u64, |x| x, u64::wrapping_add, |x| x;
+    u32, u32, |x| x, u32::wrapping_add, |x| x;
+    u16, u16, |x| x, u16::wrapping_add, |x| x;
     u8, u8, |x| x, u8::wrapping_add, |x| x;
 }
 
@@ -363,9 +369,19 @@ impl ScatterAdd {
     }
 }
 
+/// Integers as i64, where a u64 beyond that becomes the largest.
+fn positions(b: &mut (impl Emit + ?Sized), indices: Value) -> Value {
+    let mut indices = indices;
+    if b.ty(indices).dtype == DType::U64 {
+        let most = b.full(Scalar::I64(i64::MAX).convert(DType::U64), &b.ty(indices).shape.clone());
+        indices = b.min(indices, most);
+    }
+    b.convert(indices, DType::I64)
+}
+
 /// Indices as i64, moved into `0..extent`.
 fn clamped(b: &mut dyn Emit, indices: Value, extent: &Dim) -> Value {
-    let indices = b.convert(indices, DType::I64);
+    let indices = positions(b, indices);
     let shape = b.ty(indices).shape.clone();
     let last = match (extent - 1).known() {
         Some(n) => b.full(Scalar::I64(n), &shape),

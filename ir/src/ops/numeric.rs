@@ -44,7 +44,7 @@ numbers! { float
     f16, f16::to_f64, |a| f16::from_f32(a as f32);
     bf16, bf16::to_f64, |a| bf16::from_f32(a as f32);
 }
-numbers! { int i64, i32, u8 }
+numbers! { int i64, i32, i16, i8, u64, u32, u16, u8 }
 
 /// Elements with an order, in which -0 comes before +0 and NaN has no place.
 pub(crate) trait Ordered: TypedData {
@@ -77,40 +77,17 @@ ordered! { float
     f16, f16::to_f64;
     bf16, bf16::to_f64;
 }
-ordered! { exact i64, i32, u8, bool }
+ordered! { exact i64, i32, i16, i8, u64, u32, u16, u8, bool }
 
 /// Binds `$t` to the Rust type of a numeric dtype.
 macro_rules! with_number {
     ($dtype:expr, $t:ident => $body:expr) => {
+        $crate::ops::numeric::with_number!(@ $dtype, $t => $body; F64 f64, F32 f32, F16 half::f16, BF16 half::bf16,
+            I64 i64, I32 i32, I16 i16, I8 i8, U64 u64, U32 u32, U16 u16, U8 u8)
+    };
+    (@ $dtype:expr, $t:ident => $body:expr; $($v:ident $rust:ty),*) => {
         match $dtype {
-            crate::DType::F64 => {
-                type $t = f64;
-                $body
-            }
-            crate::DType::F32 => {
-                type $t = f32;
-                $body
-            }
-            crate::DType::F16 => {
-                type $t = half::f16;
-                $body
-            }
-            crate::DType::BF16 => {
-                type $t = half::bf16;
-                $body
-            }
-            crate::DType::I64 => {
-                type $t = i64;
-                $body
-            }
-            crate::DType::I32 => {
-                type $t = i32;
-                $body
-            }
-            crate::DType::U8 => {
-                type $t = u8;
-                $body
-            }
+            $(crate::DType::$v => { type $t = $rust; $body })*
             crate::DType::Bool => unreachable!("type rules refuse bool here"),
         }
     };

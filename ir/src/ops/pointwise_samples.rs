@@ -48,7 +48,7 @@ pub(super) fn ordinary(dtype: DType, dims: &[usize], salt: usize) -> Literal {
         let n = ((i * 7 + salt * 5 + 3) % 19) as f64 - 9.0;
         match dtype {
             DType::Bool => Scalar::Bool((i + salt) % 3 != 1),
-            DType::U8 => Scalar::U8((n + 9.0) as u8),
+            _ if dtype.is_unsigned() => Scalar::of(dtype, n + 9.0),
             _ if dtype.is_float() => Scalar::of(dtype, n * 0.3125 + 0.0625),
             _ => Scalar::of(dtype, n),
         }
@@ -111,15 +111,27 @@ fn bad(primitive: &Primitive, operands: &[(DType, &[usize])], message: &'static 
 
 /// A legal dtype, and each illegal one with a part of the message.
 fn illegal(legal: fn(DType) -> bool) -> (DType, Vec<(DType, &'static str)>) {
-    let message = |d: DType| match d {
-        DType::F64 => "operand 0 has dtype f64; legal are i64, i32, u8, bool",
-        DType::F32 => "operand 0 has dtype f32; legal are i64, i32, u8, bool",
-        DType::F16 => "operand 0 has dtype f16; legal are i64, i32, u8, bool",
-        DType::BF16 => "operand 0 has dtype bf16; legal are i64, i32, u8, bool",
-        DType::I64 => "operand 0 has dtype i64; legal are f64, f32, f16, bf16",
-        DType::I32 => "operand 0 has dtype i32; legal are f64, f32, f16, bf16",
-        DType::U8 => "operand 0 has dtype u8; legal are f64, f32, f16, bf16",
-        DType::Bool => "operand 0 has dtype bool; legal are f64, f32, f16, bf16",
+    macro_rules! messages {
+        ($d:expr; $($v:ident $name:literal $legal:literal,)*) => {
+            match $d { $(DType::$v => concat!("operand 0 has dtype ", $name, "; legal are ", $legal)),* }
+        };
+    }
+    let message = |d: DType| {
+        messages! { d;
+            F64 "f64" "i64, i32, i16, i8, u64, u32, u16, u8, bool",
+            F32 "f32" "i64, i32, i16, i8, u64, u32, u16, u8, bool",
+            F16 "f16" "i64, i32, i16, i8, u64, u32, u16, u8, bool",
+            BF16 "bf16" "i64, i32, i16, i8, u64, u32, u16, u8, bool",
+            I64 "i64" "f64, f32, f16, bf16",
+            I32 "i32" "f64, f32, f16, bf16",
+            I16 "i16" "f64, f32, f16, bf16",
+            I8 "i8" "f64, f32, f16, bf16",
+            U64 "u64" "f64, f32, f16, bf16",
+            U32 "u32" "f64, f32, f16, bf16",
+            U16 "u16" "f64, f32, f16, bf16",
+            U8 "u8" "f64, f32, f16, bf16",
+            Bool "bool" "f64, f32, f16, bf16",
+        }
     };
     let first = dtypes(legal).next().expect("an op has a legal dtype");
     (first, DType::ALL.into_iter().filter(|&d| !legal(d)).map(|d| (d, message(d))).collect())

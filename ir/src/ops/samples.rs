@@ -3,7 +3,7 @@
 use super::{BadSample, Primitive, Sample};
 use crate::{DType, Literal, Scalar, Type};
 
-/// Distinct finite values around 0 that every numeric dtype but u8 holds exactly, in an order that is not sorted.
+/// Distinct finite values around 0 that every signed dtype holds exactly, in an order that is not sorted.
 pub(crate) fn values(dtype: DType, dims: &[usize]) -> Literal {
     let n = dims.iter().product::<usize>();
     // 5 and 7 are coprime to most small lengths; the offset keeps 0 out, so that quotients by an element exist.
@@ -11,7 +11,9 @@ pub(crate) fn values(dtype: DType, dims: &[usize]) -> Literal {
     Literal::from_fn(dims, dtype, |i| {
         let rank = (i * step % n.max(1)) as f64 - (n / 2) as f64;
         match dtype {
-            DType::U8 | DType::Bool => Scalar::I64((i * step % n.max(1)) as i64 + 1).convert(dtype),
+            _ if dtype.is_unsigned() || dtype == DType::Bool => {
+                Scalar::I64((i * step % n.max(1)) as i64 + 1).convert(dtype)
+            }
             _ if dtype.is_float() => Scalar::of(dtype, rank * 0.25 + 0.125),
             _ => Scalar::of(dtype, rank * 3.0 + 1.0),
         }

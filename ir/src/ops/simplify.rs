@@ -166,10 +166,8 @@ fn extremum(
 /// All bits set, as a scalar of an integral dtype.
 fn ones(dtype: DType) -> Scalar {
     match dtype {
-        DType::I64 => Scalar::I64(-1),
-        DType::I32 => Scalar::I32(-1),
-        DType::U8 => Scalar::U8(u8::MAX),
-        _ => Scalar::Bool(true),
+        DType::Bool => Scalar::Bool(true),
+        int => Scalar::I64(-1).convert(int),
     }
 }
 

@@ -77,13 +77,13 @@ macro_rules! unary {
 
 macro_rules! constraints {
     (number) => {
-        &["takes 1 operand", "operand 0 is a number: f64, f32, f16, bf16, i64, i32 or u8"]
+        &["takes 1 operand", "operand 0 is a number: any dtype but bool"]
     };
     (float) => {
         &["takes 1 operand", "operand 0 is a float: f64, f32, f16 or bf16"]
     };
     (integral) => {
-        &["takes 1 operand", "operand 0 is an integer or bool: i64, i32, u8 or bool"]
+        &["takes 1 operand", "operand 0 is an integer or bool"]
     };
 }
 
@@ -135,7 +135,7 @@ unary! {
             b.mul(g, s)
         }),
         simplify: |b, x, dtype| {
-            if dtype == DType::U8 || under(b, x, |p| matches!(p, Primitive::Abs(_))).is_some() {
+            if dtype.is_unsigned() || under(b, x, |p| matches!(p, Primitive::Abs(_))).is_some() {
                 return Some(x);
             }
             let y = under(b, x, |p| matches!(p, Primitive::Neg(_)))?;

@@ -49,7 +49,10 @@ struct Generator {
     statements: usize,
 }
 
-const NUMBERS: [DType; 5] = [DType::F64, DType::F32, DType::I64, DType::I32, DType::U8];
+const NUMBERS: [DType; 10] = {
+    use DType::*;
+    [F64, F32, I64, I32, I16, I8, U64, U32, U16, U8]
+};
 
 /// The kernel that those bytes choose.
 pub fn kernel(bytes: Vec<u8>) -> Kernel {

@@ -24,7 +24,7 @@ macro_rules! integers {
         fn add(self, b: Self) -> Self { self.wrapping_add(b) }
     })* };
 }
-integers!(i64, i32, u8);
+integers!(u64, u32, u16, u8);
 
 /// Bytes of working space for a tile.
 pub(super) fn scratch_bytes(dtype: DType, n: usize, k: usize) -> usize {

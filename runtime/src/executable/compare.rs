@@ -5,7 +5,7 @@ use crate::interpreter::interpret;
 use crate::options::PREFIX;
 use crate::program_interpreter::{self, ProgramError, RunOptions};
 use ir::program::Program;
-use ir::{DType, Graph, Literal, Scalar, Symbol, Type};
+use ir::{Graph, Literal, Scalar, Symbol, Type};
 use passes::{PassObserver, PassRun};
 use std::collections::HashMap;
 
@@ -122,8 +122,8 @@ fn sample(ty: &Type, dims: &[usize], seed: u64) -> Literal {
         state ^= state >> 7;
         state ^= state << 17;
         match ty.dtype {
-            DType::I64 | DType::I32 | DType::U8 | DType::Bool => Scalar::of(ty.dtype, (state % 2) as f64),
-            float => Scalar::of(float, (state % 4001) as f64 / 1000.0 - 2.0),
+            float if float.is_float() => Scalar::of(float, (state % 4001) as f64 / 1000.0 - 2.0),
+            other => Scalar::of(other, (state % 2) as f64),
         }
     })
 }

@@ -337,7 +337,7 @@ impl Draw {
         if !self.fits(&shape) || (!some && mode == IndexMode::Clamp) {
             return None;
         }
-        let dtype = self.r.of(&[DType::I64, DType::I32, DType::U8]);
+        let dtype = self.r.of(&[DType::I64, DType::I32, DType::U8, DType::I16, DType::U64]);
         // Whatever happens to be there, where any index is legal.
         if mode != IndexMode::Error
             && self.r.percent(40)

@@ -44,6 +44,11 @@ pub fn unary(op: UnaryOp, x: Scalar) -> Option<Scalar> {
         Scalar::F32(x) => float!(F32, x, f32),
         Scalar::I64(x) => int!(I64, x, x < 0),
         Scalar::I32(x) => int!(I32, x, x < 0),
+        Scalar::I16(x) => int!(I16, x, x < 0),
+        Scalar::I8(x) => int!(I8, x, x < 0),
+        Scalar::U64(x) => int!(U64, x, false),
+        Scalar::U32(x) => int!(U32, x, false),
+        Scalar::U16(x) => int!(U16, x, false),
         Scalar::U8(x) => int!(U8, x, false),
         Scalar::Bool(x) => (op == Not).then_some(Scalar::Bool(!x)),
         Scalar::F16(_) | Scalar::BF16(_) => None,
@@ -108,7 +113,7 @@ pub fn binary(op: BinaryOp, a: Scalar, b: Scalar) -> Option<Scalar> {
                 And => $a & $b,
                 Or => $a | $b,
                 Xor => $a ^ $b,
-                Pow => return Some(Scalar::I64(int_pow($a as i64, $b as i64)).convert(Scalar::$v($a).dtype())),
+                Pow => int_pow($a as i64, $b as i128) as _,
             }))
         };
     }
@@ -136,6 +141,11 @@ pub fn binary(op: BinaryOp, a: Scalar, b: Scalar) -> Option<Scalar> {
         (Scalar::F32(a), Scalar::F32(b)) => float!(F32, a, b, f32),
         (Scalar::I64(a), Scalar::I64(b)) => int!(I64, a, b),
         (Scalar::I32(a), Scalar::I32(b)) => int!(I32, a, b),
+        (Scalar::I16(a), Scalar::I16(b)) => int!(I16, a, b),
+        (Scalar::I8(a), Scalar::I8(b)) => int!(I8, a, b),
+        (Scalar::U64(a), Scalar::U64(b)) => int!(U64, a, b),
+        (Scalar::U32(a), Scalar::U32(b)) => int!(U32, a, b),
+        (Scalar::U16(a), Scalar::U16(b)) => int!(U16, a, b),
         (Scalar::U8(a), Scalar::U8(b)) => int!(U8, a, b),
         (Scalar::Bool(a), Scalar::Bool(b)) => Some(Scalar::Bool(match op {
             Max | Or => a | b,
@@ -148,7 +158,7 @@ pub fn binary(op: BinaryOp, a: Scalar, b: Scalar) -> Option<Scalar> {
 }
 
 /// Power modulo 2^64, which is also the power modulo any smaller width.
-fn int_pow(base: i64, exponent: i64) -> i64 {
+fn int_pow(base: i64, exponent: i128) -> i64 {
     if exponent < 0 {
         return match base {
             1 => 1,
@@ -187,6 +197,11 @@ pub fn compare(op: CompareOp, a: Scalar, b: Scalar) -> Option<bool> {
         (Scalar::F32(a), Scalar::F32(b)) => by!(a, b),
         (Scalar::I64(a), Scalar::I64(b)) => by!(a, b),
         (Scalar::I32(a), Scalar::I32(b)) => by!(a, b),
+        (Scalar::I16(a), Scalar::I16(b)) => by!(a, b),
+        (Scalar::I8(a), Scalar::I8(b)) => by!(a, b),
+        (Scalar::U64(a), Scalar::U64(b)) => by!(a, b),
+        (Scalar::U32(a), Scalar::U32(b)) => by!(a, b),
+        (Scalar::U16(a), Scalar::U16(b)) => by!(a, b),
         (Scalar::U8(a), Scalar::U8(b)) => by!(a, b),
         (Scalar::Bool(a), Scalar::Bool(b)) => by!(a as u8, b as u8),
         _ => None,

@@ -6,7 +6,7 @@ use ir::dim::Atom;
 use ir::graph::Definition;
 use ir::kernel::{BinaryOp, CompareOp, Index, KernelBuilder, Var};
 use ir::ops::index::IndexMode;
-use ir::{DType, Dim, Scalar, Symbol};
+use ir::{Dim, Scalar, Symbol};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -127,7 +127,7 @@ impl Puller<'_> {
                 if mode != IndexMode::Fill {
                     return Ok(element);
                 }
-                let given = self.k.convert(self.vars[&children[0]], DType::I64);
+                let given = self.k.position(self.vars[&children[0]]);
                 let inside = self.in_range(given, &extent)?;
                 let zero = self.k.constant(Scalar::zero(dtype));
                 Ok(self.k.select(inside, element, zero))
@@ -159,7 +159,7 @@ impl Puller<'_> {
             }
             let needed = self.order(&[first]);
             self.emit_nodes(&needed, level)?;
-            let given = self.k.convert(self.vars[&first], DType::I64);
+            let given = self.k.position(self.vars[&first]);
             if mode == IndexMode::Error {
                 let site = self.site(id, &extent)?;
                 let bound = self.index(&extent)?;
