@@ -194,7 +194,7 @@ impl Random {
     pub fn plain(&mut self, dtype: DType) -> Scalar {
         let x = (self.bits() >> 11) as f64 / (1u64 << 53) as f64 * 16.0 - 8.0;
         match dtype {
-            _ if dtype.is_unsigned() => Scalar::U64(self.below(16) as u64).convert(dtype),
+            _ if dtype.is_unsigned() => Scalar::U64(self.below(16)).convert(dtype),
             DType::Bool => Scalar::Bool(self.below(2) == 1),
             DType::I64 | DType::I32 => Scalar::of(dtype, x.round()),
             _ => Scalar::of(dtype, x),
