@@ -115,7 +115,7 @@ fn digits(rounds: usize) -> Result<Times> {
     });
     let mut state = (model, optimizer);
     let times = time(rounds, 1, || step.call_mut(&mut state, &batch).map(drop))?;
-    Ok(times.of(&step.lower(&state, &batch)?))
+    Ok(times.of(&step.lower_mut(&state, &batch)?))
 }
 
 fn mlp(rounds: usize) -> Result<Times> {
@@ -130,7 +130,7 @@ fn mlp(rounds: usize) -> Result<Times> {
     });
     let mut state = (model, optimizer);
     let times = time(rounds, 1, || step.call_mut(&mut state, &batch).map(drop))?;
-    Ok(times.of(&step.lower(&state, &batch)?))
+    Ok(times.of(&step.lower_mut(&state, &batch)?))
 }
 
 fn workload(name: &str, rounds: usize) -> Result<Option<Times>> {
