@@ -29,6 +29,17 @@ pub struct Tensor(pub(crate) Repr);
 impl std::panic::UnwindSafe for Tensor {}
 impl std::panic::RefUnwindSafe for Tensor {}
 
+/// Which tensor.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Identity {
+    /// The trace that it is a value of, or 0.
+    trace: u64,
+    /// The value, or where the memory is.
+    at: usize,
+    /// Of an array, since arrays of other extents may lie in the same memory.
+    ty: Option<Type>,
+}
+
 #[derive(Clone)]
 pub(crate) enum Repr {
     Array(Array),
@@ -293,11 +304,11 @@ impl Tensor {
         Ok(literal.get(0))
     }
 
-    /// A number that two tensors share exactly if they are the same tensor; `None` for error values.
-    pub(crate) fn identity(&self) -> Option<(u64, usize)> {
+    /// What two tensors share exactly if they are the same tensor; `None` for error values.
+    pub(crate) fn identity(&self) -> Option<Identity> {
         match &self.0 {
-            Repr::Array(a) => Some((0, a.buffer().ptr() as usize)),
-            Repr::Traced(t) => Some((t.trace.id, t.value.at())),
+            Repr::Array(a) => Some(Identity { trace: 0, at: a.buffer().ptr() as usize, ty: Some(a.ty()) }),
+            Repr::Traced(t) => Some(Identity { trace: t.trace.id, at: t.value.at(), ty: None }),
             Repr::Error(_) => None,
         }
     }

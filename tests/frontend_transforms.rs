@@ -181,6 +181,28 @@ fn tied_leaves_behind_a_view_of_another_shape() {
     assert_eq!(b.data_ptr(), c.data_ptr());
 }
 
+/// They are updated each by its own gradient, eager as compiled.
+#[test]
+fn optimisers_take_views_of_one_memory_for_two_parameters() {
+    let w = Tensor::ones([4], DType::F32);
+    let model = (w.clone(), w.reshape([2, 2]));
+    let gradient = Tensor::ones([4], DType::F32);
+    let gradients = (&gradient * 0.5, gradient.reshape([2, 2]));
+    let sgd = optim::Sgd::new(0.1).momentum(&model, 0.9, false);
+    let (eager, _) = sgd.clone().update(model.clone(), gradients.clone());
+    assert_eq!((f32s(&eager.0), f32s(&eager.1)), (vec![0.95; 4], vec![0.9; 4]));
+    assert_eq!(eager.1.shape(), [2, 2].into());
+    let step = jit(|m: (Tensor, Tensor), o: optim::Sgd, g: (Tensor, Tensor)| o.update(m, g));
+    let (compiled, _) = step.call(&model, &sgd, &gradients).unwrap();
+    assert_eq!((f32s(&compiled.0), f32s(&compiled.1)), (f32s(&eager.0), f32s(&eager.1)));
+    let (adam, _) = optim::AdamW::new(&model, 0.1).update(model.clone(), gradients);
+    assert_eq!((adam.0.shape(), adam.1.shape()), ([4].into(), [2, 2].into()));
+    let (_, norm) = optim::clip_grad_norm((gradient.clone(), gradient.reshape([2, 2])), 1.0);
+    assert_eq!(norm.item::<f32>().unwrap(), 8f32.sqrt());
+    let (_, norm) = optim::clip_grad_norm((gradient.clone(), gradient), 1.0);
+    assert_eq!(norm.item::<f32>().unwrap(), 2.0);
+}
+
 #[test]
 fn parameters_that_do_not_reach_the_loss_are_reported() {
     let model = (scalar(1.0), Mlp::new(&Generator::new(0)));

@@ -3,13 +3,13 @@
 use crate::dispatch::here;
 use crate::error::{Code, Error, Result};
 use crate::scope;
-use crate::tensor::Tensor;
+use crate::tensor::{Identity, Tensor};
 use crate::tree::Tree;
 use std::collections::HashMap;
 
 /// One zero tensor per leaf; leaves that are one tensor share it.
 pub(super) fn zeros<M: Tree>(model: &M) -> Vec<Tensor> {
-    let mut known: HashMap<(u64, usize), Tensor> = HashMap::new();
+    let mut known: HashMap<Identity, Tensor> = HashMap::new();
     let leaves = model.leaves();
     let zero = |(_, t): &(String, Tensor)| match t.identity() {
         Some(id) => known.entry(id).or_insert_with(|| t.zeros_like()).clone(),
@@ -53,7 +53,7 @@ pub(super) fn check<M: Tree>(op: &'static str, model: &M, gradients: &M, moments
 pub(super) fn update<M: Tree>(model: &M, gradients: &M, mut f: impl FnMut(&[usize], &Tensor, &Tensor) -> Tensor) -> M {
     let leaves = model.leaves();
     let gradients = gradients.leaves();
-    let mut places: HashMap<(u64, usize), Vec<usize>> = HashMap::new();
+    let mut places: HashMap<Identity, Vec<usize>> = HashMap::new();
     for (i, (_, t)) in leaves.iter().enumerate() {
         if let Some(id) = t.identity() {
             places.entry(id).or_default().push(i);

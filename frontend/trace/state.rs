@@ -4,7 +4,7 @@ use super::{STACK, TraceInfo, Traced};
 use crate::cell::CellId;
 use crate::error::Error;
 use crate::scope;
-use crate::tensor::{Repr, Tensor};
+use crate::tensor::{Identity, Repr, Tensor};
 use ir::origin::OriginId;
 use ir::{Graph, Origin, Primitive, Symbol, Value, Violation};
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ pub(crate) struct Trace {
     pub graph: Graph,
     /// Outside tensors that became inputs, in order of their first use.
     pub captures: Vec<(Tensor, Value)>,
-    captured: HashMap<(u64, usize), Value>,
+    captured: HashMap<Identity, Value>,
     pub cells: Vec<CellUse>,
     pub symbol_values: HashMap<Symbol, i64>,
     /// The last origin, which the next op often shares.
@@ -93,10 +93,7 @@ impl Trace {
             Repr::Error(e) => return Err(e.clone()),
             _ => tensor.identity().expect("only errors have none"),
         };
-        // Two arrays may share elements under different extents.
-        if let Some(&v) = self.captured.get(&key)
-            && *self.graph.ty(v) == tensor.ty()
-        {
+        if let Some(&v) = self.captured.get(&key) {
             return Ok(v);
         }
         let value = self.graph.add_input(tensor.ty());

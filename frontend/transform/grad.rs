@@ -84,10 +84,11 @@ fn attempt<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M) -> Result<(Tensor, Vec<
     let mut sources: Vec<&Tensor> = Vec::new();
     let mut inputs: Vec<Tensor> = Vec::new();
     let mut input_of: Vec<usize> = Vec::new();
+    let mut known = HashMap::new();
     for (_, t) in &all {
-        let known = sources.iter().position(|s| s.identity() == t.identity() && s.ty() == t.ty());
-        input_of.push(known.unwrap_or(sources.len()));
-        if known.is_none() {
+        let input = *known.entry(t.identity()).or_insert(sources.len());
+        input_of.push(input);
+        if input == sources.len() {
             sources.push(t);
             inputs.push(trace::input(t.ty(), at));
         }
