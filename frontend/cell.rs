@@ -66,8 +66,24 @@ impl CellId for Slot {
 pub struct Buffer(Arc<dyn CellId>);
 
 impl Buffer {
-    /// A cell that holds `value`.
+    /// A cell that holds `value`. A cell cannot be made inside a trace, since compiled it would be made once and eager at
+    /// every call; it then holds an error value.
+    #[track_caller]
     pub fn new(value: Tensor) -> Buffer {
+        let _here = crate::dispatch::enter();
+        let value = match trace::kind() {
+            _ if value.error_ref().is_some() => value,
+            Some(kind) => {
+                let rule = format!("a cell cannot be made while a function is traced by {kind}");
+                let legal = "make it before, and capture it or pass it in a tree";
+                let e = Error::new(Code::Trace, "Buffer::new", rule, legal);
+                Tensor::error(e.at(crate::dispatch::here()).in_scope(&crate::scope::current()))
+            }
+            None => match value.read("Buffer::new") {
+                Ok(_) => value,
+                Err(e) => Tensor::error(e),
+            },
+        };
         Buffer(Arc::new(Slot { id: NEXT.fetch_add(1, Ordering::Relaxed), value: Mutex::new(value) }))
     }
 

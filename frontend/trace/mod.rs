@@ -182,6 +182,9 @@ fn read_cell_at(cell: &Arc<dyn CellId>, depth: usize) -> Tensor {
         return t;
     }
     let outer = read_cell_at(cell, depth - 1);
+    if outer.error_ref().is_some() {
+        return outer;
+    }
     STACK.with_borrow_mut(|s| {
         let trace = &mut s[depth - 1];
         let ty = outer.ty();

@@ -2,7 +2,7 @@
 
 use crate::{err, f32s, says};
 use std::sync::Mutex;
-use tracewright::{Code, Tensor, grad, jit};
+use tracewright::{Code, Tensor, grad, jit, nn};
 
 static KEPT: Mutex<Option<Tensor>> = Mutex::new(None);
 
@@ -25,6 +25,12 @@ fn an_inner_value_used_after_its_trace() {
     says(&e, line, &format!("error[trace]: add(f32[2], f32[]): {rest}"));
     let (e, line) = (kept.to_vec::<f32>().unwrap_err(), line!());
     says(&e, line, &format!("error[trace]: to_vec(f32[2]): {rest}"));
+    let cell = nn::Buffer::new(kept.clone());
+    assert_eq!(
+        err(cell.get()).headline(),
+        format!("error[trace]: Buffer::new(f32[2]): {}", rest.lines().next().unwrap())
+    );
+    assert_eq!(jit(move |x: Tensor| x + cell.get()).call(f32s([2])).unwrap_err().code(), Code::Trace);
     // In another trace, as an argument, and as a model of a gradient.
     let g = jit(move |x: Tensor| x + KEPT.lock().unwrap().as_ref().unwrap());
     assert_eq!(g.call(f32s([2])).unwrap_err().code(), Code::Trace);
@@ -78,6 +84,31 @@ fn compiling_and_lowering_while_another_function_is_traced() {
     }
     assert_eq!(f.call(f32s([1]), 2).unwrap().to_vec::<f32>().unwrap(), [3.0]);
     assert_eq!(inner.stats().traces, 0);
+}
+
+/// Compiled, it would be made once and live on, eager it is made at every call.
+#[test]
+fn a_cell_made_while_tracing() {
+    let kept = f32s([2]);
+    let line = line!() + 2;
+    let f = jit(move |x: Tensor, what: i32| {
+        let cell = nn::Buffer::new(if what == 0 { x.clone() } else { kept.clone() });
+        let refused = cell.set(x);
+        if what == 2 { Tensor::from(refused.is_err()) } else { cell.get() * 2.0 }
+    });
+    for what in [0, 1] {
+        says(
+            &f.call(f32s([2]), what).unwrap_err(),
+            line,
+            "error[trace]: Buffer::new: a cell cannot be made while a function is traced by jit\n  at HERE\n  \
+             legal: make it before, and capture it or pass it in a tree",
+        );
+    }
+    assert!(f.call(f32s([2]), 2).unwrap().item::<bool>().unwrap());
+    let (cell, line) = (nn::Buffer::new(f32s([2]) + f32s([3])), line!());
+    assert_eq!(err(cell.get()).location().unwrap().line, line);
+    let f = jit(move |x: Tensor| x + cell.get());
+    assert_eq!(f.call(f32s([2])).unwrap_err().location().unwrap().line, line);
 }
 
 /// What is unwrapped in a traced function is the error of the call.
