@@ -2,6 +2,7 @@
 
 use runtime::events::{self, Event};
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
 use std::hash::Hash;
 use std::sync::{Arc, RwLock};
 
@@ -17,13 +18,19 @@ struct Inner<K, V> {
     order: VecDeque<Arc<K>>,
 }
 
-impl<K: Hash + Eq, V: Clone> Bounded<K, V> {
+impl<K: Hash + Eq + Display, V: Clone> Bounded<K, V> {
     pub fn new(name: &'static str, capacity: usize) -> Bounded<K, V> {
         Bounded { name, capacity, inner: RwLock::new(Inner { map: HashMap::new(), order: VecDeque::new() }) }
     }
 
+    /// The value of a key; whether there is one is counted.
     pub fn get(&self, key: &K) -> Option<V> {
-        self.inner.read().unwrap_or_else(|e| e.into_inner()).map.get(key).cloned()
+        let found = self.inner.read().unwrap_or_else(|e| e.into_inner()).map.get(key).cloned();
+        match found {
+            Some(_) => events::count(Event::CacheHit),
+            None => events::record(Event::CacheMiss, format_args!("{}: {key}", self.name)),
+        }
+        found
     }
 
     pub fn insert(&self, key: K, value: V) {
@@ -49,8 +56,10 @@ mod tests {
     #[test]
     fn the_oldest_entry_goes_and_is_counted() {
         let cache = Bounded::new("test", 2);
-        let ((), counts) = events::Counters::of(|| (0..3).for_each(|i| cache.insert(i, i)));
-        assert_eq!((cache.get(&0), cache.get(&1), cache.get(&2)), (None, Some(1), Some(2)));
-        assert_eq!(counts[Event::Eviction], 1);
+        let ((), counts) = events::Counters::of(|| {
+            (0..3).for_each(|i| cache.insert(i, i));
+            assert_eq!((cache.get(&0), cache.get(&1), cache.get(&2)), (None, Some(1), Some(2)));
+        });
+        assert_eq!((counts[Event::Eviction], counts[Event::CacheHit], counts[Event::CacheMiss]), (1, 2, 1));
     }
 }

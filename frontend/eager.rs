@@ -27,6 +27,13 @@ struct Key {
     operands: SmallVec<[(DType, SmallVec<[i64; 4]>); 3]>,
 }
 
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let types: Vec<String> = self.types().map(|ty| ty.to_string()).collect();
+        write!(f, "{}({})", self.name, types.join(", "))
+    }
+}
+
 #[derive(Clone)]
 enum Entry {
     Ready(Arc<Executable>),
@@ -117,6 +124,12 @@ impl Key {
         let attributes = SmallVec::from_slice(call.attributes);
         Key { name: call.name, attributes, extents: extents as u8, modes, operands }
     }
+
+    /// Types of the operands.
+    fn types(&self) -> impl Iterator<Item = Type> {
+        let dim = |&n: &i64| if n < 0 { Dim::symbol(symbol(n).name()) } else { Dim::from(n) };
+        self.operands.iter().map(move |(dtype, dims)| Type::new(*dtype, dims.iter().map(dim).collect::<Shape>()))
+    }
 }
 
 fn symbol(n: i64) -> Symbol {
@@ -137,9 +150,7 @@ fn record(call: &Call<'_>, key: &Key, body: &dyn Fn(&[Tensor]) -> Tensor) -> Res
     for n in symbols..0 {
         trace::declare(SymbolDecl { symbol: symbol(n), min: least, max: i64::MAX }, None);
     }
-    let dim = |&n: &i64| if n < 0 { Dim::symbol(symbol(n).name()) } else { Dim::from(n) };
-    let types = key.operands.iter().map(|(dtype, dims)| Type::new(*dtype, dims.iter().map(dim).collect::<Shape>()));
-    let inputs: Vec<Tensor> = types.map(|ty| trace::input(ty, here())).collect();
+    let inputs: Vec<Tensor> = key.types().map(|ty| trace::input(ty, here())).collect();
     let _scope = call.scoped.then(|| scope::enter(call.name));
     let result = body(&inputs);
     if let Some(e) = result.error_ref() {

@@ -27,6 +27,12 @@ impl Hash for Structure {
     }
 }
 
+impl std::fmt::Display for Structure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:016x}", self.graph.name, self.hash)
+    }
+}
+
 static CACHE: LazyLock<Bounded<Structure, Arc<Executable>>> = LazyLock::new(|| Bounded::new("eager gradients", 256));
 
 /// Runs a graph, compiled once for its structure.

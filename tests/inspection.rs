@@ -178,3 +178,76 @@ fn the_op_that_first_made_a_nan_or_infinity_is_named() -> Result<()> {
     assert!(error.location().unwrap().to_string().starts_with("tests/inspection.rs:"));
     Ok(())
 }
+
+/// Events of that kind that a compilation and a call record, with their reasons.
+fn reasons(event: Event, f: impl FnOnce()) -> Vec<String> {
+    let ((), records) = events::capture(f);
+    records.into_iter().filter(|r| r.event == event).map(|r| r.reason).collect()
+}
+
+#[test]
+fn caches_kernels_and_memory_say_what_they_did() -> Result<()> {
+    let text = |artefacts: &str| {
+        let f = jit(|x: Tensor| x.softmax(-1)).named("seen");
+        let call = || with_options(options("LOG", artefacts), || (0..3).try_for_each(|_| f.call(x()).map(drop)));
+        let (result, text) = events::written(call);
+        result.map(|()| text)
+    };
+    let cache = text("cache")?;
+    assert!(cache.contains("[cache] cache miss: seen (tests/inspection.rs:"), "{cache}");
+    assert!(cache.contains("[cache] kernels: ") && cache.contains(" were compiled before"), "{cache}");
+    let kernels = text("kernels")?;
+    assert!(kernels.contains("[kernels] seen: kernels 1, launches 1, products 0, interpreted steps 0"), "{kernels}");
+    assert!(kernels.contains("bytes of code, compiled in"), "{kernels}");
+    let memory = text("memory")?;
+    // Six floats come in, six go out.
+    let plan = "[memory] seen: peak 48 bytes: inputs 24, constants 0, outputs 24, 0 slots of 0 bytes";
+    assert!(memory.contains(plan), "{memory}");
+    let lowered = jit(|x: Tensor| x.matmul(&x.t()).exp().matmul(&x)).dynamic("arguments.0", 0, "B", 1..=9).lower(x())?;
+    let program = lowered.stage("program.txt").unwrap();
+    assert!(
+        program.contains("peak: 24*B+8*B*B bytes (inputs 12*B, constants 0, outputs 12*B, arena 8*B*B)"),
+        "{program}"
+    );
+    let ((), counts) = Counters::of(|| {
+        let f = jit(softmax_loss);
+        (0..4).for_each(|_| drop(f.call(x()).unwrap()));
+    });
+    assert!(counts[Event::CacheMiss] >= 1 && counts[Event::CacheHit] >= 3, "{counts}");
+    Ok(())
+}
+
+#[test]
+fn a_pass_that_is_left_out_is_an_event() {
+    let run = || drop(with_options(options("PASSES", "-fuse,stop=13"), || jit(|x: Tensor| x + 1.0).call(x())).unwrap());
+    let skipped = reasons(Event::PassSkipped, run);
+    assert!(skipped.iter().any(|r| r.contains("fuse") && r.contains("switched off by name")), "{skipped:?}");
+    assert!(skipped.iter().any(|r| r.contains("after `stop`")), "{skipped:?}");
+}
+
+#[test]
+fn a_comparison_that_is_not_made_is_an_event() {
+    let large = Tensor::zeros([1025, 1025], tracewright::DType::F32);
+    let run = || drop(with_options(options("CHECK", "3"), || jit(|x: Tensor| x + 1.0).named("f").call(large)).unwrap());
+    assert_eq!(reasons(Event::CheckSkipped, run), ["f: too large to compare passes with the interpreter"]);
+    let index = Tensor::from([0i64, 0]);
+    let f = jit(|i: Tensor| Tensor::from([1.0f32]).index_select(0, &i)).named("f");
+    let run = || drop(with_options(options("CHECK", "3"), || f.call(index)).unwrap());
+    let skipped = reasons(Event::CheckSkipped, run);
+    assert!(skipped.len() == 1 && skipped[0].starts_with("f: passes are not compared: "), "{skipped:?}");
+}
+
+#[test]
+fn dumps_are_numbered_after_those_of_earlier_processes() -> Result<()> {
+    let folder = Folder::new("numbers");
+    std::fs::create_dir_all(folder.0.join("0041-earlier")).unwrap();
+    std::fs::create_dir_all(folder.0.join("notes-9999")).unwrap();
+    for name in ["one", "two"] {
+        let with_dump = Options { dump: Some(folder.0.clone()), ..Options::default() };
+        with_options(with_dump, || jit(|x: Tensor| x + 1.0).named(name).compile(Tensor::from(1.0f32)))?;
+    }
+    for name in ["0042-one", "0043-two"] {
+        assert!(folder.0.join(name).join("program.txt").exists(), "{name}");
+    }
+    Ok(())
+}

@@ -66,6 +66,7 @@ impl<A: 'static, R: Tree> Jit<A, R> {
                 entry.used.store(self.clock.fetch_add(1, Relaxed) + 1, Relaxed);
             }
             self.hits.fetch_add(1, Relaxed);
+            events::count(Event::CacheHit);
             if let Some(compiled) = &entry.graph {
                 let (signature, again) = self.trace(arguments, donated)?;
                 if let Some(e) = differing(&signature, (compiled, &entry.wiring), again.parts()) {
@@ -113,10 +114,13 @@ impl<A: 'static, R: Tree> Jit<A, R> {
     fn miss(&self, signature: &Signature) {
         self.traces.fetch_add(1, Relaxed);
         let entries = self.entries.read().unwrap_or_else(|e| e.into_inner());
-        match entries.iter().map(|e| e.signature.difference(signature)).min_by_key(|d| d.0) {
-            None => events::record(Event::Trace, format_args!("{}: first trace, {signature}", self.label())),
-            Some((_, difference)) => events::record(Event::Retrace, format_args!("{}: {difference}", self.label())),
-        }
+        let nearest = entries.iter().map(|e| e.signature.difference(signature)).min_by_key(|d| d.0);
+        let (event, reason) = match nearest {
+            None => (Event::Trace, format!("{}: first trace, {signature}", self.label())),
+            Some((_, difference)) => (Event::Retrace, format!("{}: {difference}", self.label())),
+        };
+        events::record(event, &reason);
+        events::record(Event::CacheMiss, reason);
     }
 
     /// Traces for these arguments.

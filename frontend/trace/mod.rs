@@ -12,7 +12,7 @@ use crate::dispatch::here;
 use crate::error::{Code, Error};
 use crate::tensor::{Repr, Tensor};
 use crate::{scope, strict};
-use ir::{Dim, Primitive, Symbol, Type, Value};
+use ir::{Dim, Lowering, Primitive, Symbol, Type, Value};
 use runtime::events::{self, Event};
 use std::cell::RefCell;
 use std::panic::Location;
@@ -118,10 +118,27 @@ pub(crate) fn record(primitive: impl Into<Primitive>, operands: &[&Tensor]) -> T
         }
     }
     let at = here();
+    if let Some(e) = undeclared(&primitive) {
+        let types = operands.iter().map(|t| t.ty().to_string());
+        return Tensor::error(e.with_operands(types).at(at).in_scope(&scope::current()));
+    }
     match with_top(|t| t.append(primitive, &values, at)) {
         Ok(t) => t,
         Err(v) => Tensor::error(Error::violation(v).at(at).in_scope(&scope::current())),
     }
+}
+
+/// The error of an op whose attributes hold a symbol that no open trace knows. What operands hold was recorded before.
+fn undeclared(primitive: &Primitive) -> Option<Error> {
+    if !matches!(primitive.lowering(), Lowering::View | Lowering::Generate) {
+        return None;
+    }
+    let symbols = primitive.symbols();
+    let known =
+        |s: &Symbol| STACK.with_borrow(|all| all.iter().any(|t| t.graph.symbols.iter().any(|d| d.symbol == *s)));
+    let unknown = symbols.iter().find(|s| !known(s))?;
+    let rule = format!("the symbol {unknown} stands for no extent here");
+    Some(Error::new(Code::Trace, primitive.name(), rule, "a dimension of a tensor that this trace knows"))
 }
 
 /// The error of using a value after its trace, or on another thread.

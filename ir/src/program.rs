@@ -6,7 +6,7 @@
 pub mod verify;
 
 use crate::graph::SymbolDecl;
-use crate::kernel::Kernel;
+use crate::kernel::{Access, Kernel};
 use crate::{DType, Dim, Graph, Literal, Lowering, Origin, Primitive, Type, Value};
 use std::collections::HashSet;
 
@@ -129,6 +129,64 @@ pub struct Slot {
     pub sizes: Vec<Dim>,
 }
 
+/// A size in bytes that may depend on symbols: a sum of expressions, each the largest of several.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Bytes(Vec<Vec<Dim>>);
+
+impl Bytes {
+    /// Adds the largest of some sizes. Sizes that compare for all values of the symbols become one.
+    fn add(&mut self, sizes: &[Dim]) {
+        let mut largest: Vec<Dim> = Vec::new();
+        for s in sizes {
+            if largest.iter().any(|l| (l - s).known().is_some_and(|d| d >= 0)) {
+                continue;
+            }
+            largest.retain(|l| (s - l).known().is_none_or(|d| d < 0));
+            largest.push(s.clone());
+        }
+        match (largest.as_slice(), self.0.iter_mut().find(|term| term.len() == 1)) {
+            ([], _) => {}
+            ([one], Some(sum)) => sum[0] = &sum[0] + one,
+            _ => self.0.push(largest),
+        }
+    }
+}
+
+impl std::fmt::Display for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("0");
+        }
+        for (i, term) in self.0.iter().enumerate() {
+            f.write_str(if i > 0 { " + " } else { "" })?;
+            match term.as_slice() {
+                [one] => write!(f, "{one}")?,
+                several => {
+                    let list: Vec<String> = several.iter().map(Dim::to_string).collect();
+                    write!(f, "max({})", list.join(", "))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a call holds at its peak, which is all through it: the plan has no other memory, but for what threads work in
+/// and the padding of slots to 64 bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Footprint {
+    /// Inputs.
+    pub inputs: Bytes,
+    /// Constants.
+    pub constants: Bytes,
+    /// Outputs in memory of their own.
+    pub outputs: Bytes,
+    /// Slots of the arena.
+    pub arena: Bytes,
+    /// All of it.
+    pub peak: Bytes,
+}
+
 /// What must hold of the values of the symbols before anything runs, by an op of the graph as recorded.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ShapeCheck {
@@ -193,6 +251,43 @@ pub struct Program {
     pub slots: Vec<Slot>,
     /// What must hold of the symbols' values.
     pub checks: Vec<ShapeCheck>,
+    /// Donated inputs whose memory no output takes over, with the reason.
+    pub not_taken: Vec<(usize, &'static str)>,
     /// The number of leading steps after which no step can report an error; donated inputs are written only later.
     pub fallible_prefix: usize,
+}
+
+impl Program {
+    /// The buffers that a step reads, and those that it writes, in the order of its operands.
+    pub fn accesses(&self, kind: &StepKind) -> [Vec<BufferId>; 2] {
+        match kind {
+            StepKind::Launch(l) => {
+                let params = l.buffers.iter().copied().zip(&self.kernels[l.kernel].params);
+                let (inputs, outputs): (Vec<_>, Vec<_>) = params.partition(|(_, p)| p.access == Access::In);
+                [inputs, outputs].map(|list| list.into_iter().map(|(b, _)| b).collect())
+            }
+            StepKind::Product(p) => [vec![p.lhs.0, p.rhs.0], vec![p.out.0]],
+            StepKind::Interpret { inputs, outputs, .. } => [inputs.clone(), outputs.clone()],
+        }
+    }
+
+    /// The memory of a call, known before it runs.
+    pub fn footprint(&self) -> Footprint {
+        let mut all = Footprint::default();
+        for b in &self.buffers {
+            let kind = match &b.storage {
+                Storage::Input(_) => &mut all.inputs,
+                Storage::Constant(_) => &mut all.constants,
+                Storage::Output(_) => &mut all.outputs,
+                Storage::InPlace { .. } | Storage::Slot(_) => continue,
+            };
+            kind.add(&[b.ty.bytes()]);
+            all.peak.add(&[b.ty.bytes()]);
+        }
+        for slot in &self.slots {
+            all.arena.add(&slot.sizes);
+            all.peak.add(&slot.sizes);
+        }
+        all
+    }
 }

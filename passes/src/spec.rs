@@ -65,6 +65,15 @@ pub enum Skip {
     Stopped,
 }
 
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Skip::SwitchedOff => "switched off by name",
+            Skip::Stopped => "after `stop`",
+        })
+    }
+}
+
 impl fmt::Display for PassSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut items: Vec<String> = Vec::new();

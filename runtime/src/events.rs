@@ -53,12 +53,14 @@ events! {
     Unreached = "unreached parameter", Trace, Warn;
     /// A gradient ended at an op that has no derivative.
     GradientCut = "gradient cut", Trace, Warn;
-    /// A compiled function was found in the cache.
+    /// A compiled function, or a kernel, was found in a cache.
     CacheHit = "cache hit", Cache, Trace;
-    /// A compiled function was not in the cache.
+    /// A compiled function, or a kernel, was not in a cache.
     CacheMiss = "cache miss", Cache, Debug;
     /// An entry left a cache that was full.
     Eviction = "eviction", Cache, Info;
+    /// Check level 3 could not compare with the interpreter, and did not.
+    CheckSkipped = "check skipped", Passes, Info;
     /// A graph was compiled.
     Compile = "compile", Passes, Debug;
     /// A pass was left out on request.
@@ -67,8 +69,10 @@ events! {
     FusionRefused = "fusion refused", Fusion, Debug;
     /// An op has no kernel, or a kernel could not be compiled; the interpreter does it.
     Fallback = "fallback", Kernels, Warn;
-    /// A step of an executable ran in the interpreter.
+    /// A step of an executable, or a whole graph, ran in the interpreter.
     InterpretedStep = "interpreted step", Kernels, Trace;
+    /// The memory of a donated input is of no use to the output it was meant for, which gets memory of its own.
+    DonationRefused = "donation refused", Memory, Debug;
     /// A donated buffer was held by somebody else and had to be copied.
     DonationCopied = "donation copied", Memory, Info;
     /// The compiler or runtime failed and went on another way; the reason names the reproducer.

@@ -94,13 +94,13 @@ impl fmt::Display for PassSpec {
 pub enum Artefact {
     /// One line per trace, with its reason.
     Trace,
-    /// Compile cache: misses with the nearest entry, evictions.
+    /// Caches of compiled functions and kernels: misses with the nearest entry, evictions.
     Cache,
     /// Fused groups, and why a neighbour was refused.
     Fusion,
-    /// Kernels, and steps that have none.
+    /// Kernels of each compilation, and steps that have none.
     Kernels,
-    /// Memory plans, donations that were copied.
+    /// Memory plans with their peak, donations that were copied or of no use.
     Memory,
     /// Passes with their times.
     Passes,

@@ -2,8 +2,9 @@
 
 use ir::ops::{GraphEmitter, create, index, reduce, region, unary, view};
 use ir::{DType, Data, Dim, Emit, EmitExt, Graph, Literal, Location, Origin, Scalar, Shape, Type, Value};
-use runtime::events::{Counters, Event};
-use runtime::{Array, Executable, Input};
+use runtime::events::{Counters, Event, capture};
+use runtime::options::{Options, with_options};
+use runtime::{Array, ExecError, Executable, Input};
 use smallvec::SmallVec;
 
 fn build(inputs: &[Type], f: impl FnOnce(&mut GraphEmitter<'_>, &[Value]) -> Vec<Value>) -> Graph {
@@ -212,4 +213,74 @@ fn a_step_without_a_kernel_is_interpreted_alone() {
             (want, got) => assert_eq!(want.err(), got.err()),
         }
     }
+}
+
+fn parsed(text: &str) -> Graph {
+    ir::text::parse(text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Five matrices of 2^62 bytes at once.
+#[test]
+fn a_plan_that_no_memory_holds_is_the_callers_error() {
+    let mut text = String::from("graph @huge(%0: f32[1073741824, 1], %1: f32[1, 1073741824]) -> (f32[]) {\n");
+    for i in 0..5 {
+        text += &format!("%{}: f32[] = full {{value = {i}.5:f32, shape = []}}\n", 10 * i + 2);
+        text += &format!(
+            "%{}: f32[1073741824, 1] = broadcast_in_dim %{} {{shape = [1073741824, 1], dims = []}}\n",
+            10 * i + 3,
+            10 * i + 2
+        );
+        text += &format!("%{}: f32[1073741824, 1] = mul %0, %{}\n", 10 * i + 4, 10 * i + 3);
+        text += &format!(
+            "%{}: f32[1073741824, 1073741824] = dot_general %{}, %1 \
+             {{lhs_batch = [], rhs_batch = [], lhs_contract = [1], rhs_contract = [0]}}\n",
+            10 * i + 5,
+            10 * i + 4
+        );
+    }
+    text += "%60: f32[1073741824, 1073741824] = add %5, %15\n";
+    text += "%61: f32[1073741824, 1073741824] = add %60, %25\n";
+    text += "%62: f32[1073741824, 1073741824] = add %61, %35\n";
+    text += "%63: f32[1073741824, 1073741824] = add %62, %45\n";
+    text += "%64: f32[] = reduce_sum %63 {axes = [0, 1]}\nreturn %64\n}";
+    let graph = parsed(&text);
+    let (outcome, counts) = Counters::of(|| Executable::compile(&graph, &[]).map(drop));
+    assert!(matches!(&outcome, Err(ExecError::Memory(m)) if m.contains("address space")), "{outcome:?}");
+    assert_eq!((counts[Event::Bug], counts[Event::Fallback]), (0, 0));
+}
+
+#[test]
+fn a_graph_that_is_interpreted_as_a_whole_counts_at_every_call() {
+    let graph = parsed("graph @g(%0: f32[2]) -> (f32[2]) {\n%1: f32[2] = neg %0\nreturn %1\n}");
+    let off = Options { jit: false, ..Options::default() };
+    let exe = with_options(off, || Executable::compile(&graph, &[])).unwrap();
+    let input = Array::from_literal(&sample(&f32s([2]), 1)).unwrap();
+    let ((), counts) = Counters::of(|| {
+        for _ in 0..3 {
+            exe.call(&mut [Input::Shared(input.clone())]).unwrap();
+        }
+    });
+    assert_eq!(counts[Event::InterpretedStep], 3);
+}
+
+#[test]
+fn a_donation_that_is_of_no_use_is_an_event_with_a_reason() {
+    let graph = parsed(
+        "graph @g(%0: f32[2, 2], %1: f32[2]) -> (f32[2, 2], f32[2], f32[2]) {
+           %2: f32[2, 2] = transpose %0 {permutation = [1, 0]}
+           %3: f32[2, 2] = neg %2
+           %4: f32[2] = neg %1
+           return %3, %4, %1
+         }",
+    );
+    let (exe, records) = capture(|| Executable::compile(&graph, &[(0, 0), (1, 1), (1, 9)]).unwrap());
+    assert_eq!(exe.program().unwrap().not_taken.len(), 3);
+    let refused: Vec<String> =
+        records.into_iter().filter(|r| r.event == Event::DonationRefused).map(|r| r.reason).collect();
+    let want = [
+        "g: input 0: the step that writes the output reads other elements of the input",
+        "g: input 1: the input is an output too",
+        "g: input 1: there is no such output",
+    ];
+    assert_eq!(refused, want);
 }

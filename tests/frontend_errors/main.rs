@@ -91,6 +91,26 @@ fn a_shape_whose_size_cannot_be_multiplied_out() {
 }
 
 #[test]
+fn a_symbol_that_stands_for_no_extent() {
+    let b = || tracewright::Dim::symbol("B");
+    let check = |e: Error| {
+        assert_eq!((e.code(), e.rule()), (Code::Trace, "the symbol B stands for no extent here"), "{e}");
+    };
+    let ((), counts) = Counters::of(|| {
+        check(err(f32s([1]).broadcast_to([b()])));
+        check(jit(move |x: Tensor| x.broadcast_to([b()])).call(f32s([1])).unwrap_err());
+        check(jit(move |x: Tensor| x + Tensor::zeros([b()], DType::F32).sum(..)).call(f32s([1])).unwrap_err());
+        let e = err(f32s([1]).broadcast_to([1i64 << 40, 1 << 40]));
+        assert!(e.rule().ends_with("which is larger than any memory"), "{e}");
+    });
+    assert_eq!((counts[Event::Bug], counts[Event::Fallback]), (0, 0));
+    // One that a dimension of an argument has is known, also in a transform inside.
+    let f = jit(move |x: Tensor| grad(|x: &Tensor| (x * Tensor::ones([b()], DType::F32)).sum(..))(&x));
+    let f = f.dynamic("arguments.0", 0, "B", 1..=8);
+    assert_eq!(f.call(f32s([3])).unwrap().to_vec::<f32>().unwrap(), [1.0; 3]);
+}
+
+#[test]
 fn dtypes() {
     let x = f32s([2]);
     let (e, line) = (err(&x & &x), line!());

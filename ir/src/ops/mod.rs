@@ -349,6 +349,19 @@ op_table! {
     Fused => region,
 }
 
+impl Primitive {
+    /// Symbols in the attributes.
+    pub fn symbols(&self) -> Vec<crate::Symbol> {
+        let dims = |attr: Attr| match attr {
+            Attr::Dim(d) => vec![d],
+            Attr::Dims(all) => all,
+            _ => Vec::new(),
+        };
+        let dims = self.attributes().into_iter().flat_map(|(_, attr)| dims(attr));
+        dims.filter(|d| !d.is_static()).flat_map(|d| d.symbols()).collect()
+    }
+}
+
 impl std::fmt::Debug for Primitive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.name())?;

@@ -17,7 +17,6 @@
 //! Not checked: what kernels do with their buffers, which their own verifier and interpreter see to.
 
 use super::{BufferId, Program, StepKind, Storage};
-use crate::kernel::Access;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -68,19 +67,6 @@ struct Verifier<'a> {
     program: &'a Program,
     broken: Vec<Broken>,
     lives: Vec<Life>,
-}
-
-/// What a step reads and what it writes.
-fn accesses(program: &Program, kind: &StepKind) -> [Vec<BufferId>; 2] {
-    match kind {
-        StepKind::Launch(l) => {
-            let params = l.buffers.iter().copied().zip(&program.kernels[l.kernel].params);
-            let (inputs, outputs): (Vec<_>, Vec<_>) = params.partition(|(_, p)| p.access == Access::In);
-            [inputs, outputs].map(|list| list.into_iter().map(|(b, _)| b).collect())
-        }
-        StepKind::Product(p) => [vec![p.lhs.0, p.rhs.0], vec![p.out.0]],
-        StepKind::Interpret { inputs, outputs, .. } => [inputs.clone(), outputs.clone()],
-    }
 }
 
 impl Verifier<'_> {
@@ -145,7 +131,7 @@ impl Verifier<'_> {
                 let prefix = p.fallible_prefix;
                 self.report(9, format!("{} can fail, but only the first {prefix} may", self.step_name(i)));
             }
-            let [reads, writes] = accesses(p, &step.kind);
+            let [reads, writes] = p.accesses(&step.kind);
             for b in reads {
                 let held = matches!(p.buffers[b.at()].storage, Storage::Input(_) | Storage::Constant(_));
                 if !held && self.lives[b.at()].written.is_none() {

@@ -5,26 +5,6 @@ use ir::Dim;
 use ir::program::{BufferId, Program, Slot, StepKind, Storage};
 use std::collections::HashSet;
 
-/// Reads and writes of a step, as buffer lists.
-pub(crate) fn accesses(kind: &StepKind, kernels: &[ir::kernel::Kernel]) -> (Vec<BufferId>, Vec<BufferId>) {
-    match kind {
-        StepKind::Launch(l) => {
-            let params = &kernels[l.kernel].params;
-            let with = |write: bool| {
-                l.buffers
-                    .iter()
-                    .zip(params)
-                    .filter(|(_, p)| (p.access != ir::kernel::Access::In) == write)
-                    .map(|(&b, _)| b)
-                    .collect()
-            };
-            (with(false), with(true))
-        }
-        StepKind::Product(p) => (vec![p.lhs.0, p.rhs.0], vec![p.out.0]),
-        StepKind::Interpret { inputs, outputs, .. } => (inputs.clone(), outputs.clone()),
-    }
-}
-
 /// First and last step of each buffer, `None` if no step writes it (inputs and constants).
 struct Lives {
     defined: Vec<Option<usize>>,
@@ -35,7 +15,7 @@ fn lives(program: &Program) -> Lives {
     let n = program.buffers.len();
     let mut lives = Lives { defined: vec![None; n], last: vec![0; n] };
     for (i, step) in program.steps.iter().enumerate() {
-        let (reads, writes) = accesses(&step.kind, &program.kernels);
+        let [reads, writes] = program.accesses(&step.kind);
         for b in writes {
             lives.defined[b.at()].get_or_insert(i);
             lives.last[b.at()] = i;
@@ -58,41 +38,60 @@ pub(super) fn plan(program: &mut Program, donations: &[(usize, usize)], elementw
         }
     }
     for &(input, output) in donations {
-        in_place(program, &lives, elementwise, input, output);
+        if let Err(reason) = in_place(program, &lives, elementwise, input, output) {
+            program.not_taken.push((input, reason));
+        }
     }
     assign_slots(program, &lives);
 }
 
 /// Writes an output over a donated input, where nothing can fail after the write begins and nothing reads the old
-/// contents after it.
-fn in_place(program: &mut Program, lives: &Lives, elementwise: &Elementwise, input: usize, output: usize) {
-    let Some(&out) = program.output_buffers.get(output) else { return };
-    let Some(source) = (0..program.buffers.len()).find(|&b| program.buffers[b].storage == Storage::Input(input)) else {
-        return;
-    };
-    let fresh = program.buffers[out.at()].storage == Storage::Output(output);
-    let same = program.buffers[out.at()].ty == program.buffers[source].ty;
-    let Some(defined) = lives.defined[out.at()].filter(|&d| fresh && same && d >= program.fallible_prefix) else {
-        return;
-    };
-    // The input must not be an output itself, since that output would change.
-    if program.output_buffers.iter().any(|b| b.at() == source) || lives.last[source] > defined {
-        return;
+/// contents after it; else says why not.
+fn in_place(
+    program: &mut Program,
+    lives: &Lives,
+    elementwise: &Elementwise,
+    input: usize,
+    output: usize,
+) -> Result<(), &'static str> {
+    let out = *program.output_buffers.get(output).ok_or("there is no such output")?;
+    let source = (0..program.buffers.len()).find(|&b| program.buffers[b].storage == Storage::Input(input));
+    let source = source.ok_or("there is no such input")?;
+    if out.at() == source {
+        return Err("the output is the input as it came");
+    }
+    if program.buffers[out.at()].storage != Storage::Output(output) {
+        return Err("the output is another output, an input or a constant");
+    }
+    if program.buffers[out.at()].ty != program.buffers[source].ty {
+        return Err("input and output differ in type");
+    }
+    let defined = lives.defined[out.at()].ok_or("no step writes the output")?;
+    if defined < program.fallible_prefix {
+        return Err("a step that may fail comes after the one that writes the output, or is it");
+    }
+    if program.output_buffers.iter().any(|b| b.at() == source) {
+        return Err("the input is an output too");
+    }
+    if lives.last[source] > defined {
+        return Err("the input is read after the output is written");
     }
     if lives.last[source] == defined {
-        let StepKind::Launch(launch) = &program.steps[defined].kind else { return };
-        let at = |b: usize| launch.buffers.iter().position(|x| x.at() == b);
+        let reads_and_writes = "the step that writes the output reads other elements of the input";
+        let StepKind::Launch(launch) = &program.steps[defined].kind else { return Err(reads_and_writes) };
+        let [reads, writes] = program.accesses(&program.steps[defined].kind);
         let repeated = launch.buffers.iter().filter(|b| b.at() == source).count() > 1;
-        let inputs = launch.buffers.len()
-            - program.kernels[launch.kernel].params.iter().filter(|p| p.access != ir::kernel::Access::In).count();
-        let reads = launch.buffers[..inputs].iter().any(|b| b.at() == source);
-        let (Some(p), Some(o)) = (at(source), at(out.at())) else { return };
-        let fits = elementwise.get(&defined).is_some_and(|e| e.contains(&(p, o - inputs)));
-        if reads && (repeated || !fits) {
-            return;
+        let read = reads.iter().position(|b| b.at() == source);
+        let written = writes.iter().position(|&b| b == out);
+        if let (Some(p), Some(o)) = (read, written) {
+            let fits = elementwise.get(&defined).is_some_and(|e| e.contains(&(p, o)));
+            if repeated || !fits {
+                return Err(reads_and_writes);
+            }
         }
     }
     program.buffers[out.at()].storage = Storage::InPlace { output, input };
+    Ok(())
 }
 
 /// Gives temporaries slots of the arena, first come first served: the smallest free slot that is large enough, else the
@@ -101,7 +100,7 @@ fn assign_slots(program: &mut Program, lives: &Lives) {
     let mut free: Vec<usize> = Vec::new();
     let mut releases: Vec<Vec<usize>> = vec![Vec::new(); program.steps.len()];
     for i in 0..program.steps.len() {
-        let (_, writes) = accesses(&program.steps[i].kind, &program.kernels);
+        let [_, writes] = program.accesses(&program.steps[i].kind);
         for b in writes {
             if lives.defined[b.at()] != Some(i) || program.buffers[b.at()].storage != Storage::Slot(usize::MAX) {
                 continue;

@@ -1,6 +1,7 @@
 //! Comparison with the interpreter: after each pass, and of the kernels.
 
 use crate::bounds::{Bounded, analyse};
+use crate::events::{self, Event};
 use crate::interpreter::interpret;
 use crate::options::PREFIX;
 use crate::program_interpreter::{self, ProgramError, RunOptions};
@@ -34,7 +35,7 @@ impl Comparison {
                 Some(Comparison { name: graph.name.clone(), inputs, expected, last })
             }
             Err(e) => {
-                log::info!(target: "tracewright", "{}: passes are not compared: {e}", graph.name);
+                events::record(Event::CheckSkipped, format_args!("{}: passes are not compared: {e}", graph.name));
                 None
             }
         }
@@ -46,7 +47,11 @@ impl Comparison {
         let got = match program_interpreter::run(program, &self.inputs, &options) {
             Ok(got) => got,
             Err(ProgramError::Limit) => {
-                log::info!(target: "tracewright", "{}: too long to compare kernels with the interpreter", self.name);
+                let name = &self.name;
+                events::record(
+                    Event::CheckSkipped,
+                    format_args!("{name}: too long to compare kernels with the interpreter"),
+                );
                 return Ok(());
             }
             Err(e) => return Err(format!("bug in tracewright: the program cannot be run ({PREFIX}CHECK=3): {e}")),
@@ -97,16 +102,19 @@ fn samples(graph: &Graph) -> Option<Vec<Literal>> {
     let symbols: HashMap<Symbol, i64> =
         graph.symbols.iter().map(|s| (s.symbol.clone(), 3.clamp(s.min, s.max.max(s.min)))).collect();
     let value = |s: &Symbol| Some(symbols.get(s).copied().unwrap_or(3));
+    let skip = |reason: &str| {
+        events::record(Event::CheckSkipped, format_args!("{}: {reason}", graph.name));
+        None
+    };
     let mut total = 0usize;
     let mut inputs = Vec::new();
     for (i, ty) in graph.input_types().iter().enumerate() {
         let dims: Option<Vec<usize>> =
             ty.shape.iter().map(|d| d.eval(&value).and_then(|n| usize::try_from(n).ok())).collect();
-        let dims = dims?;
-        total = total.checked_add(dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?)?;
+        let Some(dims) = dims else { return skip("an input has no sample extents") };
+        total = dims.iter().fold(1usize, |n, &d| n.saturating_mul(d)).saturating_add(total);
         if total > COMPARE_ELEMENTS {
-            log::info!(target: "tracewright", "{}: too large to compare passes with the interpreter", graph.name);
-            return None;
+            return skip("too large to compare passes with the interpreter");
         }
         inputs.push(sample(ty, &dims, i as u64));
     }

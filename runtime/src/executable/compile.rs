@@ -1,19 +1,19 @@
 //! From a graph to an executable.
 
 use super::bind::{Bound, Signature, SymbolValues};
+use super::failure::Failure;
 use super::inspect::{Inspector, Stage};
-use super::{Compiled, Executable, Mode, kernels};
+use super::{Compiled, Executable, Mode, kernels, report};
 use crate::array::Array;
 use crate::error::ExecError;
 use crate::events::{self, Event};
 use crate::options::{self, Artefact, Options};
-use codegen::cpu::{CompileError, CompileOptions, CompiledKernel};
+use codegen::cpu::{CompileOptions, CompiledKernel};
 use ir::Graph;
 use ir::kernel::Kernel;
-use ir::program::{Program, StepKind, Storage};
-use passes::{CheckLevel, NoteKind, PassOptions, PassRun, PassSpec, Settings};
+use ir::program::{Program, Storage};
+use passes::{CheckLevel, PassOptions, PassRun, PassSpec, Settings};
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -41,7 +41,9 @@ impl Executable {
     /// memory.
     ///
     /// A failure inside the compiler does not fail the call: the graph is then interpreted, which is counted and
-    /// logged, and a reproducer is written. The only errors are unreadable options.
+    /// logged, and a reproducer is written. What the processor or the compiler has no code for is interpreted and
+    /// counted too. Errors are unreadable options, and what the interpreter could not do either, such as a plan larger
+    /// than the address space.
     pub fn compile(graph: &Graph, donations: &[(usize, usize)]) -> Result<Executable, ExecError> {
         Executable::build(graph, donations, false)
     }
@@ -66,24 +68,30 @@ impl Executable {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             compile(graph, donations, (&settings, &options), &mut inspector, &mut artifacts)
         }))
-        .unwrap_or_else(|panic| Err(format!("bug in tracewright: {}", panic_message(&*panic))));
+        .unwrap_or_else(|panic| Err(Failure::Bug(format!("bug in tracewright: {}", panic_message(&*panic)))));
         artifacts.total = start.elapsed();
-        let mode = match outcome {
+        let timing = report::times(&graph.name, &artifacts);
+        let reason = match outcome {
             Ok(compiled) => {
                 events::count(Event::Compile);
-                events::write(Artefact::Passes, || times(&graph.name, &artifacts));
-                Mode::Compiled(Box::new(compiled))
+                events::write(Artefact::Passes, || timing.clone());
+                artifacts.stages = inspector.finish(&timing);
+                return Ok(Executable { mode: Mode::Compiled(Box::new(compiled)), artifacts, watch });
             }
-            Err(reason) => {
-                let file = inspector.reproducer(graph, &reason, &options);
-                events::record(Event::Bug, format!("{}: {reason}; reproducer: {file}", graph.name));
-                events::record(Event::Fallback, format!("{} is interpreted: {reason}", graph.name));
-                artifacts.fallback = Some(reason);
-                Mode::Interpreted(graph.clone())
+            Err(Failure::User(e)) => {
+                inspector.finish(&timing);
+                return Err(e);
+            }
+            Err(Failure::Refused(reason)) => reason,
+            Err(Failure::Bug(reason)) => {
+                report::bug(graph, donations, &reason, &inspector, &options);
+                reason
             }
         };
-        artifacts.stages = inspector.finish(&times(&graph.name, &artifacts));
-        Ok(Executable { mode, artifacts, watch })
+        events::record(Event::Fallback, format!("{} is interpreted: {reason}", graph.name));
+        artifacts.fallback = Some(reason);
+        artifacts.stages = inspector.finish(&timing);
+        Ok(Executable { mode: Mode::Interpreted(graph.clone()), artifacts, watch })
     }
 }
 
@@ -110,15 +118,10 @@ fn compile(
     (settings, options): (&Settings, &Options),
     inspector: &mut Inspector,
     artifacts: &mut Artifacts,
-) -> Result<Compiled, String> {
-    let outcome = passes::optimize(graph.clone(), settings, Some(inspector)).map_err(|e| e.to_string())?;
+) -> Result<Compiled, Failure> {
+    let outcome = passes::optimize(graph.clone(), settings, Some(inspector))?;
     artifacts.passes = outcome.runs;
-    for note in &outcome.notes {
-        match note.kind {
-            NoteKind::Refusal => events::record(Event::FusionRefused, &note.text),
-            NoteKind::Decision => events::write(Artefact::Fusion, || format!("{}: {}", note.pass, note.text)),
-        }
-    }
+    report::passes(&graph.name, &artifacts.passes, &outcome.notes);
     let threads = crate::pool::global().num_threads().min(4);
     let code = CompileOptions { keep_text: inspector.keeps_text(), ..CompileOptions::default() };
     // Kernels that do not compile, with the reason: their steps are interpreted.
@@ -127,71 +130,41 @@ fn compile(
         let start = Instant::now();
         let reason = |kernel: &Kernel| refused.get(&kernels::anonymous(kernel)).cloned();
         let refuse = |kernel: &Kernel| if refused.is_empty() { None } else { reason(kernel) };
-        let lowered = passes::lower::lower_except(&outcome.graph, donations, &refuse);
-        let mut program = lowered.map_err(|e| e.to_string())?;
+        let mut program = passes::lower::lower_except(&outcome.graph, donations, &refuse)?;
         program.checks = ir::program::shape_checks(graph);
         artifacts.lower += start.elapsed();
         if settings.check >= CheckLevel::Boundaries
             && let Err(broken) = ir::program::verify::verify(&program)
         {
             let list: Vec<String> = broken.iter().map(ToString::to_string).collect();
-            return Err(format!("bug in tracewright: the program is ill-formed: {}", list.join("; ")));
+            let list = list.join("; ");
+            return Err(Failure::Bug(format!("bug in tracewright: the program is ill-formed: {list}")));
         }
         inspector.program(&program);
-        inspector.check_program(&program)?;
+        inspector.check_program(&program).map_err(Failure::Bug)?;
         let start = Instant::now();
         match kernels::compile_all(&program.kernels, code, threads) {
             Ok(kernels) => {
                 artifacts.codegen += start.elapsed();
                 inspector.kernels(&program, &kernels);
-                report_interpreted(&program);
-                return Compiled::new(program, kernels).map_err(|e| e.to_string());
+                report::program(&program, &kernels);
+                return Ok(Compiled::new(program, kernels)?);
             }
             Err(first) => {
-                let failures = kernels::refused(&program.kernels, code).map_err(|e| e.to_string())?;
+                let failures = kernels::refused(&program.kernels, code)?;
                 let before = refused.len();
                 for (kernel, e) in failures {
-                    if !matches!(e, CompileError::Unsupported { .. }) {
-                        let file = inspector.reproducer(graph, &e.to_string(), options);
-                        events::record(Event::Bug, format!("{}: {e}; reproducer: {file}", graph.name));
-                    }
                     refused.insert(kernel, e.to_string());
+                    if let Failure::Bug(reason) = e.into() {
+                        report::bug(graph, donations, &reason, inspector, options);
+                    }
                 }
                 if refused.len() == before {
-                    return Err(first.to_string());
+                    return Err(first.into());
                 }
             }
         }
     }
-}
-
-/// Counts the steps that will be interpreted.
-fn report_interpreted(program: &Program) {
-    for step in &program.steps {
-        if let StepKind::Interpret { reason, .. } = &step.kind {
-            let place = step.origins.first().map(|o| format!(" ({o})")).unwrap_or_default();
-            events::record(
-                Event::Fallback,
-                format!("{}: step {}{place} is interpreted: {reason}", program.name, step.name),
-            );
-        }
-    }
-}
-
-/// Times of one compilation, a line each.
-fn times(name: &str, a: &Artifacts) -> String {
-    let mut text = format!("{name}: compiled in {:.2?}\n", a.total);
-    for run in &a.passes {
-        let what = match (&run.skipped, run.changed) {
-            (Some(_), _) => "skipped",
-            (None, true) => "changed",
-            (None, false) => "",
-        };
-        let _ = writeln!(text, "  {:2} {:<16} {:>10.1?} {what}", run.number, run.name, run.elapsed);
-    }
-    let _ = writeln!(text, "     {:<16} {:>10.1?}", "lower", a.lower);
-    let _ = writeln!(text, "     {:<16} {:>10.1?}", "codegen", a.codegen);
-    text
 }
 
 impl Compiled {

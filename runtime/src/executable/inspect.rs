@@ -3,16 +3,17 @@
 
 use super::compare::Comparison;
 use super::page::page;
+use super::report::describe;
 use crate::options::Options;
 use codegen::cpu::CompiledKernel;
 use ir::Graph;
-use ir::program::{Program, StepKind};
+use ir::program::Program;
 use ir::text::PrintOptions;
 use passes::{PassObserver, PassRun};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One stage of a compilation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +36,10 @@ const READABLE: PrintOptions = PrintOptions { origins: true, elide: Some(64) };
 
 impl Inspector {
     pub fn new(graph: &Graph, options: &Options, keep: bool) -> Inspector {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let folder = options.dump.as_ref().map(|dir| {
             let name: String =
                 graph.name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
-            dir.join(format!("{:04}-{name}", NUMBER.fetch_add(1, Ordering::Relaxed)))
+            dir.join(format!("{:04}-{name}", next_number(dir)))
         });
         let comparison = if options.check >= 3 { Comparison::new(graph, options.strict16) } else { None };
         let mut inspector = Inspector { stages: Vec::new(), keep, title: graph.name.clone(), folder, comparison };
@@ -91,19 +91,34 @@ impl Inspector {
     }
 
     /// Writes the graph, the failure and the settings to a file and names it.
-    pub fn reproducer(&self, graph: &Graph, reason: &str, options: &Options) -> String {
+    pub fn reproducer(&self, graph: &Graph, donations: &[(usize, usize)], reason: &str, options: &Options) -> String {
         let folder = self.folder.clone().unwrap_or_else(std::env::temp_dir);
         let path = folder.join(format!("tracewright-reproducer-{:016x}.ir", graph.structural_hash()));
         let comment = reason.lines().fold(String::new(), |mut s, l| {
             let _ = writeln!(s, "// {l}");
             s
         });
-        let text = format!("{comment}// settings: {options}\n{graph}");
+        let pairs: Vec<String> = donations.iter().map(|(input, output)| format!("{input} to {output}")).collect();
+        let donations = if pairs.is_empty() { "none".into() } else { pairs.join(", ") };
+        let text = format!("{comment}// settings: {options}\n// donations, input to output: {donations}\n{graph}");
         match std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&path, text)) {
             Ok(()) => path.display().to_string(),
             Err(e) => format!("could not be written to {}: {e}", path.display()),
         }
     }
+}
+
+/// The number of the next dump in a folder: after the highest there, also where an earlier process left it.
+fn next_number(dir: &Path) -> u32 {
+    static NEXT: Mutex<BTreeMap<PathBuf, u32>> = Mutex::new(BTreeMap::new());
+    let mut all = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = all.entry(dir.to_path_buf()).or_insert_with(|| {
+        let names = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.file_name());
+        let number = |name: std::ffi::OsString| name.to_str()?.split_once('-')?.0.parse::<u32>().ok();
+        names.filter_map(number).max().map_or(0, |n| n.saturating_add(1))
+    });
+    *next = next.saturating_add(1);
+    *next - 1
 }
 
 fn write_all(folder: &Path, title: &str, stages: &[Stage]) -> std::io::Result<()> {
@@ -127,38 +142,4 @@ impl PassObserver for Inspector {
             None => Ok(()),
         }
     }
-}
-
-/// A program for people: buffers with their places, steps with what they read and write, the planned peak.
-fn describe(p: &Program) -> String {
-    let mut text = format!("program {}\n", p.name);
-    for (i, b) in p.buffers.iter().enumerate() {
-        let place = match &b.storage {
-            ir::program::Storage::Constant(_) => "constant".to_string(),
-            other => format!("{other:?}"),
-        };
-        let _ = writeln!(text, "  b{i}: {} in {place}", b.ty);
-    }
-    for (i, slot) in p.slots.iter().enumerate() {
-        let _ = writeln!(text, "  slot {i}: the largest of {:?} bytes", slot.sizes);
-    }
-    for (i, step) in p.steps.iter().enumerate() {
-        let what = match &step.kind {
-            StepKind::Launch(l) => {
-                let buffers: Vec<String> = l.buffers.iter().map(|b| format!("b{}", b.0)).collect();
-                format!("kernel{}({}; {:?})", l.kernel, buffers.join(", "), l.extents)
-            }
-            StepKind::Product(m) => {
-                let [batch, rows, columns, sum] = &m.extents;
-                format!("b{} = b{} x b{} [{batch}, {rows}, {columns}, {sum}]", m.out.0.0, m.lhs.0.0, m.rhs.0.0)
-            }
-            StepKind::Interpret { reason, .. } => format!("interpreted: {reason}"),
-        };
-        let fallible = if i < p.fallible_prefix { " (may fail)" } else { "" };
-        let _ = writeln!(text, "  {i}: {} {what}{fallible}", step.name);
-        for o in step.origins.iter().take(4) {
-            let _ = writeln!(text, "       {o}");
-        }
-    }
-    text
 }

@@ -1,5 +1,7 @@
 //! Compiled kernels, shared by all executables of the process: equal kernels compile once.
 
+use crate::events::{self, Event};
+use crate::options::Artefact;
 use codegen::cpu::{CompileError, CompileOptions, CompiledKernel, Compiler};
 use ir::kernel::Kernel;
 use std::collections::HashMap;
@@ -61,6 +63,10 @@ pub(super) fn compile_all(
         }
     }
     let missing: Vec<usize> = (0..kernels.len()).filter(|&i| found[i].is_none()).collect();
+    let hits = kernels.len() - missing.len();
+    (0..hits).for_each(|_| events::count(Event::CacheHit));
+    missing.iter().for_each(|_| events::count(Event::CacheMiss));
+    events::write(Artefact::Cache, || format!("kernels: {hits} of {} were compiled before", kernels.len()));
     if !missing.is_empty() {
         let new: Vec<Kernel> = missing.iter().map(|&i| kernels[i].clone()).collect();
         let compiled = compiler()?.compile_all(&new, options, threads)?;
@@ -77,6 +83,7 @@ pub(super) fn compile_all(
             let mut ages: Vec<u64> = cache.entries.values().map(|e| e.used).collect();
             ages.sort_unstable();
             let limit = ages[ages.len() - KEPT];
+            events::record(Event::Eviction, format_args!("kernels: {KEPT} are kept"));
             cache.entries.retain(|_, e| e.used >= limit);
         }
     }

@@ -8,14 +8,17 @@
 mod bind;
 mod compare;
 mod compile;
+mod failure;
 mod inspect;
 mod kernels;
 mod non_finite;
 mod page;
+mod report;
 mod run;
 
 use crate::array::Array;
 use crate::error::ExecError;
+use crate::events::{self, Event};
 use crate::interpreter;
 use bind::{Bound, Signature};
 use codegen::cpu::CompiledKernel;
@@ -106,6 +109,7 @@ impl Executable {
         match &self.mode {
             Mode::Compiled(c) => c.call(inputs),
             Mode::Interpreted(graph) => {
+                events::count(Event::InterpretedStep);
                 let literals: Vec<Literal> = inputs
                     .iter()
                     .map(|i| i.array().ok_or_else(|| ExecError::Bug("a taken argument".into()))?.to_literal())

@@ -1,0 +1,150 @@
+//! What a compilation says about itself: events, the artefacts of `TRACEWRIGHT_LOG`, and text for people.
+
+use super::compile::Artifacts;
+use super::inspect::Inspector;
+use crate::events::{self, Event};
+use crate::options::{Artefact, Options};
+use codegen::cpu::CompiledKernel;
+use ir::Graph;
+use ir::program::{Program, StepKind};
+use passes::{Note, NoteKind, PassRun};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// What passes decided, and which were left out.
+pub(super) fn passes(name: &str, runs: &[PassRun], notes: &[Note]) {
+    for run in runs {
+        if let Some(why) = &run.skipped {
+            events::record(Event::PassSkipped, format_args!("{name}: {} (number {}): {why}", run.name, run.number));
+        }
+    }
+    for note in notes {
+        match note.kind {
+            NoteKind::Refusal => events::record(Event::FusionRefused, &note.text),
+            NoteKind::Decision => events::write(Artefact::Fusion, || format!("{}: {}", note.pass, note.text)),
+        }
+    }
+}
+
+/// The kernels of a program with what they became, and its memory plan.
+pub(super) fn program(program: &Program, kernels: &[Arc<CompiledKernel>]) {
+    interpreted(program);
+    for (input, reason) in &program.not_taken {
+        events::record(Event::DonationRefused, format_args!("{}: input {input}: {reason}", program.name));
+    }
+    events::write(Artefact::Kernels, || {
+        let count = |f: fn(&StepKind) -> bool| program.steps.iter().filter(|s| f(&s.kind)).count();
+        let mut text = format!(
+            "{}: kernels {}, launches {}, products {}, interpreted steps {}",
+            program.name,
+            program.kernels.len(),
+            count(|k| matches!(k, StepKind::Launch(_))),
+            count(|k| matches!(k, StepKind::Product(_))),
+            count(|k| matches!(k, StepKind::Interpret { .. })),
+        );
+        for (i, (kernel, code)) in program.kernels.iter().zip(kernels).enumerate() {
+            let _ = write!(
+                text,
+                "\n  kernel{i} {}: {} bytes of code, compiled in {:.1?}",
+                kernel.name,
+                code.code_size(),
+                code.compile_time()
+            );
+        }
+        text
+    });
+    events::write(Artefact::Memory, || memory(program));
+}
+
+/// Counts a bug of ours and leaves a reproducer.
+pub(super) fn bug(graph: &Graph, donations: &[(usize, usize)], reason: &str, inspector: &Inspector, options: &Options) {
+    let file = inspector.reproducer(graph, donations, reason, options);
+    events::record(Event::Bug, format!("{}: {reason}; reproducer: {file}", graph.name));
+}
+
+/// The memory plan: its peak, and where every buffer is.
+fn memory(p: &Program) -> String {
+    let m = p.footprint();
+    format!(
+        "{}: peak {} bytes: inputs {}, constants {}, outputs {}, {} slots of {} bytes",
+        p.name,
+        m.peak,
+        m.inputs,
+        m.constants,
+        m.outputs,
+        p.slots.len(),
+        m.arena
+    )
+}
+
+/// Counts the steps that will be interpreted.
+pub(super) fn interpreted(program: &Program) {
+    for step in &program.steps {
+        if let StepKind::Interpret { reason, .. } = &step.kind {
+            let place = step.origins.first().map(|o| format!(" ({o})")).unwrap_or_default();
+            events::record(
+                Event::Fallback,
+                format!("{}: step {}{place} is interpreted: {reason}", program.name, step.name),
+            );
+        }
+    }
+}
+
+/// Times of one compilation, a line each.
+pub(super) fn times(name: &str, a: &Artifacts) -> String {
+    let mut text = format!("{name}: compiled in {:.2?}\n", a.total);
+    for run in &a.passes {
+        let what = match (&run.skipped, run.changed) {
+            (Some(_), _) => "skipped",
+            (None, true) => "changed",
+            (None, false) => "",
+        };
+        let _ = writeln!(text, "  {:2} {:<16} {:>10.1?} {what}", run.number, run.name, run.elapsed);
+    }
+    let _ = writeln!(text, "     {:<16} {:>10.1?}", "lower", a.lower);
+    let _ = writeln!(text, "     {:<16} {:>10.1?}", "codegen", a.codegen);
+    text
+}
+
+/// A program for people: buffers with their places, steps with what they read and write, the planned peak.
+pub(super) fn describe(p: &Program) -> String {
+    let mut text = format!("program {}\n", p.name);
+    for (i, b) in p.buffers.iter().enumerate() {
+        let place = match &b.storage {
+            ir::program::Storage::Constant(_) => "constant".to_string(),
+            other => format!("{other:?}"),
+        };
+        let _ = writeln!(text, "  b{i}: {} in {place}", b.ty);
+    }
+    for (i, slot) in p.slots.iter().enumerate() {
+        let _ = writeln!(text, "  slot {i}: the largest of {:?} bytes", slot.sizes);
+    }
+    let memory = p.footprint();
+    let _ = writeln!(
+        text,
+        "  peak: {} bytes (inputs {}, constants {}, outputs {}, arena {})",
+        memory.peak, memory.inputs, memory.constants, memory.outputs, memory.arena
+    );
+    for (input, reason) in &p.not_taken {
+        let _ = writeln!(text, "  input {input} keeps its memory: {reason}");
+    }
+    for (i, step) in p.steps.iter().enumerate() {
+        let what = match &step.kind {
+            StepKind::Launch(l) => {
+                let buffers: Vec<String> = l.buffers.iter().map(|b| format!("b{}", b.0)).collect();
+                format!("kernel{}({}; {:?})", l.kernel, buffers.join(", "), l.extents)
+            }
+            StepKind::Product(m) => {
+                let [batch, rows, columns, sum] = &m.extents;
+                format!("b{} = b{} x b{} [{batch}, {rows}, {columns}, {sum}]", m.out.0.0, m.lhs.0.0, m.rhs.0.0)
+            }
+            StepKind::Interpret { reason, .. } => format!("interpreted: {reason}"),
+        };
+        let fallible = if i < p.fallible_prefix { " (may fail)" } else { "" };
+        let _ = writeln!(text, "  {i}: {} {what}{fallible}", step.name);
+        for o in step.origins.iter().take(4) {
+            let _ = writeln!(text, "       {o}");
+        }
+    }
+    text
+}
