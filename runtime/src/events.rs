@@ -69,7 +69,7 @@ events! {
     FusionRefused = "fusion refused", Fusion, Debug;
     /// An op has no kernel, or a kernel could not be compiled; the interpreter does it.
     Fallback = "fallback", Kernels, Warn;
-    /// A step of an executable, or a whole graph, ran in the interpreter.
+    /// A step of an executable ran in the interpreter, or a whole graph that could not be compiled.
     InterpretedStep = "interpreted step", Kernels, Trace;
     /// The memory of a donated input is of no use to the output it was meant for, which gets memory of its own.
     DonationRefused = "donation refused", Memory, Debug;

@@ -251,16 +251,26 @@ fn a_plan_that_no_memory_holds_is_the_callers_error() {
 
 #[test]
 fn a_graph_that_is_interpreted_as_a_whole_counts_at_every_call() {
-    let graph = parsed("graph @g(%0: f32[2]) -> (f32[2]) {\n%1: f32[2] = neg %0\nreturn %1\n}");
-    let off = Options { jit: false, ..Options::default() };
-    let exe = with_options(off, || Executable::compile(&graph, &[])).unwrap();
+    let mut graph = parsed("graph @g(%0: f32[2]) -> (f32[2]) {\n%1: f32[2] = neg %0\nreturn %1\n}");
     let input = Array::from_literal(&sample(&f32s([2]), 1)).unwrap();
-    let ((), counts) = Counters::of(|| {
-        for _ in 0..3 {
-            exe.call(&mut [Input::Shared(input.clone())]).unwrap();
-        }
-    });
-    assert_eq!(counts[Event::InterpretedStep], 3);
+    let steps = |exe: &Executable| {
+        let call = || exe.call(&mut [Input::Shared(input.clone())]).map(drop).unwrap();
+        Counters::of(|| (0..3).for_each(|_| call())).1[Event::InterpretedStep]
+    };
+    let off = Options { jit: false, ..Options::default() };
+    let wanted = with_options(off, || Executable::compile(&graph, &[])).unwrap();
+    assert_eq!(steps(&wanted), 0);
+    // An op without an origin is a bug of whoever made the graph, which the verifier finds.
+    let op = graph.region(graph.root()).ops[0];
+    graph.op_mut(op).origins.clear();
+    let (exe, records) = capture(|| Executable::compile(&graph, &[(0, 0)]).unwrap());
+    assert_eq!(steps(&exe), 3);
+    let events: Vec<Event> = records.iter().map(|r| r.event).collect();
+    assert_eq!(events, [Event::Bug, Event::Fallback]);
+    let (_, file) = records[0].reason.split_once("; reproducer: ").unwrap();
+    let reproducer = std::fs::read_to_string(file).unwrap();
+    std::fs::remove_file(file).unwrap();
+    assert!(reproducer.contains("// donations, input to output: 0 to 0\n"), "{reproducer}");
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Executable {
         let watch = options.nan.then(|| graph.clone());
         if !options.jit {
             artifacts.fallback = Some("the JIT is off".into());
-            return Ok(Executable { mode: Mode::Interpreted(graph.clone()), artifacts, watch });
+            return Ok(Executable { mode: Mode::Interpreted { graph: graph.clone(), wanted: true }, artifacts, watch });
         }
         let start = Instant::now();
         let mut inspector = Inspector::new(graph, &options, keep);
@@ -91,7 +91,7 @@ impl Executable {
         events::record(Event::Fallback, format!("{} is interpreted: {reason}", graph.name));
         artifacts.fallback = Some(reason);
         artifacts.stages = inspector.finish(&timing);
-        Ok(Executable { mode: Mode::Interpreted(graph.clone()), artifacts, watch })
+        Ok(Executable { mode: Mode::Interpreted { graph: graph.clone(), wanted: false }, artifacts, watch })
     }
 }
 

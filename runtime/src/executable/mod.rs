@@ -68,8 +68,11 @@ pub struct Executable {
 
 enum Mode {
     Compiled(Box<Compiled>),
-    /// Runs op by op, because the user asked for it or compilation failed.
-    Interpreted(Graph),
+    /// Runs op by op, because the user asked for it or, if not `wanted`, because compilation failed.
+    Interpreted {
+        graph: Graph,
+        wanted: bool,
+    },
 }
 
 struct Compiled {
@@ -95,7 +98,7 @@ impl std::fmt::Debug for Executable {
                     c.kernels.len()
                 )
             }
-            Mode::Interpreted(g) => write!(f, "Executable({}, interpreted)", g.name),
+            Mode::Interpreted { graph, .. } => write!(f, "Executable({}, interpreted)", graph.name),
         }
     }
 }
@@ -108,8 +111,10 @@ impl Executable {
         }
         match &self.mode {
             Mode::Compiled(c) => c.call(inputs),
-            Mode::Interpreted(graph) => {
-                events::count(Event::InterpretedStep);
+            Mode::Interpreted { graph, wanted } => {
+                if !wanted {
+                    events::count(Event::InterpretedStep);
+                }
                 let literals: Vec<Literal> = inputs
                     .iter()
                     .map(|i| i.array().ok_or_else(|| ExecError::Bug("a taken argument".into()))?.to_literal())
@@ -125,7 +130,7 @@ impl Executable {
             Mode::Compiled(c) => {
                 !c.program.steps.iter().any(|s| matches!(s.kind, ir::program::StepKind::Interpret { .. }))
             }
-            Mode::Interpreted(_) => false,
+            Mode::Interpreted { .. } => false,
         }
     }
 
@@ -133,7 +138,7 @@ impl Executable {
     pub fn program(&self) -> Option<&Program> {
         match &self.mode {
             Mode::Compiled(c) => Some(&c.program),
-            Mode::Interpreted(_) => None,
+            Mode::Interpreted { .. } => None,
         }
     }
 
@@ -141,7 +146,7 @@ impl Executable {
     pub fn kernel(&self, number: usize) -> Option<&CompiledKernel> {
         match &self.mode {
             Mode::Compiled(c) => c.kernels.get(number).map(|k| &**k),
-            Mode::Interpreted(_) => None,
+            Mode::Interpreted { .. } => None,
         }
     }
 
