@@ -49,8 +49,8 @@ fn is_legal(graph: &Graph, op: Op) -> bool {
     let touches_half = data.operands.iter().chain(&data.results).any(half);
     match data.primitive.lowering() {
         _ if !touches_half => true,
-        // Goes through f32 by itself, as its semantics say.
-        Lowering::Pointwise => matches!(data.primitive, Primitive::Convert(_)),
+        // The one goes through f32 by itself, as its semantics say; the other takes the bits as they are.
+        Lowering::Pointwise => matches!(data.primitive, Primitive::Convert(_) | Primitive::BitcastConvert(_)),
         Lowering::Reduce(_) | Lowering::Scatter => false,
         _ => true,
     }

@@ -51,7 +51,7 @@ fn tolerance(case: &Case) -> Tolerance {
 }
 
 fn cases() -> Vec<Case> {
-    [read("pointwise.jsonl"), read("shaped.jsonl")].into_iter().flatten().collect()
+    [read("pointwise.jsonl"), read("integers.jsonl"), read("shaped.jsonl")].into_iter().flatten().collect()
 }
 
 fn check(run: impl Fn(&Case) -> Result<Vec<Literal>, String>) {

@@ -1,7 +1,8 @@
 //! Loads, stores and index checks.
 
-use super::emit::{Emitter, Result, Val, Vecs, data, lane_type, lanes_of, register};
+use super::emit::{Emitter, Result, Val, Vecs, data};
 use super::index::Stride;
+use super::registers::{lane_type, lanes_of, register};
 use super::routines::Routine;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8X16, I16X8, I32, I32X4, I64X2};

@@ -1,6 +1,7 @@
 //! Accumulators.
 
-use super::emit::{Emitter, Result, Val, Vecs, lanes_of, register};
+use super::emit::{Emitter, Result, Val, Vecs};
+use super::registers::{lanes_of, register};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use ir::kernel::{Accumulator, BinaryOp, Combine, CompareOp, Loop};
 use ir::{DType, Scalar};

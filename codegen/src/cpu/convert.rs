@@ -1,6 +1,7 @@
 //! Conversions between dtypes.
 
-use super::emit::{Emitter, Result, Vecs, is_wide, lanes_of};
+use super::emit::{Emitter, Result, Vecs};
+use super::registers::{is_wide, lanes_of, register};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{self, F32X4, F64X2, I32X4, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Value};
@@ -94,12 +95,24 @@ impl Emitter<'_, '_> {
             },
         };
         out.truncate(want);
-        let ty = super::emit::register(to);
+        let ty = register(to);
         Ok(out.into_iter().map(|v| self.cast(ty, v)).collect())
     }
 
     fn each(&mut self, x: &Vecs, mut f: impl FnMut(&mut Self, Value) -> Value) -> Vecs {
         x.iter().map(|&v| f(self, v)).collect()
+    }
+
+    /// The same bits; narrow ones are extended as their dtype wants it.
+    pub(super) fn bitcast(&mut self, from: DType, to: DType, x: &Vecs) -> Vecs {
+        let narrow = to.size() < 4 && from.is_signed() != to.is_signed();
+        let extended = |e: &mut Self, v| match to {
+            _ if !narrow => v,
+            DType::F16 | DType::BF16 => e.wrap(DType::U16, v),
+            int => e.wrap(int, v),
+        };
+        let vecs = self.each(x, extended);
+        self.each(&vecs, |e, v| e.cast(register(to), v))
     }
 
     /// Converts lane by lane; a uniform value once.
@@ -116,7 +129,7 @@ impl Emitter<'_, '_> {
         if uniform {
             let lane = self.b.ins().extractlane(x[0], 0);
             let out = f(self, lane);
-            return smallvec![self.b.ins().splat(super::emit::register(to), out)];
+            return smallvec![self.b.ins().splat(register(to), out)];
         }
         let mut out = Vec::new();
         for &v in x {

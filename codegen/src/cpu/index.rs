@@ -1,6 +1,7 @@
 //! Index expressions as 64-bit scalars, and what they do along a lanes loop.
 
-use super::emit::{Emitter, Result, Val, Vecs, register, register_bits, visit};
+use super::emit::{Emitter, Result, Val, Vecs, visit};
+use super::registers::{register, register_bits};
 use cranelift_codegen::ir::types::I64X2;
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use ir::kernel::{Block, Expr, Index, IndexNode, Stmt};

@@ -3,7 +3,8 @@
 //! Integers below 32 bits live in 32-bit lanes, extended with their sign or with zeros; what may leave their range is
 //! [wrapped](Emitter::wrap). Among the extended ones, signed operations are right for both kinds.
 
-use super::emit::{Emitter, Result, lane_type, lanes_of, register};
+use super::emit::{Emitter, Result};
+use super::registers::{lane_type, lanes_of, register};
 use super::routines::Routine;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I32X4, I64};
@@ -33,7 +34,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    pub(super) fn integer_unary(&mut self, op: UnaryOp, dtype: DType, x: Value) -> Result<Value> {
+    pub(super) fn integer_unary(&mut self, op: UnaryOp, dtype: DType, x: Value, uniform: bool) -> Result<Value> {
         let zero = self.bits(register(dtype), 0);
         let out = match op {
             UnaryOp::Neg => self.b.ins().ineg(x),
@@ -49,6 +50,18 @@ impl Emitter<'_, '_> {
                 let negative = self.b.ins().icmp(IntCC::SignedLessThan, x, zero);
                 let positive = self.b.ins().icmp(IntCC::SignedGreaterThan, x, zero);
                 self.b.ins().isub(negative, positive)
+            }
+            UnaryOp::Popcnt => {
+                // The copies of the sign above a narrow integer do not count.
+                let x = match dtype {
+                    DType::I8 => self.wrap(DType::U8, x),
+                    DType::I16 => self.wrap(DType::U16, x),
+                    _ => x,
+                };
+                return self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
+                    let x = e.b.ins().extractlane(x, lane);
+                    Ok(e.b.ins().popcnt(x))
+                });
             }
             _ => return self.unsupported(op.name(), dtype),
         };
@@ -82,6 +95,7 @@ impl Emitter<'_, '_> {
             Min if unsigned => self.b.ins().umin(x, y),
             Max => self.b.ins().smax(x, y),
             Min => self.b.ins().smin(x, y),
+            Shl | Shr => self.shift(op, dtype, [x, y], known, uniform)?,
             Div | Rem => self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
                 let x = e.b.ins().extractlane(x, lane);
                 let y = e.b.ins().extractlane(y, lane);
@@ -105,6 +119,47 @@ impl Emitter<'_, '_> {
             })?,
         };
         Ok(self.wrap(dtype, out))
+    }
+
+    fn shift(
+        &mut self,
+        op: BinaryOp,
+        dtype: DType,
+        [x, y]: [Value; 2],
+        known: Option<Scalar>,
+        uniform: bool,
+    ) -> Result<Value> {
+        let (left, signed) = (op == BinaryOp::Shl, dtype.is_signed());
+        let bits = dtype.bits() as i64;
+        // The sign again is all that comes in where nothing stays.
+        let beyond = if left || !signed { None } else { Some(bits - 1) };
+        if let Some(by) = known {
+            let by = by.as_i128().unwrap_or(-1);
+            let Some(by) = i64::try_from(by).ok().filter(|by| (0..bits).contains(by)).or(beyond) else {
+                return Ok(self.bits(register(dtype), 0));
+            };
+            let by = self.b.ins().iconst(I32, by);
+            return Ok(match (left, signed) {
+                (true, _) => self.b.ins().ishl(x, by),
+                (false, true) => self.b.ins().sshr(x, by),
+                (false, false) => self.b.ins().ushr(x, by),
+            });
+        }
+        self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
+            let (x, y) = (e.b.ins().extractlane(x, lane), e.b.ins().extractlane(y, lane));
+            let inside = e.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, y, bits);
+            let ty = lane_type(dtype);
+            let other = e.b.ins().iconst(ty, beyond.unwrap_or(0));
+            // The machine takes the amount modulo the size of the lane.
+            let by = e.b.ins().select(inside, y, other);
+            let moved = match (left, signed) {
+                (true, _) => e.b.ins().ishl(x, by),
+                (false, true) => e.b.ins().sshr(x, by),
+                (false, false) => e.b.ins().ushr(x, by),
+            };
+            let zero = e.b.ins().iconst(ty, 0);
+            Ok(if beyond.is_some() { moved } else { e.b.ins().select(inside, moved, zero) })
+        })
     }
 
     /// Quotient or remainder of signed scalars that never traps.

@@ -6,7 +6,8 @@
 //! registers while a stage has all 32 at once, else in stack slots.
 
 use super::combine::identity;
-use super::emit::{Emitter, Result, Val, Vecs, data, is_wide, lane_type, lanes_of, register};
+use super::emit::{Emitter, Result, Val, Vecs, data};
+use super::registers::{is_wide, lane_type, lanes_of, register};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I32X4, I64};
 use cranelift_codegen::ir::{InstBuilder, StackSlot, Value};
@@ -180,6 +181,7 @@ fn weight(expr: &Expr) -> usize {
         Expr::Binary(BinaryOp::Max | BinaryOp::Min, ..) => 4,
         Expr::Convert(_, DType::F16 | DType::BF16) => 20,
         Expr::Convert(..) => 5,
+        Expr::Unary(Popcnt, _) | Expr::Binary(BinaryOp::Shl | BinaryOp::Shr, ..) => 8,
         _ => 0,
     }
 }

@@ -21,6 +21,7 @@ mod lanes;
 pub mod math;
 mod memory;
 mod ops;
+mod registers;
 mod routines;
 mod sizes;
 

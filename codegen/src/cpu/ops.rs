@@ -1,8 +1,9 @@
 //! Operations on vectors.
 
-use super::emit::{Emitter, Result, Val, Vecs, is_wide, lane_type, lanes_of, register};
+use super::emit::{Emitter, Result, Val, Vecs};
 use super::integer::is_unsigned_lane;
 use super::math;
+use super::registers::{is_wide, lane_type, lanes_of, register};
 use super::routines::Routine;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F64, I32X4, I64X2};
@@ -52,7 +53,7 @@ impl Emitter<'_, '_> {
         match dtype {
             DType::F32 | DType::F64 => {}
             DType::Bool if op == Not => return Ok(self.b.ins().bnot(x)),
-            int if int.is_int() => return self.integer_unary(op, dtype, x),
+            int if int.is_int() => return self.integer_unary(op, dtype, x, uniform),
             _ => return self.unsupported(op.name(), dtype),
         }
         Ok(match op {
@@ -92,7 +93,7 @@ impl Emitter<'_, '_> {
                     y.ok_or_else(|| e.malformed("a routine without a result"))
                 })?
             }
-            Not => return self.unsupported(op.name(), dtype),
+            Not | Popcnt => return self.unsupported(op.name(), dtype),
         })
     }
 
@@ -154,7 +155,7 @@ impl Emitter<'_, '_> {
                         r.ok_or_else(|| e.malformed("a routine without a result"))
                     })?
                 }
-                And | Or | Xor => return self.unsupported(op.name(), dtype),
+                And | Or | Xor | Shl | Shr => return self.unsupported(op.name(), dtype),
             }),
             _ => self.integer_binary(op, dtype, [x, y], known[1], uniform),
         }

@@ -100,7 +100,7 @@ fn unary_operations() {
             }
         }
     }
-    assert_eq!(compiled, 15 * 2 + 4 * 8 + 1);
+    assert_eq!(compiled, 15 * 2 + 5 * 8 + 1);
 }
 
 #[test]
@@ -177,6 +177,37 @@ fn conversions() {
     for from in DType::ALL {
         for to in DType::ALL.into_iter().filter(|&to| to != from) {
             check_pointwise(&pointwise(&[from], |k, x| k.convert(x[0], to)), Within::Bits);
+        }
+    }
+}
+
+#[test]
+fn bitcasts() {
+    let of_size = |n| DType::ALL.into_iter().filter(move |&d| d != DType::Bool && d.size() == n);
+    for from in DType::ALL.into_iter().filter(|&d| d != DType::Bool) {
+        for to in of_size(from.size()).filter(|&to| to != from) {
+            let there_and_up = |k: &mut KernelBuilder, x: Var| {
+                let y = k.bitcast(x, to);
+                // What stands above a narrow value in its lane shows in a wider one.
+                if to.is_int() { k.convert(y, DType::I64) } else { y }
+            };
+            check_pointwise(&pointwise(&[from], |k, x| there_and_up(k, x[0])), Within::Bits);
+        }
+    }
+}
+
+#[test]
+fn shifts_by_numbers() {
+    for dtype in DType::ALL.into_iter().filter(|d| d.is_int()) {
+        for op in [BinaryOp::Shl, BinaryOp::Shr] {
+            for by in [0, 1, 5, 7, 8, 15, 31, 32, 63, 64, -1] {
+                let by = Scalar::I64(by).convert(dtype);
+                let kernel = pointwise(&[dtype], |k, x| {
+                    let by = k.constant(by);
+                    k.binary(op, x[0], by)
+                });
+                check_pointwise(&kernel, Within::Bits);
+            }
         }
     }
 }

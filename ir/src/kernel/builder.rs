@@ -149,7 +149,7 @@ impl KernelBuilder {
             Expr::Index(_) => DType::I64,
             Expr::Unary(_, a) | Expr::Binary(_, a, _) | Expr::Select(_, a, _) => self.dtype(*a),
             Expr::Compare(..) => DType::Bool,
-            Expr::Convert(_, to) => *to,
+            Expr::Convert(_, to) | Expr::Bitcast(_, to) => *to,
             Expr::Load { memory, .. } => self.memory_dtype(*memory),
         };
         self.cost += expr.cost();
@@ -192,6 +192,10 @@ impl KernelBuilder {
     /// A conversion; none if the type is already right.
     pub fn convert(&mut self, a: Var, to: DType) -> Var {
         if self.dtype(a) == to { a } else { self.define(Expr::Convert(a, to)) }
+    }
+    /// The same bits as another dtype.
+    pub fn bitcast(&mut self, a: Var, to: DType) -> Var {
+        if self.dtype(a) == to { a } else { self.define(Expr::Bitcast(a, to)) }
     }
     /// An integer as an i64 position, where a u64 beyond that becomes the largest.
     pub fn position(&mut self, a: Var) -> Var {

@@ -188,6 +188,7 @@ impl Renumber<'_> {
             Expr::Compare(op, a, b) => Expr::Compare(op, self.var(a), self.var(b)),
             Expr::Select(c, a, b) => Expr::Select(self.var(c), self.var(a), self.var(b)),
             Expr::Convert(a, to) => Expr::Convert(self.var(a), to),
+            Expr::Bitcast(a, to) => Expr::Bitcast(self.var(a), to),
             Expr::Load { memory, index, mask } => {
                 Expr::Load { memory, index: self.index(index), mask: mask.map(|(m, s)| (self.var(m), s)) }
             }

@@ -260,6 +260,8 @@ pub enum Expr {
     Select(Var, Var, Var),
     /// Converts to another dtype.
     Convert(Var, DType),
+    /// The same bits as another dtype of the same size; not bool.
+    Bitcast(Var, DType),
     /// Reads one element.
     Load {
         /// Where.
@@ -276,7 +278,7 @@ impl Expr {
     pub fn operands(&self) -> SmallVec<[Var; 3]> {
         match *self {
             Expr::Const(_) | Expr::Index(_) => SmallVec::new(),
-            Expr::Unary(_, a) | Expr::Convert(a, _) => SmallVec::from_slice(&[a]),
+            Expr::Unary(_, a) | Expr::Convert(a, _) | Expr::Bitcast(a, _) => SmallVec::from_slice(&[a]),
             Expr::Binary(_, a, b) | Expr::Compare(_, a, b) => SmallVec::from_slice(&[a, b]),
             Expr::Select(c, a, b) => SmallVec::from_slice(&[c, a, b]),
             Expr::Load { mask, .. } => mask.iter().map(|(m, _)| *m).collect(),
@@ -350,6 +352,8 @@ scalar_ops! {
         Erf = "erf",
         /// Bitwise complement of integers, logical complement of bool.
         Not = "not",
+        /// Number of bits set; integers.
+        Popcnt = "popcnt",
         /// 1 for NaN else 0 — the operand is a float, the result of its type.
         IsNan = "is_nan",
     }
@@ -377,6 +381,10 @@ scalar_ops! {
         Or = "or",
         /// Bitwise exclusive or; integers and bool.
         Xor = "xor",
+        /// The first moved left by as many bits as the second, as an unsigned number, says; integers.
+        Shl = "shl",
+        /// The same to the right; copies of the sign come in for signed integers, zeros for unsigned ones.
+        Shr = "shr",
     }
     /// Comparisons; any comparison with NaN but `Ne` is false. All types.
     CompareOp {

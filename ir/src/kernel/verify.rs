@@ -431,6 +431,12 @@ impl<'a> Verifier<'a> {
                 self.value(place, a)?;
                 Some(to)
             }
+            Expr::Bitcast(a, to) => {
+                let from = self.value(place, a)?;
+                let legal = from.size() == to.size() && from != DType::Bool && to != DType::Bool;
+                self.legal(place, legal, &format!("bitcast to {to}"), from)?;
+                Some(to)
+            }
             Expr::Load { memory, index, mask } => {
                 let element = self.memory(place, memory, Access::Out, "loaded from");
                 self.index(place, index);
@@ -477,6 +483,7 @@ impl UnaryOp {
     pub fn accepts(self, dtype: DType) -> bool {
         match self {
             UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Sign => is_number(dtype),
+            UnaryOp::Popcnt => dtype.is_int(),
             UnaryOp::Not => dtype.is_int() || dtype == DType::Bool,
             _ => is_float(dtype),
         }
@@ -489,6 +496,7 @@ impl BinaryOp {
         match self {
             BinaryOp::Max | BinaryOp::Min => is_number(dtype) || dtype == DType::Bool,
             BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => dtype.is_int() || dtype == DType::Bool,
+            BinaryOp::Shl | BinaryOp::Shr => dtype.is_int(),
             _ => is_number(dtype),
         }
     }

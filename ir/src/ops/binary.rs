@@ -1,8 +1,8 @@
 //! Pointwise ops of two operands, comparison and selection.
 
 use super::attribute::{op_struct, word_attribute};
-use super::elementwise::{self, Bits, Evaluated, Extremum, Number, with_type, zip};
-use super::pointwise::{self, any, integral, number};
+use super::elementwise::{self, Bits, Evaluated, Extremum, Int, Number, with_type, zip};
+use super::pointwise::{self, any, int, integral, number};
 use super::rules::{arity, dtype_is, one, same_shape, same_type, violation};
 use super::{
     BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
@@ -102,6 +102,14 @@ macro_rules! constraints {
     (any) => {
         &[
             "takes 2 operands",
+            "both operands have the same dtype",
+            "both operands have the same shape; there is no implicit broadcast",
+        ]
+    };
+    (int) => {
+        &[
+            "takes 2 operands",
+            "operand 0 is an integer",
             "both operands have the same dtype",
             "both operands have the same shape; there is no implicit broadcast",
         ]
@@ -268,6 +276,26 @@ binary! {
         commutative: true,
         simplify: simplify::xor,
         example: "xor [6, 255]:u8[2], [3, 16]:u8[2] = [5, 239]",
+    }
+    /// Shift to the left.
+    Shl = "shl" (int Int shift_left) {
+        semantics: "The bits of `x` moved left by `y`; zeros come in. By more bits than there are, or by a negative \
+            number, gives 0.",
+        gradient: "None: integers have no gradients.",
+        derivative: None,
+        commutative: false,
+        simplify: simplify::shift,
+        example: "shl [1, 3, 1, 1]:u8[4], [3, 7, 8, 255]:u8[4] = [8, 128, 0, 0]",
+    }
+    /// Shift to the right.
+    Shr = "shr" (int Int shift_right) {
+        semantics: "The bits of `x` moved right by `y`; copies of the sign come in for signed integers, zeros for \
+            unsigned ones. By more bits than there are, or by a negative number, leaves only what comes in.",
+        gradient: "None: integers have no gradients.",
+        derivative: None,
+        commutative: false,
+        simplify: simplify::shift,
+        example: "shr [-8, 7, -1, 5]:i32[4], [1, 1, 40, -1]:i32[4] = [-4, 3, -1, 0]",
     }
 }
 

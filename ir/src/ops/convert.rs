@@ -2,14 +2,15 @@
 
 use super::attribute::op_struct;
 use super::elementwise::{self, Evaluated};
-use super::rules::{arity, one};
+use super::rules::{arity, one, violation};
+use super::samples::bad_types;
 use super::{
     BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
     Types, VjpContext, pointwise, pointwise_samples,
 };
 use crate::graph::{RegionType, Value};
 use crate::kernel::{KernelBuilder, Var};
-use crate::{DType, Dim, Literal, NotDifferentiable, Type, Violation};
+use crate::{DType, Dim, Literal, NotDifferentiable, Scalar, Type, Violation};
 use smallvec::smallvec;
 
 op_struct! {
@@ -72,6 +73,94 @@ impl OpDef for Convert {
         // the integer may be out of range.
         let same_range = !(from.is_int() && via.is_float() && self.dtype.is_int()) || is_exact(from, self.dtype);
         (is_exact(from, via) && same_range).then(|| b.convert(source, self.dtype))
+    }
+}
+
+op_struct! {
+    /// The same bits as another dtype of the same size.
+    BitcastConvert = "bitcast_convert" {
+        /// The dtype of the result.
+        dtype: DType,
+    }
+}
+impl OpDef for BitcastConvert {
+    fn doc(&self) -> OpDoc {
+        OpDoc {
+            semantics: "The bits of each element, read as another dtype of the same size. Which of its many bit patterns a NaN has is not specified.",
+            constraints: &[
+                "takes 1 operand",
+                "both dtypes have the same size",
+                "the dtypes differ",
+                "neither dtype is bool",
+            ],
+            gradient: "0 everywhere, as JAX has it.",
+            example: "bitcast_convert [1, -0]:f32[2] {dtype = i32} = [1065353216, -2147483648]",
+        }
+    }
+    fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
+        arity(self, operands, 1)?;
+        let from = operands[0].dtype;
+        if [from, self.dtype].contains(&DType::Bool) || from == self.dtype || from.size() != self.dtype.size() {
+            let rule = format!("{from} read as {}", self.dtype);
+            return Err(violation(self, operands, rule, "they have the same size and differ, and neither is bool"));
+        }
+        one(self.dtype, &operands[0].shape)
+    }
+    fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Evaluated {
+        let x = operands[0];
+        Ok(smallvec![Literal::from_fn(x.dims(), self.dtype, |i| Scalar::from_bits(self.dtype, x.get(i).bits()))])
+    }
+    fn vjp(&self, _: &mut dyn Emit, _: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {
+        Ok(smallvec![None])
+    }
+    fn jvp(
+        &self,
+        _: &mut dyn Emit,
+        _: &[Value],
+        _: &[Value],
+        _: &[Option<Value>],
+    ) -> Result<Option<Value>, NotDifferentiable> {
+        Ok(None)
+    }
+    fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
+        pointwise::batch(b, self.clone(), operands, axes, size)
+    }
+    fn lowering(&self) -> Lowering {
+        Lowering::Pointwise
+    }
+    fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var {
+        k.bitcast(operands[0], self.dtype)
+    }
+    fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], _: &Type) -> Option<Value> {
+        let (Primitive::BitcastConvert(_), &[source]) = b.definition(operands[0])? else { return None };
+        let same = b.ty(source).dtype == self.dtype;
+        Some(if same { source } else { b.emit(self.clone().into(), &[source]) })
+    }
+}
+
+impl OpSamples for BitcastConvert {
+    fn samples() -> Vec<Sample> {
+        let pairs = DType::ALL.into_iter().flat_map(|from| DType::ALL.map(|to| (from, to)));
+        let legal = |d: &DType| *d != DType::Bool;
+        let pairs = pairs.filter(|(from, to)| from != to && legal(from) && legal(to) && from.size() == to.size());
+        let shaped = pairs.flat_map(|(from, dtype)| pointwise_samples::unary_of(BitcastConvert { dtype }, from));
+        // Which bits a NaN has is open.
+        let number = |x: &Literal| (0..x.numel()).all(|i| !x.get(i).as_f64().is_nan());
+        shaped.filter(|s| number(&s.operands[0])).collect()
+    }
+    fn bad_samples() -> Vec<BadSample> {
+        let op = |dtype| BitcastConvert { dtype };
+        let some = |d| vec![Type::new(d, [2])];
+        vec![
+            bad_types(op(DType::F32), vec![], "takes 1 operand, not 0"),
+            bad_types(op(DType::F32), some(DType::F64), "f64 read as f32; they have the same size and differ"),
+            bad_types(
+                op(DType::Bool),
+                some(DType::U8),
+                "u8 read as bool; they have the same size and differ, and neither is bool",
+            ),
+            bad_types(op(DType::U8), some(DType::Bool), "bool read as u8"),
+        ]
     }
 }
 

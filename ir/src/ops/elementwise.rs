@@ -48,6 +48,13 @@ pub(super) trait Bits: TypedData {
     fn xor(self, y: Self) -> Self;
 }
 
+/// Bits of integers as such.
+pub(super) trait Int: TypedData {
+    fn popcnt(self) -> Self;
+    fn shift_left(self, y: Self) -> Self;
+    fn shift_right(self, y: Self) -> Self;
+}
+
 /// A total choice of the larger and the smaller.
 pub(super) trait Extremum: TypedData {
     fn max(self, y: Self) -> Self;
@@ -160,6 +167,17 @@ macro_rules! integers {
             fn or(self, y: Self) -> Self { self | y }
             fn xor(self, y: Self) -> Self { self ^ y }
         }
+        impl Int for $t {
+            fn popcnt(self) -> Self { self.count_ones() as $t }
+            fn shift_left(self, y: Self) -> Self {
+                if (0..<$t>::BITS as i128).contains(&(y as i128)) { self << y } else { 0 }
+            }
+            fn shift_right(self, y: Self) -> Self {
+                // By one less than all, and by one more: what is left is the sign.
+                let inside = (0..<$t>::BITS as i128).contains(&(y as i128));
+                if inside { self >> y } else { self >> (<$t>::BITS - 1) >> 1 }
+            }
+        }
         impl Extremum for $t {
             fn max(self, y: Self) -> Self { Ord::max(self, y) }
             fn min(self, y: Self) -> Self { Ord::min(self, y) }
@@ -202,6 +220,10 @@ macro_rules! with_type {
     };
     (integral $dtype:expr, $T:ident => $body:expr) => {
         $crate::ops::elementwise::with_type!(@ $dtype, $T => $body; I64 i64, I32 i32, I16 i16, I8 i8, U64 u64, U32 u32, U16 u16, U8 u8, Bool bool)
+    };
+    (int $dtype:expr, $T:ident => $body:expr) => {
+        $crate::ops::elementwise::with_type!(@ $dtype, $T => $body; I64 i64, I32 i32, I16 i16, I8 i8, U64 u64, U32 u32,
+            U16 u16, U8 u8)
     };
     (any $dtype:expr, $T:ident => $body:expr) => {
         $crate::ops::elementwise::with_type!(@ $dtype, $T => $body; F64 f64, F32 f32, F16 half::f16, BF16 half::bf16,

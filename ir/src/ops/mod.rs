@@ -338,7 +338,7 @@ op_table! {
     Exp => unary, Log => unary, Tanh => unary, Logistic => unary, Sin => unary, Cos => unary, Erf => unary, Not => unary,
     Add => binary, Sub => binary, Mul => binary, Div => binary, Rem => binary, Pow => binary, Max => binary,
     Min => binary, And => binary, Or => binary, Xor => binary, Compare => binary, Select => binary,
-    Convert => convert, StopGradient => gradient,
+    Popcnt => unary, Shl => binary, Shr => binary, Convert => convert, BitcastConvert => convert, StopGradient => gradient,
     Constant => create, Full => create, Iota => create, DimValue => create,
     BroadcastInDim => view, Reshape => view, Transpose => view, Slice => view, Pad => view, Concatenate => view,
     Reverse => view,

@@ -71,6 +71,10 @@ pub(super) fn number(d: DType) -> bool {
 pub(super) fn float(d: DType) -> bool {
     d.is_float()
 }
+/// Integers.
+pub(super) fn int(d: DType) -> bool {
+    d.is_int()
+}
 /// Integers and bool.
 pub(super) fn integral(d: DType) -> bool {
     !d.is_float()

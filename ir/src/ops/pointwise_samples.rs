@@ -62,10 +62,14 @@ fn dtypes(legal: fn(DType) -> bool) -> impl Iterator<Item = DType> {
 /// Calls with one operand, over every legal dtype.
 pub(super) fn unary(op: impl Into<Primitive>, legal: fn(DType) -> bool) -> Vec<Sample> {
     let primitive = op.into();
-    let operands = dtypes(legal).flat_map(|d| {
-        let shaped = SHAPES.iter().enumerate().map(move |(salt, dims)| ordinary(d, dims, salt));
-        std::iter::once(odd(d)).chain(shaped)
-    });
+    dtypes(legal).flat_map(|d| unary_of(primitive.clone(), d)).collect()
+}
+
+/// Calls with one operand of that dtype.
+pub(super) fn unary_of(op: impl Into<Primitive>, dtype: DType) -> Vec<Sample> {
+    let primitive = op.into();
+    let shaped = SHAPES.iter().enumerate().map(|(salt, dims)| ordinary(dtype, dims, salt));
+    let operands = std::iter::once(odd(dtype)).chain(shaped);
     operands.map(|x| Sample { primitive: primitive.clone(), operands: vec![x] }).collect()
 }
 
@@ -118,10 +122,10 @@ fn illegal(legal: fn(DType) -> bool) -> (DType, Vec<(DType, &'static str)>) {
     }
     let message = |d: DType| {
         messages! { d;
-            F64 "f64" "i64, i32, i16, i8, u64, u32, u16, u8, bool",
-            F32 "f32" "i64, i32, i16, i8, u64, u32, u16, u8, bool",
-            F16 "f16" "i64, i32, i16, i8, u64, u32, u16, u8, bool",
-            BF16 "bf16" "i64, i32, i16, i8, u64, u32, u16, u8, bool",
+            F64 "f64" "i64, i32, i16, i8, u64, u32, u16, u8",
+            F32 "f32" "i64, i32, i16, i8, u64, u32, u16, u8",
+            F16 "f16" "i64, i32, i16, i8, u64, u32, u16, u8",
+            BF16 "bf16" "i64, i32, i16, i8, u64, u32, u16, u8",
             I64 "i64" "f64, f32, f16, bf16",
             I32 "i32" "f64, f32, f16, bf16",
             I16 "i16" "f64, f32, f16, bf16",
@@ -130,7 +134,7 @@ fn illegal(legal: fn(DType) -> bool) -> (DType, Vec<(DType, &'static str)>) {
             U32 "u32" "f64, f32, f16, bf16",
             U16 "u16" "f64, f32, f16, bf16",
             U8 "u8" "f64, f32, f16, bf16",
-            Bool "bool" "f64, f32, f16, bf16",
+            Bool "bool" "",
         }
     };
     let first = dtypes(legal).next().expect("an op has a legal dtype");

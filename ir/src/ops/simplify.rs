@@ -163,6 +163,12 @@ fn extremum(
     (!dtype.is_float() && b.splat(y) == Some(absorbing(dtype))).then_some(y)
 }
 
+/// By nothing.
+pub(super) fn shift(b: &mut dyn Rewriter, x: Value, y: Value) -> Option<Value> {
+    let dtype = b.ty(x).dtype;
+    (b.splat(y) == Some(Scalar::zero(dtype)) || b.splat(x) == Some(Scalar::zero(dtype))).then_some(x)
+}
+
 /// All bits set, as a scalar of an integral dtype.
 fn ones(dtype: DType) -> Scalar {
     match dtype {

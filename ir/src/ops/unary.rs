@@ -1,8 +1,8 @@
 //! Pointwise ops of one operand.
 
 use super::attribute::op_struct;
-use super::elementwise::{Bits, Evaluated, Number, Real, map, with_type};
-use super::pointwise::{self, float, integral, number};
+use super::elementwise::{Bits, Evaluated, Int, Number, Real, map, with_type};
+use super::pointwise::{self, float, int, integral, number};
 use super::rules::{arity, dtype_is, one};
 use super::{
     BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
@@ -81,6 +81,9 @@ macro_rules! constraints {
     };
     (float) => {
         &["takes 1 operand", "operand 0 is a float: f64, f32, f16 or bf16"]
+    };
+    (int) => {
+        &["takes 1 operand", "operand 0 is an integer"]
     };
     (integral) => {
         &["takes 1 operand", "operand 0 is an integer or bool"]
@@ -288,5 +291,13 @@ unary! {
             }
         },
         example: "not [0, 5]:i32[2] = [-1, -6]",
+    }
+    /// Number of bits set.
+    Popcnt = "popcnt" (int Int popcnt) {
+        semantics: "The number of bits that are 1, of a negative integer in two's complement.",
+        gradient: "None: integers have no gradients.",
+        derivative: None,
+        simplify: no_rule,
+        example: "popcnt [0, 5, -1]:i32[3] = [0, 2, 32]",
     }
 }

@@ -59,6 +59,8 @@ pub(super) fn bounds(name: &str, operands: &[&Bounded], result: &Literal, strict
                     jump(!exact_nan && ex + ey > 0.0 && close)
                 }
                 "convert" => convert(operands[0].dtype(), dtype, (x, ex), z, strict16),
+                // Which bits a NaN has is open.
+                "bitcast_convert" => jump(ex > 0.0 || x.is_nan()),
                 // NaN stays NaN whatever the other side is.
                 _ if exact_nan => 0.0,
                 "max" | "min" => {

@@ -5,7 +5,7 @@ use crate::case::{self, BATCH};
 use ir::ops::AttrReader;
 use ir::ops::binary::{Compare, Direction, Select};
 use ir::ops::contract::DotGeneral;
-use ir::ops::convert::Convert;
+use ir::ops::convert::{BitcastConvert, Convert};
 use ir::ops::create::{Constant, DimValue, Full, Iota};
 use ir::ops::index::{Gather, IndexMode, ScatterAdd};
 use ir::ops::view::{BroadcastInDim, Concatenate, Pad, Reshape, Reverse, Slice, Transpose};
@@ -48,6 +48,14 @@ impl Draw {
             "convert" => {
                 let (x, dtype) = (self.operand(any), self.r.of(&DType::ALL));
                 self.emit(Convert { dtype }, &[x])
+            }
+            "bitcast_convert" => {
+                let x = self.operand(number);
+                let same =
+                    |d: &DType| *d != DType::Bool && d.size() == self.ty(x).dtype.size() && *d != self.ty(x).dtype;
+                let dtypes: Vec<DType> = DType::ALL.into_iter().filter(same).collect();
+                let dtype = self.r.of(&dtypes);
+                self.emit(BitcastConvert { dtype }, &[x])
             }
             "compare" => {
                 let x = self.operand(any);
@@ -104,12 +112,13 @@ impl Draw {
         let integral = |d: DType| !d.is_float();
         let legal: fn(DType) -> bool = match name {
             "and" | "or" | "xor" | "not" => integral,
+            "popcnt" | "shl" | "shr" => |d| d.is_int(),
             "max" | "min" | "stop_gradient" => any,
             "neg" | "abs" | "sign" | "add" | "sub" | "mul" | "div" | "rem" | "pow" => number,
             _ => float,
         };
         let x = self.operand(legal);
-        let two = ["and", "or", "xor", "max", "min", "add", "sub", "mul", "div", "rem", "pow"];
+        let two = ["and", "or", "xor", "max", "min", "add", "sub", "mul", "div", "rem", "pow", "shl", "shr"];
         if !two.contains(&name) {
             return self.emit_named(name, &[], &[x]);
         }

@@ -374,6 +374,7 @@ impl<'a> Machine<'a> {
             Expr::Compare(op, a, b) => Scalar::Bool(scalar::compare(op, var(a), var(b)).expect(typed)),
             Expr::Select(c, a, b) => var(if var(c) == Scalar::Bool(true) { a } else { b }),
             Expr::Convert(a, to) => var(a).convert(to),
+            Expr::Bitcast(a, to) => Scalar::from_bits(to, var(a).bits()),
             Expr::Load { mask: Some((m, fallback)), .. } if !self.holds(Some(m)) => fallback,
             Expr::Load { memory, index, .. } => {
                 let index = self.eval(index)?;

@@ -18,6 +18,7 @@ pub fn unary(op: UnaryOp, x: Scalar) -> Option<Scalar> {
                 Sign if $negative => -1i64 as _,
                 Sign => ($x != 0) as _,
                 Not => !$x,
+                Popcnt => $x.count_ones() as _,
                 _ => return None,
             }))
         };
@@ -35,7 +36,7 @@ pub fn unary(op: UnaryOp, x: Scalar) -> Option<Scalar> {
                 Sqrt => $x.sqrt(),
                 IsNan => $x.is_nan() as u8 as $t,
                 Exp | Log | Tanh | Logistic | Sin | Cos | Erf => transcendental(op, $x as f64)? as $t,
-                Not => return None,
+                Not | Popcnt => return None,
             }))
         };
     }
@@ -113,6 +114,7 @@ pub fn binary(op: BinaryOp, a: Scalar, b: Scalar) -> Option<Scalar> {
                 And => $a & $b,
                 Or => $a | $b,
                 Xor => $a ^ $b,
+                Shl | Shr => shift(op, $a as i128, $b as i128, Scalar::$v($a).dtype().bits()) as _,
                 Pow => int_pow($a as i64, $b as i128) as _,
             }))
         };
@@ -132,7 +134,7 @@ pub fn binary(op: BinaryOp, a: Scalar, b: Scalar) -> Option<Scalar> {
                 Min if $a < $b || ($a == $b && $a.is_sign_negative()) => $a,
                 Max | Min => $b,
                 Pow => ($a as f64).powf($b as f64) as $t,
-                And | Or | Xor => return None,
+                And | Or | Xor | Shl | Shr => return None,
             }))
         };
     }
@@ -154,6 +156,22 @@ pub fn binary(op: BinaryOp, a: Scalar, b: Scalar) -> Option<Scalar> {
             _ => return None,
         })),
         _ => None,
+    }
+}
+
+/// A shift of a number of so many bits, by any number; the low bits of the outcome count.
+fn shift(op: BinaryOp, a: i128, by: i128, bits: usize) -> i128 {
+    match (op, (0..bits as i128).contains(&by)) {
+        (BinaryOp::Shl, true) => a << by,
+        (BinaryOp::Shl, false) => 0,
+        (_, true) => a >> by,
+        (_, false) => {
+            if a < 0 {
+                -1
+            } else {
+                0
+            }
+        }
     }
 }
 

@@ -275,10 +275,10 @@ impl<'a> Parser<'a> {
                 let (a, b) = self.two_vars()?;
                 Expr::Select(c, a, b)
             }
-            "convert" if self.peek_is("%") => Expr::Convert(self.var()?, dtype),
-            "convert" => {
-                let to = self.dtype()?;
-                Expr::Convert(self.var()?, to)
+            "convert" | "bitcast" => {
+                let to = if self.peek_is("%") { dtype } else { self.dtype()? };
+                let x = self.var()?;
+                if op == "convert" { Expr::Convert(x, to) } else { Expr::Bitcast(x, to) }
             }
             "load" => {
                 let memory = self.memory()?;

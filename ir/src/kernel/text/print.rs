@@ -168,6 +168,8 @@ impl<'a> Writer<'a> {
             Expr::Select(c, a, b) => format!("select {}, {}, {}", self.var(c), self.var(a), self.var(b)),
             Expr::Convert(a, to) if Some(to) == defined => format!("convert {}", self.var(a)),
             Expr::Convert(a, to) => format!("convert {to} {}", self.var(a)),
+            Expr::Bitcast(a, to) if Some(to) == defined => format!("bitcast {}", self.var(a)),
+            Expr::Bitcast(a, to) => format!("bitcast {to} {}", self.var(a)),
             Expr::Load { memory, index, mask } => {
                 let mask = mask.map_or(String::new(), |(m, s)| format!(" if {} else {}", self.var(m), scalar(s)));
                 format!("load {}[{}]{mask}", self.memory(memory), self.index(index))
