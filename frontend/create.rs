@@ -8,19 +8,31 @@ use crate::tensor::Tensor;
 use crate::trace::{active, record};
 use ir::ops::{binary, create};
 use ir::{DType, Element, Literal, Scalar, Shape, TypedData};
+use runtime::{Array, ExecError};
 
-/// Elements that a tensor may have: as many as fit into the address space in bytes.
-fn extents(op: &'static str, shape: &Shape, dtype: DType) -> Result<Vec<usize>, Error> {
-    let Some(dims) = shape.known() else {
-        let legal = "extents are numbers outside of a trace, and not negative";
-        return Err(Error::new(Code::Shape, op, format!("shape {shape}"), legal));
-    };
-    let bytes = dims.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d));
-    match bytes {
-        Some(bytes) if bytes <= isize::MAX as usize && Vec::<u8>::new().try_reserve_exact(bytes).is_ok() => {
-            Ok(dims.to_vec())
+/// A tensor outside of a trace, in memory that `fill` gets once, under the limit.
+#[track_caller]
+fn made(
+    op: &'static str,
+    shape: &Shape,
+    dtype: DType,
+    fill: impl FnOnce(&[usize]) -> std::result::Result<Array, ExecError>,
+) -> Tensor {
+    let outcome = match shape.known() {
+        Some(dims) => fill(&dims).map_err(|e| match e {
+            ExecError::Memory(_) => {
+                Error::new(Code::Memory, op, format!("there is no memory for {dtype}{shape}"), "a smaller shape")
+            }
+            other => Error::exec(other),
+        }),
+        None => {
+            let legal = "extents are numbers outside of a trace, and not negative";
+            Err(Error::new(Code::Shape, op, format!("shape {shape}"), legal))
         }
-        _ => Err(Error::new(Code::Memory, op, format!("there is no memory for {dtype}{shape}"), "a smaller shape")),
+    };
+    match outcome {
+        Ok(array) => Tensor::array(array),
+        Err(e) => Tensor::error(e.at(here()).in_scope(&crate::scope::current())),
     }
 }
 
@@ -30,10 +42,7 @@ fn filled(op: &'static str, shape: Shape, value: Scalar) -> Tensor {
     if active() && !shape.iter().any(|d| d.known().is_some_and(|n| n < 0)) {
         return prim::full(value, &shape);
     }
-    match extents(op, &shape, value.dtype()) {
-        Ok(dims) => Tensor::literal(Literal::filled(&dims, value)),
-        Err(e) => Tensor::error(e.at(here()).in_scope(&crate::scope::current())),
-    }
+    made(op, &shape, value.dtype(), |dims| Array::filled(dims, value))
 }
 
 #[track_caller]
@@ -144,13 +153,10 @@ impl Tensor {
         if active() {
             return record(create::Iota { dtype, shape, axis }, &[]);
         }
-        let dims = match extents("iota", &shape, dtype) {
-            Ok(d) => d,
-            Err(e) => return refuse(e),
-        };
-        let inner: usize = dims[axis + 1..].iter().product();
-        let at = |i: usize| Scalar::I64((i / inner % dims[axis]) as i64).convert(dtype);
-        Tensor::literal(Literal::from_fn(&dims, dtype, at))
+        made("iota", &shape, dtype, |dims| {
+            let (inner, extent) = (dims[axis + 1..].iter().product::<usize>(), dims[axis]);
+            Array::from_fn(dims, dtype, |i| Scalar::I64((i / inner % extent) as i64))
+        })
     }
 
     /// `0, 1, …` below `n`.
@@ -175,12 +181,14 @@ impl Tensor {
     #[track_caller]
     pub fn linspace(start: f64, end: f64, n: usize) -> Tensor {
         let _here = enter();
-        if let Err(e) = extents("linspace", &[n].into(), DType::F32) {
-            return Tensor::error(e.at(here()).in_scope(&crate::scope::current()));
-        }
         let step = if n > 1 { (end - start) / (n - 1) as f64 } else { 0.0 };
         let value = |i: usize| if i + 1 == n && n > 1 { end } else { start + step * i as f64 };
-        Tensor::constant(Literal::from_vec(&[n], (0..n).map(|i| value(i) as f32).collect()))
+        let fill = |dims: &[usize]| Array::from_fn(dims, DType::F32, |i| Scalar::F32(value(i) as f32));
+        let all = made("linspace", &[n].into(), DType::F32, fill);
+        match all.to_literal() {
+            Ok(literal) if active() => Tensor::constant(literal),
+            _ => all,
+        }
     }
 
     /// The identity matrix.
@@ -214,7 +222,8 @@ impl Tensor {
         let shape = shape.into();
         let fits = |dims: &[usize]| dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) == Some(data.len());
         match shape.known() {
-            Some(dims) if fits(&dims) => Tensor::constant(Literal::from_vec(&dims, data.to_vec())),
+            Some(dims) if fits(&dims) && active() => Tensor::constant(Literal::from_vec(&dims, data.to_vec())),
+            Some(dims) if fits(&dims) => made("from_slice", &shape, T::DTYPE, |dims| Array::from_slice(dims, data)),
             _ => {
                 let rule = format!("{} elements do not fit shape {shape}", data.len());
                 let e = Error::new(Code::Shape, "from_slice", rule, "as many elements as the shape has");

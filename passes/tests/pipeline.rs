@@ -163,3 +163,17 @@ fn time_grows_linearly_with_the_graph() {
     }
     assert!(long < short * 25 + Duration::from_millis(20), "1,000 ops take {short:?}, 10,000 take {long:?}");
 }
+
+#[test]
+fn a_longer_chain_needs_no_more_kernels_and_its_kernel_grows_linearly() {
+    let kernels = |length: usize| {
+        let settings = Settings { check: CheckLevel::Off, ..Settings::default() };
+        let outcome = optimize(chain(length), &settings, None).unwrap();
+        let kernels = passes::lower::lower(&outcome.graph, &[]).unwrap().kernels;
+        (kernels.len(), kernels.iter().map(|k| k.to_string().len()).sum::<usize>())
+    };
+    let ((few, short), (many, long)) = (kernels(1_000), kernels(10_000));
+    assert_eq!((few, many), (1, 1));
+    // Longer numbers print longer.
+    assert!(long < 12 * short, "{short} characters of kernel for 1,000 ops, {long} for 10,000");
+}

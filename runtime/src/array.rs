@@ -2,7 +2,7 @@
 
 use crate::buffer::Buffer;
 use crate::error::ExecError;
-use ir::{DType, Element, Literal, Type};
+use ir::{DType, Element, Literal, Scalar, Type, for_each_dtype};
 use smallvec::SmallVec;
 
 /// A dense row-major tensor in host memory. Cloning shares the elements.
@@ -33,6 +33,33 @@ impl Array {
     pub fn from_slice<T: Element>(dims: &[usize], data: &[T]) -> Result<Array, ExecError> {
         let buffer = Buffer::from_slice(data).map_err(|e| ExecError::Memory(e.to_string()))?;
         Array::new(T::DTYPE, SmallVec::from_slice(dims), buffer)
+    }
+
+    /// A tensor of one repeated value.
+    pub fn filled(dims: &[usize], value: Scalar) -> Result<Array, ExecError> {
+        let dtype = value.dtype();
+        let bytes = byte_length(dtype, dims)?;
+        let len = bytes / dtype.size();
+        macro_rules! fill { ($(($v:ident, $t:ty)),*) => { match value { $(Scalar::$v(x) => Buffer::from_fn(len, |_| x)),* } } }
+        let buffer = if value == Scalar::zero(dtype) { Buffer::zeroed(bytes) } else { for_each_dtype!(fill) };
+        Array::new(dtype, SmallVec::from_slice(dims), buffer.map_err(|e| ExecError::Memory(e.to_string()))?)
+    }
+
+    /// A tensor whose elements are those numbers, by row-major position, converted to the dtype.
+    pub fn from_fn(dims: &[usize], dtype: DType, element: impl Fn(usize) -> Scalar) -> Result<Array, ExecError> {
+        let len = byte_length(dtype, dims)? / dtype.size();
+        macro_rules! fill {
+            ($(($v:ident, $t:ty)),*) => {
+                match dtype {
+                    $(DType::$v => Buffer::from_fn(len, |i| match element(i).convert(dtype) {
+                        Scalar::$v(x) => x,
+                        other => unreachable!("{other:?} was converted to {dtype}"),
+                    })),*
+                }
+            };
+        }
+        let buffer = for_each_dtype!(fill).map_err(|e| ExecError::Memory(e.to_string()))?;
+        Array::new(dtype, SmallVec::from_slice(dims), buffer)
     }
 
     /// A tensor with unspecified elements.

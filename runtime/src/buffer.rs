@@ -84,6 +84,20 @@ impl Buffer {
         Ok(buffer)
     }
 
+    /// A buffer of `len` elements, made by position.
+    pub fn from_fn<T: Element>(len: usize, mut element: impl FnMut(usize) -> T) -> Result<Buffer, AllocError> {
+        require_plain::<T>();
+        let bytes = len.checked_mul(size_of::<T>()).ok_or_else(|| AllocError::new(usize::MAX))?;
+        let buffer = Buffer::try_alloc(bytes)?;
+        let start = buffer.ptr().cast::<T>();
+        for i in 0..len {
+            // SAFETY: the block is new, so nothing else refers to it, has room for `len` elements, and is aligned to
+            // `ALIGN`.
+            unsafe { start.add(i).write(element(i)) };
+        }
+        Ok(buffer)
+    }
+
     /// A buffer with a copy of the elements of `literal`.
     pub fn from_literal(literal: &Literal) -> Result<Buffer, AllocError> {
         macro_rules! copy { ($(($v:ident, $t:ty)),*) => { match literal.data() { $(Data::$v(x) => Buffer::from_slice(x)),* } } }

@@ -1,0 +1,39 @@
+//! Making tensors under a limit of memory, in a process of its own because the limit is that of the process.
+
+use runtime::buffer::{set_memory_limit, stats, trim};
+use tracewright::{Code, DType, Tensor};
+
+#[test]
+fn constructors_take_memory_once_and_name_themselves_when_there_is_none() {
+    let n = 1usize << 20;
+    let data = vec![1.0f32; n];
+    let makers: [(&str, &dyn Fn() -> Tensor); 6] = [
+        ("zeros", &|| Tensor::zeros([n], DType::F32)),
+        ("ones", &|| Tensor::ones([n], DType::F32)),
+        ("full", &|| Tensor::full([n], 2.5, DType::F32)),
+        ("iota", &|| Tensor::arange(n, DType::F32)),
+        ("linspace", &|| Tensor::linspace(0.0, 1.0, n)),
+        ("from_slice", &|| Tensor::from_slice(&data, [n])),
+    ];
+    for (name, make) in makers {
+        trim();
+        let held = stats().held;
+        set_memory_limit(held + 4 * n - 1);
+        let e = make().ok().unwrap_err();
+        assert_eq!((e.code(), e.op()), (Code::Memory, name), "{e}");
+        assert_eq!(e.rule(), "there is no memory for f32[1048576]");
+        // What it takes is enough, but for the block's header.
+        set_memory_limit(held + 4 * n + 8192);
+        let made = make();
+        set_memory_limit(isize::MAX as usize);
+        let values = made.to_vec::<f32>().unwrap();
+        assert_eq!(values.len(), n, "{name}");
+        let last = match name {
+            "zeros" => 0.0,
+            "full" => 2.5,
+            "iota" => (n - 1) as f32,
+            _ => 1.0,
+        };
+        assert_eq!(values[n - 1], last, "{name}");
+    }
+}
