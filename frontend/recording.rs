@@ -4,15 +4,13 @@ use crate::dispatch::{enter, here};
 use crate::error::{Code, Error, Result};
 use crate::jit::Lowered;
 use crate::tensor::{Repr, Tensor};
+use crate::transform::append;
 use crate::{strict, trace};
-use ir::ops::{GraphEmitter, create};
 use ir::text::{ParseError, PrintOptions};
 use ir::verify::{Stage, verify};
-use ir::{Emit, EmitExt, Graph, Location, Origin, Scalar, Type, Value};
-use passes::autodiff::append_vjp;
-use runtime::events::{self, Event};
+use ir::{Graph, Location, Origin, Type, Value};
 use runtime::{Executable, Input};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::sync::OnceLock;
 
 /// A graph that needs no function: what [`Lowered::ir`](crate::jit::Lowered::ir) prints, read back.
@@ -128,41 +126,29 @@ impl Recording {
             return refuse(format!("the output has type {ty}"));
         }
         let mut graph = self.graph.clone();
-        let differentiated = catch_unwind(AssertUnwindSafe(|| differentiate(&mut graph)));
-        differentiated.map_err(|payload| strict::bug(payload, "grad"))?;
+        differentiate(&mut graph)?;
         graph.name = format!("{}_grad", graph.name);
         Ok(Recording { graph, executable: OnceLock::new() })
     }
 }
 
 /// Makes the gradients by the float inputs outputs, after the one there is.
-fn differentiate(graph: &mut Graph) {
-    let (loss, root) = (graph.outputs()[0], graph.root());
+fn differentiate(graph: &mut Graph) -> Result<()> {
+    let loss = graph.outputs()[0];
     let wrt: Vec<Value> = graph.inputs().iter().copied().filter(|&v| graph.ty(v).dtype.is_float()).collect();
     let origins = match graph.defining_op(loss) {
-        Some((op, _)) => graph.op(op).origins.iter().copied().collect::<Vec<_>>(),
+        Some((op, _)) => graph.op(op).origins.to_vec(),
         // The output is an input.
-        None => vec![graph.origins.intern(Origin { location: here().into(), scope: "".into(), gradient: true })],
+        None => vec![append::origin(graph, here())],
     };
-    let seed = {
-        let mut b = GraphEmitter { graph, region: root, origins: origins.iter().copied().collect() };
-        b.full_like(loss, 1.0)
-    };
-    let found = append_vjp(graph, &[(loss, seed)], &wrt);
-    for cut in &found.cuts {
-        let line = cut.origins.first().map(|o| format!(" at {o}")).unwrap_or_default();
-        events::record(Event::GradientCut, format_args!("the gradient ends at {}{line}: {}", cut.op, cut.reason));
-    }
+    let found = append::gradients(graph, loss, &wrt, &origins)?;
+    found.record_cuts();
     let mut outputs = vec![loss];
-    for (&v, gradient) in wrt.iter().zip(&found.values) {
-        outputs.push(gradient.unwrap_or_else(|| {
-            let ty = graph.ty(v).clone();
-            let zero = create::Full { value: Scalar::zero(ty.dtype), shape: ty.shape };
-            let mut b = GraphEmitter { graph, region: root, origins: origins.iter().copied().collect() };
-            b.emit(zero.into(), &[])
-        }));
+    for (&v, gradient) in wrt.iter().zip(found.values) {
+        outputs.push(gradient.unwrap_or_else(|| append::zeros(graph, v, &origins)));
     }
     graph.set_outputs(outputs);
+    Ok(())
 }
 
 fn unreadable(file: &str, e: ParseError) -> Error {

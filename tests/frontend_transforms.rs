@@ -276,3 +276,19 @@ fn trees_of_all_kinds_go_in_and_out() {
     assert_eq!((g.inner.item::<f32>().unwrap(), o.unwrap().item::<f32>().unwrap()), (-11.0, 2.0));
     assert_eq!(f.stats().traces, 2);
 }
+
+/// What ARCHITECTURE says of eager gradients: numbers of the host are part of the key, captured tensors are not.
+#[test]
+fn an_eager_loss_compiles_for_each_host_number_and_once_for_captured_tensors() {
+    let x = Tensor::from([1.0f32, 2.0]);
+    let compiled = |f: &dyn Fn(f32) -> Tensor| {
+        f(0.5);
+        Counters::of(|| (1..4).for_each(|i| assert_eq!(f(i as f32).to_vec::<f32>().unwrap(), [i as f32; 2]))).1
+    };
+    let numbers = compiled(&|w| grad(|x: &Tensor| (x * w).sum(..))(&x));
+    let tensors = compiled(&|w| {
+        let w = Tensor::from(w);
+        grad(|x: &Tensor| (x * &w).sum(..))(&x)
+    });
+    assert_eq!((numbers[Event::CacheMiss] > 0, tensors[Event::CacheMiss]), (true, 0), "{numbers}; {tensors}");
+}

@@ -5,14 +5,13 @@
 //! that the function captures, which count as constants. A tensor at several places of the tree has one gradient, the
 //! sum over the places.
 
+use super::append;
 use crate::dispatch::{enter, enter_at, here, leave};
 use crate::error::{Code, Error, Result};
 use crate::tensor::{Repr, Tensor};
 use crate::tree::{Tree, leaves};
 use crate::{cell, execute, scope, strict, trace};
-use ir::ops::{GraphEmitter, create};
-use ir::{EmitExt, Graph, Scalar, Value};
-use passes::autodiff::append_vjp;
+use ir::{Graph, Value};
 use runtime::Array;
 use runtime::events::{self, Event};
 use std::collections::HashMap;
@@ -114,10 +113,13 @@ fn attempt<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M) -> Result<(Tensor, Vec<
     let done = guard.finish();
     let mut graph = done.graph;
     let wrt: Vec<Value> = graph.inputs()[..inputs.len()].to_vec();
-    let gradients = gradients(&mut graph, loss, &wrt, at)?;
-    let reached: Vec<bool> = gradients.iter().map(|g| g.is_some()).collect();
+    let origins = [append::origin(&mut graph, at)];
+    let found = append::gradients(&mut graph, loss, &wrt, &origins)?;
+    found.record_cuts();
+    let reached: Vec<bool> = found.values.iter().map(|g| g.is_some()).collect();
+    let found = found.values.into_iter().zip(&wrt);
     let gradients: Vec<Value> =
-        gradients.into_iter().zip(&wrt).map(|(g, &v)| g.unwrap_or_else(|| zeros(&mut graph, v, at))).collect();
+        found.map(|(g, &v)| g.unwrap_or_else(|| append::zeros(&mut graph, v, &origins))).collect();
     for (i, (path, t)) in all.iter().enumerate() {
         if !reached[input_of[i]] && t.dtype().is_float() {
             events::record(Event::Unreached, format_args!("parameter {path} does not reach the loss at {at}"));
@@ -166,36 +168,6 @@ fn run(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>> {
     Ok(execute::run(graph, &arrays)?.into_iter().map(Tensor::array).collect())
 }
 
-fn gradients(
-    graph: &mut Graph,
-    loss: Value,
-    wrt: &[Value],
-    at: &'static Location<'static>,
-) -> Result<Vec<Option<Value>>> {
-    let seed = emit(graph, at, |b| b.full_like(loss, 1.0));
-    let found = catch_unwind(AssertUnwindSafe(|| append_vjp(graph, &[(loss, seed)], wrt)))
-        .map_err(|payload| strict::bug(payload, "grad"))?;
-    for cut in &found.cuts {
-        let line = cut.origins.first().map(|o| format!(" at {o}")).unwrap_or_default();
-        events::record(Event::GradientCut, format_args!("the gradient ends at {}{line}: {}", cut.op, cut.reason));
-    }
-    Ok(found.values)
-}
-
-fn zeros(graph: &mut Graph, like: Value, at: &'static Location<'static>) -> Value {
-    let ty = graph.ty(like).clone();
-    let full = create::Full { value: Scalar::zero(ty.dtype), shape: ty.shape };
-    emit(graph, at, |b| ir::Emit::emit(b, full.into(), &[]))
-}
-
-/// Emits with the origin of the line that asked for the gradient.
-fn emit(graph: &mut Graph, at: &'static Location<'static>, f: impl FnOnce(&mut GraphEmitter<'_>) -> Value) -> Value {
-    let scope = scope::current().to_string().into();
-    let origin = graph.origins.intern(ir::Origin { location: at.into(), scope, gradient: true });
-    let region = graph.root();
-    f(&mut GraphEmitter { graph, region, origins: [origin].into_iter().collect() })
-}
-
 /// What a gradient could not say in its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -235,13 +207,10 @@ pub fn report<M: Tree>(f: impl Fn(&M) -> Tensor, model: &M) -> Result<Report> {
     let loss = outcome.map_err(|payload| strict::caught(payload, "grad"))?.ok()?;
     let loss = trace::lift(&loss)?;
     let mut graph = guard.finish().graph;
-    let seed = emit(&mut graph, at, |b| b.full_like(loss, 1.0));
-    let found = append_vjp(&mut graph, &[(loss, seed)], &inputs);
+    let origins = [append::origin(&mut graph, at)];
+    let found = append::gradients(&mut graph, loss, &inputs, &origins)?;
     let paths = leaves(&|v| model.visit(v), "");
     let missing = paths.iter().zip(&found.values).filter(|((_, t), g)| g.is_none() && t.dtype().is_float());
-    let cuts = found.cuts.iter().map(|c| {
-        let line = c.origins.first().map(|o| format!(" at {o}")).unwrap_or_default();
-        format!("{}{line}: {}", c.op, c.reason)
-    });
-    Ok(Report { unreached: missing.map(|((path, _), _)| path.clone()).collect(), cuts: cuts.collect() })
+    let unreached = missing.map(|((path, _), _)| path.clone()).collect();
+    Ok(Report { unreached, cuts: found.cuts })
 }

@@ -1,3 +1,4 @@
 //! Transforms of functions.
 
+pub(crate) mod append;
 pub mod grad;
