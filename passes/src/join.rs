@@ -7,7 +7,7 @@ use ir::{Emit, Graph, Op, Region, Value};
 
 /// Operands of a concatenation above which its readers do not choose among them for every element: its operands are
 /// copied into one memory first, by a loop each.
-pub(crate) const MANY: usize = 16;
+pub(crate) const MANY: usize = 4;
 /// Operands of one stage: the time to compile a kernel grows faster than the number of its loops.
 const MOST: usize = 64;
 
