@@ -177,3 +177,18 @@ fn a_longer_chain_needs_no_more_kernels_and_its_kernel_grows_linearly() {
     // Longer numbers print longer.
     assert!(long < 12 * short, "{short} characters of kernel for 1,000 ops, {long} for 10,000");
 }
+
+#[test]
+fn a_group_that_nobody_reads_is_left_out_also_beside_a_bare_concatenation() {
+    let g = graph(|b| {
+        let x = b.input(Type::new(DType::F32, [4]));
+        let _dead = b.exp(x);
+        let joined = b.emit(ir::ops::view::Concatenate { axis: 0 }.into(), &[x; 5]);
+        vec![joined]
+    });
+    let settings = Settings { check: CheckLevel::Passes, ..Settings::default() };
+    let spec = passes::PassSpec::parse("-dce", &passes::pipeline()).unwrap();
+    let outcome = optimize(g, &Settings { spec, ..settings }, None).unwrap();
+    let lowered = passes::lower::lower(&outcome.graph, &[]).unwrap();
+    assert_eq!(lowered.steps.len(), 1);
+}

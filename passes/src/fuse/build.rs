@@ -162,6 +162,10 @@ impl Builder<'_> {
     }
 
     fn group(&mut self, unit: &Unit, ops: &[Op], needed: &HashSet<Value>) {
+        // Where dead code stayed, a group may have no reader.
+        if !ops.iter().any(|&op| self.graph.op(op).results.iter().any(|r| needed.contains(r))) {
+            return;
+        }
         let region = self.graph.add_region();
         let mut g =
             GroupBuilder { region, inner: HashMap::new(), operands: Vec::new(), own: ops.iter().copied().collect() };
