@@ -4,6 +4,7 @@ mod counts;
 mod golden;
 mod joins;
 mod origins;
+mod recompute;
 
 use ir::program::{Program, StepKind};
 use tracewright::events::{Event, capture};

@@ -56,7 +56,7 @@ fn needed_outside(graph: &Graph, units: &[Unit], class: &HashMap<Op, Class>) -> 
         let data = graph.op(op);
         let who: SmallVec<[usize; 2]> = match class[&op] {
             Class::Solo => SmallVec::from_iter([usize::MAX]),
-            Class::Member => SmallVec::from_iter([unit_of[&op]]),
+            Class::Member | Class::Sealed => SmallVec::from_iter([unit_of[&op]]),
             Class::Free | Class::Alias => readers.get(&data.results[0]).cloned().unwrap_or_default(),
         };
         for &v in &data.operands {
@@ -69,7 +69,7 @@ fn needed_outside(graph: &Graph, units: &[Unit], class: &HashMap<Op, Class>) -> 
         .into_iter()
         .filter(|(v, who)| {
             let Definition::Result(op, _) = graph.value(*v).def else { return false };
-            class[&op] == Class::Member && who.iter().any(|w| *w != unit_of[&op])
+            matches!(class[&op], Class::Member | Class::Sealed) && who.iter().any(|w| *w != unit_of[&op])
         })
         .map(|(v, _)| v)
         .collect()

@@ -6,24 +6,30 @@
 //! as they are. A member joins a group of one of its operands where
 //!
 //! 1. no other operand depends on that group (the graph of groups stays acyclic), and
-//! 2. it fits the group's iteration space, as `space.rs` decides.
+//! 2. it fits the group's iteration space, as `space.rs` decides, and
+//! 3. the group does not compute much more than once for it, as `recompute.rs` decides.
 //!
 //! What comes out is ordinary IR: a `fused` op whose region holds the members, so the interpreter runs it as it is.
 
 mod build;
 mod pass;
+mod recompute;
 mod space;
 
 pub use pass::{Fuse, Isolate};
 
 use crate::join::joins_many;
 use ir::graph::Definition;
-use ir::{Axes, Graph, Lowering, Op, Origin, Shape, Value};
+use ir::{Axes, DType, Graph, Lowering, Op, Origin, Shape, Value};
+use recompute::MovedReads;
 use smallvec::SmallVec;
+use space::Fit;
 use std::collections::{HashMap, HashSet};
 
 /// Most members of one group: bounds the time of register allocation.
 const MAX_MEMBERS: usize = 16_384;
+
+const COMPUTED_AGAIN: &str = "what is read at several places would be computed again for each";
 
 /// A fusion of an op with the group of an operand that did not happen, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +75,8 @@ pub fn fuse(graph: &mut Graph, enabled: bool) -> FusionReport {
 enum Class {
     Solo,
     Member,
+    /// A view that is put in memory, by a group of its own: what reads through it would be too long to write out.
+    Sealed,
     /// Copied into its readers.
     Free,
     /// A reshape whose result is needed in memory: another name for its operand's memory. Free to members.
@@ -93,6 +101,8 @@ enum Level {
 struct Unit {
     ops: Vec<Op>,
     solo: bool,
+    /// Nothing joins it, solo or not.
+    alone: bool,
     space: Shape,
     /// The reduced axes, if the group reduces.
     reduced: Option<Axes>,
@@ -101,6 +111,9 @@ struct Unit {
     /// Positions of the first and last op.
     first: usize,
     last: usize,
+    /// What one point of the space costs, with every member computed once, and what is computed again.
+    plain: u64,
+    again: u64,
     /// Merged into that unit.
     into: Option<usize>,
 }
@@ -117,6 +130,12 @@ struct Partition<'a> {
     /// For values of members and solo ops: the ops that read them, through free ops; outputs count as `None`.
     readers: HashMap<Value, Vec<Option<Op>>>,
     sources: HashMap<Value, SmallVec<[Value; 2]>>,
+    /// What members read in their groups at other indices than their own.
+    moved: HashMap<Op, MovedReads>,
+    /// How many elements a free view reads for one of its own.
+    reads: HashMap<Value, u64>,
+    /// Costs of ops by name and dtype, without their reads.
+    costs: HashMap<(&'static str, DType), u64>,
     refused: Vec<Refusal>,
 }
 
@@ -132,10 +151,14 @@ impl<'a> Partition<'a> {
             tainted: HashSet::new(),
             readers: HashMap::new(),
             sources: HashMap::new(),
+            moved: HashMap::new(),
+            reads: HashMap::new(),
+            costs: HashMap::new(),
             refused: Vec::new(),
         };
         let root = graph.region(graph.root());
         for &op in &root.ops {
+            p.count_reads(op);
             let data = graph.op(op);
             let mut all: SmallVec<[Value; 2]> = SmallVec::new();
             for &v in &data.operands {
@@ -149,7 +172,7 @@ impl<'a> Partition<'a> {
                 Class::Free | Class::Alias => {
                     p.sources.insert(data.results[0], all);
                 }
-                Class::Solo | Class::Member => {
+                Class::Solo | Class::Member | Class::Sealed => {
                     for s in all {
                         p.readers.entry(s).or_default().push(Some(op));
                     }
@@ -185,10 +208,11 @@ impl<'a> Partition<'a> {
     }
 
     fn place(&mut self, op: Op, position: usize) {
-        let solo = match self.class[&op] {
+        let (solo, alone) = match self.class[&op] {
             Class::Free | Class::Alias => return,
-            Class::Solo => true,
-            Class::Member => false,
+            Class::Solo => (true, true),
+            Class::Sealed => (false, true),
+            Class::Member => (false, false),
         };
         let data = self.graph.op(op);
         let mut preds: Vec<usize> = Vec::new();
@@ -201,9 +225,9 @@ impl<'a> Partition<'a> {
                 }
             }
         }
-        if !solo && self.enabled {
+        if !alone && self.enabled {
             // Later groups first: the earlier ones are then among their predecessors.
-            let mut candidates: Vec<usize> = preds.iter().copied().filter(|&u| !self.units[u].solo).collect();
+            let mut candidates: Vec<usize> = preds.iter().copied().filter(|&u| !self.units[u].alone).collect();
             candidates.sort_by_key(|&u| std::cmp::Reverse(self.units[u].last));
             let mut reason = None;
             let mut joined = false;
@@ -234,9 +258,13 @@ impl<'a> Partition<'a> {
             self.tainted.insert(data.results[0]);
         }
         self.unit_of.insert(op, self.units.len());
+        let plain = self.cost(op);
         self.units.push(Unit {
+            plain,
+            again: 0,
             ops: vec![op],
             solo,
+            alone,
             space,
             reduced,
             preds: preds.into_iter().collect(),
@@ -254,6 +282,14 @@ impl<'a> Partition<'a> {
             return Err("another operand depends on the group");
         }
         let fit = self.fit(op, g)?;
+        let moved = self.moved_reads(op, g, &fit);
+        let (plain, again) = (self.units[g].plain + self.cost(op), self.units[g].again + self.again(op, &moved));
+        if !moved.is_empty() && again > Self::allowance(plain) {
+            return Err(COMPUTED_AGAIN);
+        }
+        if !moved.is_empty() {
+            self.moved.insert(op, moved);
+        }
         let result = self.graph.op(op).results[0];
         if fit.tainted {
             self.tainted.insert(result);
@@ -268,6 +304,7 @@ impl<'a> Partition<'a> {
         self.unit_of.insert(op, g);
         let unit = &mut self.units[g];
         unit.ops.push(op);
+        (unit.plain, unit.again) = (plain, again);
         unit.space = fit.space;
         unit.reduced = fit.reduced;
         unit.preds.extend(preds.iter().copied().filter(|&u| u != g));
@@ -326,7 +363,25 @@ impl<'a> Partition<'a> {
         if between(g, h) || between(h, g) {
             return Err("another operand depends on the group");
         }
+        let readers = self.readers_between(g, h);
+        let mut again = self.units[g].again + self.units[h].again;
+        let plain = self.units[g].plain + self.units[h].plain;
+        let mut moved = Vec::new();
+        for op in readers {
+            let (space, reduced) = (self.units[g].space.clone(), self.units[g].reduced.clone());
+            let level = self.level[&self.graph.op(op).results[0]];
+            let reads = self.moved_reads(op, h, &Fit { level, space, reduced, tainted: false, retarget: false });
+            again += self.again(op, &reads);
+            moved.push((op, reads));
+            if again > Self::allowance(plain) {
+                return Err(COMPUTED_AGAIN);
+            }
+        }
+        for (op, reads) in moved {
+            self.moved.entry(op).or_default().extend(reads);
+        }
         self.absorb(g, h);
+        (self.units[g].plain, self.units[g].again) = (plain, again);
         Ok(())
     }
 
@@ -351,7 +406,7 @@ impl<'a> Partition<'a> {
             .flat_map(|&u| self.units[u].preds.iter().map(|&p| self.find(p)).filter(move |&p| p != u))
             .collect();
         let mut sinks =
-            live.into_iter().filter(|u| !read.contains(u) && !self.units[*u].solo && self.units[*u].reduced.is_none());
+            live.into_iter().filter(|u| !read.contains(u) && !self.units[*u].alone && self.units[*u].reduced.is_none());
         let Some(first) = sinks.next() else { return };
         for other in sinks.collect::<Vec<_>>() {
             self.absorb(first, other);
@@ -376,6 +431,9 @@ fn classify(graph: &Graph, enabled: bool) -> HashMap<Op, Class> {
         };
         class.insert(op, c);
     }
+    if enabled {
+        seal(graph, &mut class);
+    }
     let mut needed: Vec<Value> = root.yields.clone();
     for &op in &root.ops {
         if class[&op] == Class::Solo {
@@ -397,6 +455,38 @@ fn classify(graph: &Graph, enabled: bool) -> HashMap<Op, Class> {
         }
     }
     class
+}
+
+/// Most reads that a chain of views may make for one element.
+const MAX_READS: usize = 32;
+/// Most reshapes in a chain of views: each may divide indices once more.
+const MAX_RESHAPES: usize = 4;
+
+/// Puts views in memory where chains of them become too long to write out as one index.
+fn seal(graph: &Graph, class: &mut HashMap<Op, Class>) {
+    // Reads and reshapes of each view so far; other values are read once.
+    let mut chains: HashMap<Value, (usize, usize)> = HashMap::new();
+    for &op in &graph.region(graph.root()).ops {
+        let data = graph.op(op);
+        if class[&op] != Class::Free || data.primitive.lowering() != Lowering::View {
+            continue;
+        }
+        let of = |v: &Value| chains.get(v).copied().unwrap_or((1, 0));
+        let reads: usize = data.operands.iter().map(|v| of(v).0).sum();
+        let reshapes = data.operands.iter().map(|v| of(v).1).max().unwrap_or(0);
+        let result = data.results[0];
+        let divides = |v: &Value| is_alias(graph, op) && without_ones(graph, *v) != without_ones(graph, result);
+        let reshapes = reshapes + data.operands.iter().any(divides) as usize;
+        if reads > MAX_READS || reshapes > MAX_RESHAPES {
+            class.insert(op, Class::Sealed);
+        } else {
+            chains.insert(result, (reads, reshapes));
+        }
+    }
+}
+
+fn without_ones(graph: &Graph, v: Value) -> Shape {
+    graph.ty(v).shape.iter().filter(|d| !d.is(1)).cloned().collect()
 }
 
 /// True for a view of all elements of its operand in the same row-major order.

@@ -9,7 +9,7 @@ use ir::dim::Atom;
 use ir::{Axes, Dim, Graph, Lowering, Op, Ranges, Shape, Symbol, Value};
 use smallvec::SmallVec;
 
-type IndexVec = SmallVec<[Dim; 4]>;
+pub(super) type IndexVec = SmallVec<[Dim; 4]>;
 
 /// How a member would stand in a group.
 pub(super) struct Fit {
@@ -148,16 +148,7 @@ impl Partition<'_> {
         }
         let space = &self.units[owner].space;
         let Some(axes) = self.units[owner].reduced.as_ref().or(self.units[g].reduced.as_ref()) else { return true };
-        let mut walk = Walk { p: self, owner, ranges: Ranges::new(), full: IndexVec::new(), axes, fresh: 0 };
-        for (i, extent) in space.iter().enumerate() {
-            if extent.is(1) {
-                walk.full.push(Dim::from(0));
-            } else {
-                let variable = Symbol::new(&format!("$i{i}"));
-                walk.ranges.declare(variable.clone(), extent.clone());
-                walk.full.push(Dim::from(Atom::Symbol(variable)));
-            }
-        }
+        let mut walk = Walk::new(self, owner, space, axes);
         let at = match self.graph.op(op).primitive.lowering() {
             Lowering::Reduce(_) => walk.full.clone(),
             _ => walk.canonical(level),
@@ -167,7 +158,7 @@ impl Partition<'_> {
 }
 
 /// Follows reads through free ops, with the index at each.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     p: &'a Partition<'a>,
     owner: usize,
     ranges: Ranges,
@@ -176,8 +167,24 @@ struct Walk<'a> {
     fresh: u32,
 }
 
-impl Walk<'_> {
-    fn canonical(&self, level: Level) -> IndexVec {
+impl<'a> Walk<'a> {
+    /// Over a space whose axes are named `$i0`, `$i1` and so on.
+    pub(super) fn new(p: &'a Partition<'a>, owner: usize, space: &Shape, axes: &'a Axes) -> Walk<'a> {
+        let mut walk = Walk { p, owner, ranges: Ranges::new(), full: IndexVec::new(), axes, fresh: 0 };
+        for (i, extent) in space.iter().enumerate() {
+            if extent.is(1) {
+                walk.full.push(Dim::from(0));
+            } else {
+                let variable = Symbol::new(&format!("$i{i}"));
+                walk.ranges.declare(variable.clone(), extent.clone());
+                walk.full.push(Dim::from(Atom::Symbol(variable)));
+            }
+        }
+        walk
+    }
+
+    /// The index of a member at that level, for the point of the space at hand.
+    pub(super) fn canonical(&self, level: Level) -> IndexVec {
         let each = self.full.iter().enumerate();
         match level {
             Level::Full | Level::Pulled => self.full.clone(),
@@ -188,16 +195,23 @@ impl Walk<'_> {
         }
     }
 
-    fn reads(&mut self, op: Op, at: &IndexVec) -> bool {
-        let graph = self.p.graph;
+    /// The values that `op` reads through free ops, and where, for its element at `at`.
+    pub(super) fn sources(&mut self, op: Op, at: &IndexVec) -> Vec<(Value, IndexVec)> {
+        let mut found = Vec::new();
         let mut stack: Vec<(Value, IndexVec)> = self.operands(op, at);
         while let Some((v, index)) = stack.pop() {
-            let sources = self.p.sources_of(v);
-            if sources.as_slice() != [v] {
-                let (op, _) = graph.defining_op(v).expect("a free value has an op");
+            if self.p.sources_of(v).as_slice() == [v] {
+                found.push((v, index));
+            } else {
+                let (op, _) = self.p.graph.defining_op(v).expect("a free value has an op");
                 stack.extend(self.operands(op, &index));
-                continue;
             }
+        }
+        found
+    }
+
+    fn reads(&mut self, op: Op, at: &IndexVec) -> bool {
+        for (v, index) in self.sources(op, at) {
             if !self.p.tainted.contains(&v) || self.p.unit_of_value(v) != Some(self.owner) {
                 continue;
             }

@@ -80,6 +80,9 @@ pub(super) fn lower_group(graph: &Graph, region: Region, name: &str) -> Result<G
         elementwise = reduce_nest(puller, &reduces, region, &outputs)?;
     }
     let kernel = k.finish().canonical();
+    if kernel.indices.written().iter().any(Option::is_none) {
+        return Err(LowerError::TooLarge("an index expression is too large to be written out".into()));
+    }
     Ok(GroupKernel { kernel, extents, sites, elementwise })
 }
 
