@@ -204,6 +204,53 @@ def pow_fit():
     fit("pow, exp2 q", q, lambda r: abs(r) * mpf(2) ** -r + mpf(10) ** -15, range(6), -half, half, f64)
 
 
+def wide_fit():
+    """Polynomials in f64 for functions that are computed there and rounded once to f32."""
+    # exp(r) = 1 + r + r^2 q(r)
+    q = series([(1 / fac(k + 2), k) for k in range(30)])
+    half = LN2 / 2 * mpf("1.001")
+    fit("wide exp q", q, lambda r: r * r + mpf(10) ** -15, range(8), -half, half, f64)
+    # log(1 + f) = s p(s^2), s = f / (2 + f), 1 + f in [1/sqrt 2, sqrt 2]
+    p = series([(mpf(2) / (2 * k + 1), k) for k in range(30)])
+    most = ((SQRT2 - 1) / (SQRT2 + 1)) ** 2 * mpf("1.0001")
+    fit("wide log p(z)", p, lambda z: 1 / p(z), range(6), 0, most, f64)
+    # atan(t) = t p(t^2), t up to tan(pi / 8)
+    p = lambda z: mp.atan(mp.sqrt(z)) / mp.sqrt(z) if z else mpf(1)
+    fit("wide atan p(z)", p, lambda z: 1 / p(z), range(8), 0, (SQRT2 - 1) ** 2 * mpf("1.0001"), f64)
+    # sin(r) = r p(r^2), |r| <= pi / 2
+    p = lambda z: mp.sin(mp.sqrt(z)) / mp.sqrt(z) if z else mpf(1)
+    fit("wide sin p(z)", p, lambda z: 1 / p(z), range(6), 0, (mp.pi / 2) ** 2 * mpf("1.0001"), f64)
+
+
+def inverse_erf_fit():
+    # erfc(x) = exp(-x^2) t p(t), t = 2 / (2 + x), x up to 10.1
+    def p(t):
+        x = 2 / t - 2
+        return mp.erfc(x) * mp.exp(x * x) / t
+
+    fit("erfc p(t)", p, lambda t: 1 / p(t), range(14), mpf(2) / mpf("12.1"), 1, f64)
+
+    # erf_inv(x) = x p(w - 3), w = -log(1 - x^2), w up to 6; x q(sqrt(w) - 3.2) from there
+    def inverse(w):
+        if w < mpf("1e-25"):
+            return mp.sqrt(mp.pi) / 2
+        x = mp.sqrt(-mp.expm1(-w))
+        # Newton's method on the complement, which is exp(-w) / (1 + x).
+        rest = mp.exp(-w) / (1 + x)
+        y = mp.sqrt(w) * mpf("0.9")
+        for _ in range(60):
+            step = (mp.erfc(y) - rest) * mp.sqrt(mp.pi) / 2 * mp.exp(y * y)
+            # The complement is convex: steps to the left may go too far.
+            y += max(step, -y / 2)
+            if abs(step) < mpf(10) ** -40:
+                break
+        return y / x
+
+    fit("erf_inv p", lambda v: inverse(v + 3), lambda v: 1 / inverse(v + 3), range(12), -3, 3, f64)
+    tail = lambda v: inverse((v + mpf("3.2")) ** 2)
+    fit("erf_inv q", tail, lambda v: 1 / tail(v), range(10), mp.sqrt(6) - mpf("3.2"), mpf("4.2") - mpf("3.2"), f64)
+
+
 if __name__ == "__main__":
     only = sys.argv[1:]
     jobs = {
@@ -213,6 +260,8 @@ if __name__ == "__main__":
         "sin": sin_fit,
         "erf": erf_fit,
         "pow": pow_fit,
+        "wide": wide_fit,
+        "inverse_erf": inverse_erf_fit,
     }
     for name, job in jobs.items():
         if not only or name in only:

@@ -144,7 +144,8 @@ fn sweep(op: UnaryOp, bound: f64, exact: fn(f64) -> f64) {
     let stride: u64 = if everything() { 1 } else { 251 };
     let codes = [true, false].map(|fma| Code::unary(op, fma));
     let half = 1u64 << 31;
-    let most = if matches!(op, UnaryOp::Exp | UnaryOp::Log) { f32::INFINITY } else { 1.0 };
+    use UnaryOp::{Cos, Erf, Logistic, Sin, Tanh};
+    let most = if matches!(op, Tanh | Logistic | Sin | Cos | Erf) { 1.0 } else { f32::INFINITY };
     let worst = std::thread::scope(|s| {
         let codes = codes.each_ref().map(|c| c.run);
         let parts = [0, half].map(|from| {
@@ -229,8 +230,144 @@ fn erf() {
     sweep(UnaryOp::Erf, 4.0, libm::erf);
 }
 
-/// Runs pow over pairs and keeps the worst.
-fn pow_pairs(run: Run, pairs: impl Iterator<Item = (f32, f32)>) -> Worst {
+#[test]
+fn exp2() {
+    sweep(UnaryOp::Exp2, 4.0, libm::exp2);
+}
+
+#[test]
+fn expm1() {
+    sweep(UnaryOp::Expm1, 4.0, libm::expm1);
+}
+
+#[test]
+fn log1p() {
+    sweep(UnaryOp::Log1p, 4.0, libm::log1p);
+}
+
+#[test]
+fn log2() {
+    sweep(UnaryOp::Log2, 4.0, libm::log2);
+}
+
+#[test]
+fn log10() {
+    sweep(UnaryOp::Log10, 4.0, libm::log10);
+}
+
+#[test]
+fn cbrt() {
+    sweep(UnaryOp::Cbrt, 4.0, libm::cbrt);
+}
+
+#[test]
+fn tan() {
+    sweep(UnaryOp::Tan, 4.0, libm::tan);
+}
+
+#[test]
+fn asin() {
+    sweep(UnaryOp::Asin, 4.0, libm::asin);
+}
+
+#[test]
+fn acos() {
+    sweep(UnaryOp::Acos, 4.0, libm::acos);
+}
+
+#[test]
+fn atan() {
+    sweep(UnaryOp::Atan, 4.0, libm::atan);
+}
+
+#[test]
+fn sinh() {
+    sweep(UnaryOp::Sinh, 4.0, libm::sinh);
+}
+
+#[test]
+fn cosh() {
+    sweep(UnaryOp::Cosh, 4.0, libm::cosh);
+}
+
+#[test]
+fn asinh() {
+    sweep(UnaryOp::Asinh, 4.0, libm::asinh);
+}
+
+#[test]
+fn acosh() {
+    sweep(UnaryOp::Acosh, 4.0, |x| if x < 1.0 { f64::NAN } else { libm::acosh(x) });
+}
+
+#[test]
+fn atanh() {
+    sweep(UnaryOp::Atanh, 4.0, libm::atanh);
+}
+
+#[test]
+fn erfc() {
+    sweep(UnaryOp::Erfc, 4.0, libm::erfc);
+}
+
+/// Winitzki's approximation and three of Halley's steps.
+#[test]
+fn erf_inv() {
+    use std::f64::consts::FRAC_2_SQRT_PI;
+    sweep(UnaryOp::ErfInv, 4.0, |x| {
+        let a = x.abs();
+        if a >= 1.0 || a == 0.0 || a.is_nan() {
+            return if a > 0.0 && a <= 1.0 {
+                f64::INFINITY.copysign(x)
+            } else {
+                x * if a == 0.0 { 1.0 } else { f64::NAN }
+            };
+        }
+        let log = ((1.0 - a) * (1.0 + a)).ln();
+        let half = 2.0 / (std::f64::consts::PI * 0.147) + log / 2.0;
+        let start = ((half * half - log / 0.147).sqrt() - half).sqrt();
+        let mut y = if a < 1e-3 { a / FRAC_2_SQRT_PI } else { start };
+        for _ in 0..3 {
+            let missed = if a < 0.5 { libm::erf(y) - a } else { (1.0 - a) - libm::erfc(y) };
+            let step = missed / (FRAC_2_SQRT_PI * (-y * y).exp());
+            y -= step / (1.0 + y * step);
+        }
+        y.copysign(x)
+    });
+}
+
+#[test]
+fn atan2() {
+    let magnitudes =
+        [0.0, 1e-45, 1e-40, f32::MIN_POSITIVE, 1e-20, 0.4142, 1.0, 2.4143, 3.5, 1e20, f32::MAX, f32::INFINITY];
+    let special: Vec<f32> = magnitudes.iter().flat_map(|&m| [m, -m]).chain([f32::NAN]).collect();
+    let count = if everything() { 500_000_000 } else { 5_000_000 };
+    for fma in [true, false] {
+        let code = Code::new(fma, |b, y, x| math::emit_atan2_f32x4(b, fma, y, x));
+        let grid = special.iter().flat_map(|&x| special.iter().map(move |&y| (x, y)));
+        pairs(code.run, grid, libm::atan2).check("atan2, special values", fma, 4.0);
+        let mut bits = random(3);
+        let any = std::iter::from_fn(move || {
+            let (a, b) = (bits.next()?, bits.next()?);
+            // Any bits; then quotients near 1.
+            let x = f32::from_bits(a);
+            Some(if b % 2 == 0 { (x, f32::from_bits(b)) } else { (x, x * (b as i32 as f32 / 536870912.0)) })
+        });
+        pairs(code.run, any.take(count), libm::atan2).check("atan2", fma, 4.0);
+    }
+}
+
+/// A linear congruential generator (Knuth's MMIX constants), upper half.
+fn random(seed: u64) -> impl Iterator<Item = u32> {
+    let mut state = seed;
+    std::iter::from_fn(move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        Some((state >> 32) as u32)
+    })
+}
+
+/// Runs a function of two numbers over pairs and keeps the worst.
+fn pairs(run: Run, pairs: impl Iterator<Item = (f32, f32)>, exact: fn(f64, f64) -> f64) -> Worst {
     let mut worst = Worst::NONE;
     let mut pairs = pairs.peekable();
     let (mut x, mut y, mut out) = ([1f32; 1024], [1f32; 1024], [0f32; 1024]);
@@ -240,7 +377,7 @@ fn pow_pairs(run: Run, pairs: impl Iterator<Item = (f32, f32)>) -> Worst {
         }
         call(run, &x, &y, &mut out);
         for ((&x, &y), &got) in x.iter().zip(&y).zip(&out) {
-            worst.see(x, y, got, (x as f64).powf(y as f64));
+            worst.see(x, y, got, exact(x as f64, y as f64));
         }
     }
     worst
@@ -283,19 +420,11 @@ fn pow() {
         f32::NAN,
     ];
     let special: Vec<f32> = magnitudes.iter().flat_map(|&m| [m, -m]).collect();
-    // A linear congruential generator (Knuth's MMIX constants), upper half.
-    let random = |seed: u64| {
-        let mut state = seed;
-        std::iter::from_fn(move || {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            Some((state >> 32) as u32)
-        })
-    };
     let count = if everything() { 500_000_000 } else { 5_000_000 };
     for fma in [true, false] {
         let code = Code::new(fma, |b, x, y| math::emit_pow_f32x4(b, fma, x, y));
         let grid = special.iter().flat_map(|&x| special.iter().map(move |&y| (x, y)));
-        pow_pairs(code.run, grid).check("pow, special values", fma, 4.0);
+        pairs(code.run, grid, f64::powf).check("pow, special values", fma, 4.0);
         // Any bits; then bases of any size with powers that keep the result about the range; then bases near one.
         let parts = std::thread::scope(|s| {
             let run = code.run;
@@ -303,7 +432,7 @@ fn pow() {
                 .map(|seed| {
                     s.spawn(move || {
                         let mut r = random(seed);
-                        let pairs = std::iter::from_fn(move || {
+                        let drawn = std::iter::from_fn(move || {
                             let (a, b) = (r.next()?, r.next()?);
                             let unit = b as i32 as f32 / 2147483648.0;
                             let (x, y) = match b % 4 {
@@ -320,7 +449,7 @@ fn pow() {
                             };
                             Some((x, y))
                         });
-                        pow_pairs(run, pairs.take(count / 2))
+                        pairs(run, drawn.take(count / 2), f64::powf)
                     })
                 })
                 .map(|p| p.join().unwrap())
@@ -350,10 +479,9 @@ fn times() {
         });
         println!("{name:>9}: {:.3} ns/element", best.fold(f64::INFINITY, f64::min));
     };
-    use UnaryOp::{Cos, Erf, Exp, Log, Logistic, Sin, Tanh};
     for fma in [true, false] {
         println!("fma={fma}");
-        for op in [Exp, Log, Tanh, Logistic, Sin, Cos, Erf] {
+        for &op in UnaryOp::ALL.iter().filter(|op| math::has(**op)) {
             print(op.name(), Code::unary(op, fma));
         }
         print("pow", Code::new(fma, |b, x, y| math::emit_pow_f32x4(b, fma, x, y)));

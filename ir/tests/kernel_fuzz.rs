@@ -130,7 +130,7 @@ fn random_kernels_cover_every_construct() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let strategy = proptest::collection::vec(any::<u8>(), 600..601);
     let texts: String =
-        (0..400).map(|_| kernel(strategy.new_tree(&mut runner).unwrap().current()).to_string()).collect();
+        (0..2400).map(|_| kernel(strategy.new_tree(&mut runner).unwrap().current()).to_string()).collect();
     let mut words: Vec<String> =
         ["const ", "index ", "select ", "convert ", "load ", "store ", "check ", "lanes {", " else "]
             .map(String::from)

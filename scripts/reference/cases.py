@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import scipy
 import torch
 
 DTYPES = {
@@ -26,6 +27,7 @@ INTS = ["i64", "i32", "u8"]
 
 TORCH = f"torch {torch.__version__.split('+')[0]}"
 NUMPY = f"numpy {np.__version__}"
+SCIPY = f"scipy {scipy.__version__}"
 
 
 def narrow(x, dtype):

@@ -2,8 +2,9 @@
 
 import numpy as np
 import torch
+from scipy import special
 
-from .cases import DTYPES, FLOATS, INTS, NUMPY, TORCH, narrow, tensor, wide
+from .cases import DTYPES, FLOATS, INTS, NUMPY, SCIPY, TORCH, narrow, tensor, wide
 
 INF, NAN = float("inf"), float("nan")
 ORDINARY = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -1.5, 2.5, -2.5, 3.5, 0.1, -0.3, 0.75, 3.1415927, -7.2, 10.0, 1e-3, -1e-4]
@@ -19,6 +20,11 @@ EDGES = {
 
 def floats(dtype, extra=()):
     return tensor([*ORDINARY, *extra, *SMALL[dtype], *LARGE[dtype], INF, -INF, NAN], dtype)
+
+
+def scipy(f):
+    """A function of arrays as one of tensors."""
+    return lambda x: torch.from_numpy(np.asarray(f(x.numpy())))
 
 
 def unary(cases):
@@ -53,12 +59,36 @@ def unary(cases):
         "sin": (torch.sin, angles),
         "cos": (torch.cos, angles),
         "erf": (torch.special.erf, [0.05, -0.84, 1.25, 2.0, -3.0, 3.9, 5.5, -6.0]),
+        "erfc": (torch.special.erfc, [0.05, -0.84, 1.25, 2.0, -3.0, 5.5, 9.0, 10.0, 26.0, -6.0]),
+        "exp2": (torch.exp2, [-1.0, 20.0, 127.5, -126.0, -140.25, 128.0, 11.0, -9.7, 1000.5, -1060.25]),
+        "expm1": (torch.expm1, [*exps, 1e-8, -3e-6]),
+        "log1p": (torch.log1p, [2.0, 1.718281828, -0.99, 0.01, 1e-5, -1e-8, 100.0, -1.5]),
+        "log2": (torch.log2, [2.0, 8.0, 0.99, 1.01, 1e-5, 100.0, 12345.0]),
+        "log10": (torch.log10, [2.0, 1000.0, 0.99, 1.01, 1e-5, 100.0, 12345.0]),
+        "cbrt": (scipy(special.cbrt), [27.0, -8.0, 2.0, 1e-5, 12345.0]),
+        "tan": (torch.tan, angles),
+        "asin": (torch.asin, [0.999, -0.9999, 0.2, 0.6]),
+        "acos": (torch.acos, [0.999, -0.9999, 0.2, 0.6]),
+        "atan": (torch.atan, [0.4142, 2.4142, -100.0, 1e5]),
+        "sinh": (torch.sinh, [0.05, -4.5, 20.0, 88.5, -89.2, 300.0]),
+        "cosh": (torch.cosh, [0.05, -4.5, 20.0, 88.5, -89.2, 300.0]),
+        "asinh": (torch.asinh, [0.05, -4.5, 20.0, 1e5, -1e-5]),
+        "acosh": (torch.acosh, [1.0001, 1.01, 2.0, 20.0, 1e5]),
+        "atanh": (torch.atanh, [0.05, -0.999, 0.9, 1e-5]),
+        "erf_inv": (torch.special.erfinv, [0.05, -0.999, 0.9, 0.999999, 1e-5, -0.6]),
+        # PyTorch's are off near their zeros; SciPy's lgamma has another limit at -inf.
+        "lgamma": (scipy(lambda x: np.where(np.isinf(x), INF, special.gammaln(x))), [2.0, 3.0, 1.4616321, 0.01, 25.5, 171.0, 1e5, -1.25, -6.75]),
+        "digamma": (scipy(special.digamma), [2.0, 3.0, 1.4616, 0.01, 25.5, 171.0, 1e5, -1.25, -6.75]),
     }
     for op, (f, extra) in transcendental.items():
         for dtype in FLOATS:
             x = floats(dtype, extra)
+            if op in ("lgamma", "digamma") and dtype == "f64":
+                # Near a zero the last digits are those of the method, and SciPy loses denormal numbers.
+                x = x[(x == 0) | ~((x.abs() < 1e-300) | ((x - 1.4616).abs() < 1e-3))]
             y = narrow(f(wide(x)), dtype)
-            source = TORCH if dtype == "f64" else f"{TORCH} in f64, rounded"
+            library = SCIPY if op in ("cbrt", "lgamma", "digamma") else TORCH
+            source = library if dtype == "f64" else f"{library} in f64, rounded"
             cases.add(f"{op}_{dtype}", op, {}, [x], [y], source, "ulp")
 
     for dtype in INTS:
@@ -105,6 +135,8 @@ def binary(cases):
         y = narrow(np.power(wide(a).numpy(), wide(b).numpy()), dtype)
         source = NUMPY if dtype == "f64" else f"{NUMPY} in f64, rounded"
         cases.add(f"pow_{dtype}", "pow", {}, [a, b], [y], source, "ulp")
+        y = narrow(np.arctan2(wide(a).numpy(), wide(b).numpy()), dtype)
+        cases.add(f"atan2_{dtype}", "atan2", {}, [a, b], [y], source, "ulp")
 
     for dtype in INTS:
         a, b = pairs(tensor(EDGES[dtype], dtype))

@@ -24,6 +24,7 @@ mod ops;
 mod registers;
 mod routines;
 mod sizes;
+mod special;
 
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::isa::OwnedTargetIsa;

@@ -6,7 +6,7 @@ use super::math;
 use super::registers::{is_wide, lane_type, lanes_of, register};
 use super::routines::Routine;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F64, I32X4, I64X2};
+use cranelift_codegen::ir::types::{F32, F64, I32X4, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use ir::kernel::{BinaryOp, CompareOp, UnaryOp, Var};
 use ir::{DType, Scalar};
@@ -78,22 +78,21 @@ impl Emitter<'_, '_> {
                 let one = self.constant(Scalar::one(dtype));
                 self.b.ins().band(nan, one)
             }
-            Exp | Log | Tanh | Logistic | Sin | Cos | Erf => {
+            Not | Popcnt => return self.unsupported(op.name(), dtype),
+            function => {
                 if dtype == DType::F32
-                    && let Some(y) = math::emit_f32x4(&mut self.b, self.has_fma, op, x)
+                    && let Some(y) = math::emit_f32x4(&mut self.b, self.has_fma, function, x)
                 {
                     return Ok(y);
                 }
-                if dtype == DType::F32 {
-                    return self.unsupported(op.name(), dtype);
-                }
                 self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
                     let x = e.b.ins().extractlane(x, lane);
-                    let y = e.routine(Routine::F64(op), &[x], Some(F64))?;
-                    y.ok_or_else(|| e.malformed("a routine without a result"))
+                    let x = if dtype == DType::F32 { e.b.ins().fpromote(F64, x) } else { x };
+                    let y = e.routine(Routine::F64(function), &[x], Some(F64))?;
+                    let y = y.ok_or_else(|| e.malformed("a routine without a result"))?;
+                    Ok(if dtype == DType::F32 { e.b.ins().fdemote(F32, y) } else { y })
                 })?
             }
-            Not | Popcnt => return self.unsupported(op.name(), dtype),
         })
     }
 
@@ -142,11 +141,13 @@ impl Emitter<'_, '_> {
                     _ => self.max_min(op, dtype, x, y),
                 },
                 Pow if dtype == DType::F32 => math::emit_pow_f32x4(&mut self.b, self.has_fma, x, y),
-                Rem | Pow => {
+                Atan2 if dtype == DType::F32 => math::emit_atan2_f32x4(&mut self.b, self.has_fma, x, y),
+                Rem | Pow | Atan2 => {
                     let wide = dtype == DType::F64;
                     let routine = match (op, wide) {
                         (Rem, true) => Routine::RemF64,
                         (Rem, false) => Routine::RemF32,
+                        (Atan2, _) => Routine::Atan2F64,
                         _ => Routine::PowF64,
                     };
                     self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {

@@ -1,6 +1,6 @@
 //! Functions that generated code calls, through a table of addresses that it gets as an argument.
 
-use super::Status;
+use super::{Status, special};
 use ir::kernel::UnaryOp;
 
 /// The place of a routine in the table.
@@ -10,6 +10,8 @@ pub(super) enum Routine {
     F64(UnaryOp),
     /// Power of f64.
     PowF64,
+    /// Angle of a point of f64.
+    Atan2F64,
     /// Power of signed integers.
     PowInt,
     /// Power of unsigned integers.
@@ -22,9 +24,6 @@ pub(super) enum Routine {
     Record,
 }
 
-/// The unary operations with routines, in the order of the table.
-const UNARY: [UnaryOp; 7] =
-    [UnaryOp::Exp, UnaryOp::Log, UnaryOp::Tanh, UnaryOp::Logistic, UnaryOp::Sin, UnaryOp::Cos, UnaryOp::Erf];
 const UNARIES: usize = UNARY.len();
 
 impl Routine {
@@ -34,18 +33,19 @@ impl Routine {
         Some(match self {
             Routine::F64(op) => unary(op)?,
             Routine::PowF64 => UNARIES,
-            Routine::PowInt => UNARIES + 1,
-            Routine::PowUint => UNARIES + 2,
-            Routine::RemF64 => UNARIES + 3,
-            Routine::RemF32 => UNARIES + 4,
-            Routine::Record => UNARIES + 5,
+            Routine::Atan2F64 => UNARIES + 1,
+            Routine::PowInt => UNARIES + 2,
+            Routine::PowUint => UNARIES + 3,
+            Routine::RemF64 => UNARIES + 4,
+            Routine::RemF32 => UNARIES + 5,
+            Routine::Record => UNARIES + 6,
         })
     }
 }
 
 /// Addresses of all routines, by [`Routine::slot`].
 #[repr(transparent)]
-pub(super) struct Table([*const (); UNARIES + 6]);
+pub(super) struct Table([*const (); UNARIES + 7]);
 // SAFETY: the addresses of functions are constants.
 unsafe impl Sync for Table {}
 
@@ -56,36 +56,53 @@ impl Table {
     }
 }
 
-/// The table.
-pub(super) static TABLE: Table = Table([
-    exp_f64 as *const (),
-    log_f64 as *const (),
-    tanh_f64 as *const (),
-    logistic_f64 as *const (),
-    sin_f64 as *const (),
-    cos_f64 as *const (),
-    erf_f64 as *const (),
-    pow_f64 as *const (),
-    pow_int as *const (),
-    pow_uint as *const (),
-    rem_f64 as *const (),
-    rem_f32 as *const (),
-    record as *const (),
-]);
+macro_rules! routines {
+    ($($op:ident $name:ident = $x:ident => $e:expr;)*) => {
+        /// The unary operations with routines, in the order of the table.
+        const UNARY: [UnaryOp; [$(UnaryOp::$op),*].len()] = [$(UnaryOp::$op),*];
 
-macro_rules! unary {
-    ($($name:ident = $x:ident => $e:expr;)*) => { $(
-        extern "C" fn $name($x: f64) -> f64 { $e }
-    )* };
+        $(extern "C" fn $name($x: f64) -> f64 { $e })*
+
+        /// The table.
+        pub(super) static TABLE: Table = Table([
+            $($name as *const (),)*
+            pow_f64 as *const (),
+            atan2_f64 as *const (),
+            pow_int as *const (),
+            pow_uint as *const (),
+            rem_f64 as *const (),
+            rem_f32 as *const (),
+            record as *const (),
+        ]);
+    };
 }
-unary! {
-    exp_f64 = x => x.exp();
-    log_f64 = x => x.ln();
-    tanh_f64 = x => x.tanh();
-    logistic_f64 = x => logistic(x);
-    sin_f64 = x => x.sin();
-    cos_f64 = x => x.cos();
-    erf_f64 = x => libm::erf(x);
+routines! {
+    Exp exp_f64 = x => x.exp();
+    Log log_f64 = x => x.ln();
+    Tanh tanh_f64 = x => x.tanh();
+    Logistic logistic_f64 = x => logistic(x);
+    Sin sin_f64 = x => x.sin();
+    Cos cos_f64 = x => x.cos();
+    Erf erf_f64 = x => libm::erf(x);
+    Exp2 exp2_f64 = x => libm::exp2(x);
+    Expm1 expm1_f64 = x => libm::expm1(x);
+    Log1p log1p_f64 = x => libm::log1p(x);
+    Log2 log2_f64 = x => libm::log2(x);
+    Log10 log10_f64 = x => libm::log10(x);
+    Cbrt cbrt_f64 = x => libm::cbrt(x);
+    Tan tan_f64 = x => x.tan();
+    Asin asin_f64 = x => libm::asin(x);
+    Acos acos_f64 = x => libm::acos(x);
+    Atan atan_f64 = x => libm::atan(x);
+    Sinh sinh_f64 = x => libm::sinh(x);
+    Cosh cosh_f64 = x => libm::cosh(x);
+    Asinh asinh_f64 = x => libm::asinh(x);
+    Acosh acosh_f64 = x => if x < 1.0 { f64::NAN } else { libm::acosh(x) };
+    Atanh atanh_f64 = x => libm::atanh(x);
+    Erfc erfc_f64 = x => libm::erfc(x);
+    ErfInv erf_inv_f64 = x => special::erf_inv(x);
+    Lgamma lgamma_f64 = x => libm::lgamma(x);
+    Digamma digamma_f64 = x => special::digamma(x);
 }
 
 /// `exp(x) / (1 + exp(x))` for negative `x` keeps the relative precision of tiny results.
@@ -100,6 +117,9 @@ fn logistic(x: f64) -> f64 {
 
 extern "C" fn pow_f64(x: f64, y: f64) -> f64 {
     x.powf(y)
+}
+extern "C" fn atan2_f64(y: f64, x: f64) -> f64 {
+    libm::atan2(y, x)
 }
 extern "C" fn rem_f64(x: f64, y: f64) -> f64 {
     x % y
@@ -161,8 +181,15 @@ mod tests {
 
     #[test]
     fn every_slot_is_distinct_and_in_the_table() {
-        let fixed =
-            [Routine::PowF64, Routine::PowInt, Routine::PowUint, Routine::RemF64, Routine::RemF32, Routine::Record];
+        let fixed = [
+            Routine::PowF64,
+            Routine::Atan2F64,
+            Routine::PowInt,
+            Routine::PowUint,
+            Routine::RemF64,
+            Routine::RemF32,
+            Routine::Record,
+        ];
         let all = UNARY.map(Routine::F64).into_iter().chain(fixed);
         let slots: Vec<usize> = all.filter_map(Routine::slot).collect();
         assert_eq!(slots, (0..TABLE.0.len()).collect::<Vec<_>>());

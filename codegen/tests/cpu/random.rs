@@ -9,12 +9,11 @@ use proptest::prelude::*;
 /// Replaces what is only right within some ulp, and checks that are met in another order than the interpreter's:
 /// where a serial loop in a lanes loop looks at indices, vectors do so for all iterations at once.
 fn make_exact(block: &mut Block, vars: &[DType], lanes: bool, serial: bool) {
-    use UnaryOp::*;
     block.0.retain(|s| !(lanes && serial && matches!(s, Stmt::Check { .. })));
     for stmt in &mut block.0 {
         match stmt {
-            Stmt::Let { expr: Expr::Unary(op @ (Exp | Log | Tanh | Logistic | Sin | Cos | Erf), _), .. } => *op = Neg,
-            Stmt::Let { expr: Expr::Binary(op @ BinaryOp::Pow, a, _), .. } if vars[a.at()].is_float() => {
+            Stmt::Let { expr: Expr::Unary(op, _), .. } if op.ulps() > 0 => *op = UnaryOp::Neg,
+            Stmt::Let { expr: Expr::Binary(op, a, _), .. } if op.ulps() > 0 && vars[a.at()].is_float() => {
                 *op = BinaryOp::Max
             }
             Stmt::Loop(l) => match l.kind {

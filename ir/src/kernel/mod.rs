@@ -27,7 +27,8 @@
 //! - **Floats**: IEEE 754 without contraction or flush-to-zero. `Max` and `Min` yield NaN if either side is NaN, and
 //!   order -0 below +0; [`Combine::ArgMax`] and [`Combine::ArgMin`] hold zeros of either sign equal. Integers wrap. `Div` and `Rem` of integers by zero give 0 and the dividend; `MIN / -1` gives
 //!   `MIN`, `MIN % -1` gives 0; both truncate. Conversions are those of [`crate::Scalar::convert`].
-//!   `Exp`, `Log`, `Tanh`, `Logistic`, `Sin`, `Cos` are within 2 ulp, `Erf` and `Pow` within 4.
+//!   Functions are within [`UnaryOp::ulps`] and [`BinaryOp::ulps`]: 2 ulp for exp, log, tanh, logistic, sin and cos, 4 for
+//!   the others.
 
 pub mod builder;
 pub mod canonical;
@@ -289,13 +290,15 @@ impl Expr {
         match self {
             Expr::Const(_) | Expr::Index(_) => 0,
             Expr::Unary(op, _) => match op {
-                UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Logistic | UnaryOp::Erf => 16,
+                UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Logistic | UnaryOp::Erf | UnaryOp::Exp2 => 16,
                 UnaryOp::Sin | UnaryOp::Cos => 24,
                 UnaryOp::Sqrt => 5,
+                UnaryOp::Lgamma | UnaryOp::Digamma => 200,
+                _ if op.ulps() > 0 => 40,
                 _ => 1,
             },
             Expr::Binary(op, ..) => match op {
-                BinaryOp::Pow => 40,
+                BinaryOp::Pow | BinaryOp::Atan2 => 40,
                 BinaryOp::Div | BinaryOp::Rem => 5,
                 _ => 1,
             },
@@ -350,6 +353,44 @@ scalar_ops! {
         Cos = "cos",
         /// Error function.
         Erf = "erf",
+        /// 2 to the operand.
+        Exp2 = "exp2",
+        /// `exp(x) - 1`, accurate near 0.
+        Expm1 = "expm1",
+        /// `log(1 + x)`, accurate near 0.
+        Log1p = "log1p",
+        /// Logarithm to base 2.
+        Log2 = "log2",
+        /// Logarithm to base 10.
+        Log10 = "log10",
+        /// Cube root.
+        Cbrt = "cbrt",
+        /// Tangent.
+        Tan = "tan",
+        /// Inverse sine.
+        Asin = "asin",
+        /// Inverse cosine.
+        Acos = "acos",
+        /// Inverse tangent.
+        Atan = "atan",
+        /// Hyperbolic sine.
+        Sinh = "sinh",
+        /// Hyperbolic cosine.
+        Cosh = "cosh",
+        /// Inverse hyperbolic sine.
+        Asinh = "asinh",
+        /// Inverse hyperbolic cosine.
+        Acosh = "acosh",
+        /// Inverse hyperbolic tangent.
+        Atanh = "atanh",
+        /// `1 - erf(x)`, accurate where that is small.
+        Erfc = "erfc",
+        /// Inverse of the error function.
+        ErfInv = "erf_inv",
+        /// Logarithm of the absolute value of the gamma function.
+        Lgamma = "lgamma",
+        /// Derivative of the logarithm of the gamma function.
+        Digamma = "digamma",
         /// Bitwise complement of integers, logical complement of bool.
         Not = "not",
         /// Number of bits set; integers.
@@ -375,6 +416,8 @@ scalar_ops! {
         Min = "min",
         /// Power; floats as IEEE `pow`, integers wrap, negative integer exponents give 0 (1 and -1 bases apart).
         Pow = "pow",
+        /// The angle of the point whose coordinates are the second and the first; floats.
+        Atan2 = "atan2",
         /// Bitwise and; integers and bool.
         And = "and",
         /// Bitwise or; integers and bool.
@@ -401,4 +444,31 @@ scalar_ops! {
         /// Greater or equal.
         Ge = "ge",
     }
+}
+
+impl UnaryOp {
+    /// By how many units in the last place of f32 a result may miss the exact value; 0 for what is exact or correctly
+    /// rounded.
+    pub const fn ulps(self) -> u32 {
+        use UnaryOp::*;
+        match self {
+            Neg | Abs | Sign | Floor | Ceil | Round | Sqrt | Not | Popcnt | IsNan => 0,
+            Exp | Log | Tanh | Logistic | Sin | Cos => 2,
+            Erf | Exp2 | Expm1 | Log1p | Log2 | Log10 | Cbrt | Tan | Asin | Acos | Atan | Sinh | Cosh | Asinh
+            | Acosh | Atanh | Erfc | ErfInv | Lgamma | Digamma => 4,
+        }
+    }
+}
+
+impl BinaryOp {
+    /// As [`UnaryOp::ulps`], of floats.
+    pub const fn ulps(self) -> u32 {
+        if matches!(self, BinaryOp::Pow | BinaryOp::Atan2) { 4 } else { 0 }
+    }
+}
+
+/// By how many units in the last place of f32 the op of that name may miss the exact value.
+pub fn ulps(name: &str) -> u32 {
+    let unary = UnaryOp::from_name(name).map(UnaryOp::ulps);
+    unary.or(BinaryOp::from_name(name).map(BinaryOp::ulps)).unwrap_or(0)
 }

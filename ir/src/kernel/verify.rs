@@ -494,6 +494,7 @@ impl BinaryOp {
     /// Whether the operation is defined on a type.
     pub fn accepts(self, dtype: DType) -> bool {
         match self {
+            BinaryOp::Atan2 => is_float(dtype),
             BinaryOp::Max | BinaryOp::Min => is_number(dtype) || dtype == DType::Bool,
             BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => dtype.is_int() || dtype == DType::Bool,
             BinaryOp::Shl | BinaryOp::Shr => dtype.is_int(),

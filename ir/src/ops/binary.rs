@@ -1,8 +1,8 @@
 //! Pointwise ops of two operands, comparison and selection.
 
 use super::attribute::{op_struct, word_attribute};
-use super::elementwise::{self, Bits, Evaluated, Extremum, Int, Number, with_type, zip};
-use super::pointwise::{self, any, int, integral, number};
+use super::elementwise::{self, Bits, Evaluated, Extremum, Int, Number, Real, with_type, zip};
+use super::pointwise::{self, any, float, int, integral, number};
 use super::rules::{arity, dtype_is, one, same_shape, same_type, violation};
 use super::{
     BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
@@ -102,6 +102,14 @@ macro_rules! constraints {
     (any) => {
         &[
             "takes 2 operands",
+            "both operands have the same dtype",
+            "both operands have the same shape; there is no implicit broadcast",
+        ]
+    };
+    (float) => {
+        &[
+            "takes 2 operands",
+            "operand 0 is a float: f64, f32, f16 or bf16",
             "both operands have the same dtype",
             "both operands have the same shape; there is no implicit broadcast",
         ]
@@ -229,6 +237,22 @@ binary! {
         commutative: false,
         simplify: simplify::pow,
         example: "pow [2, -8, nan]:f32[3], [-1, 0.5, 0]:f32[3] = [0.5, nan, 1]",
+    }
+    /// Angle of a point.
+    Atan2 = "atan2" (float Real atan2) {
+        semantics: "The angle of the point with the coordinates `y` and `x`, from -pi to pi, within 4 ulp: `atan(x / y)` \
+            in the right quadrant. Signs of zeros and infinities count as in IEEE 754 `atan2`.",
+        gradient: "`g * y / (x * x + y * y)` and `-g * x / (x * x + y * y)`; NaN where both are 0.",
+        derivative: Some(|b, [x, y], _, i, g| {
+            let (xx, yy) = (b.mul(x, x), b.mul(y, y));
+            let square = b.add(xx, yy);
+            let slope = if i == 0 { y } else { b.neg(x) };
+            let slope = b.div(slope, square);
+            b.mul(g, slope)
+        }),
+        commutative: false,
+        simplify: |_, _, _| None,
+        example: "atan2 [0, -0, nan]:f32[3], [1, 1, 0]:f32[3] = [0, -0, nan]",
     }
     /// Larger.
     Max = "max" (any Extremum max) {

@@ -4,6 +4,8 @@
 //! checked against each other. Transcendental functions come from the `libm` crate (the msun algorithms, within 1 ulp
 //! in f64), so that the reference has the same bits on every platform; f32 and 16-bit results are rounded from f64.
 
+mod special;
+
 use crate::kernel::CompareOp;
 use crate::{DType, Data, EvalError, Literal, TypedData, for_each_dtype};
 use half::{bf16, f16};
@@ -38,6 +40,26 @@ pub(super) trait Real: TypedData {
     fn sin(self) -> Self;
     fn cos(self) -> Self;
     fn erf(self) -> Self;
+    fn exp2(self) -> Self;
+    fn expm1(self) -> Self;
+    fn log1p(self) -> Self;
+    fn log2(self) -> Self;
+    fn log10(self) -> Self;
+    fn cbrt(self) -> Self;
+    fn tan(self) -> Self;
+    fn asin(self) -> Self;
+    fn acos(self) -> Self;
+    fn atan(self) -> Self;
+    fn sinh(self) -> Self;
+    fn cosh(self) -> Self;
+    fn asinh(self) -> Self;
+    fn acosh(self) -> Self;
+    fn atanh(self) -> Self;
+    fn erfc(self) -> Self;
+    fn erf_inv(self) -> Self;
+    fn lgamma(self) -> Self;
+    fn digamma(self) -> Self;
+    fn atan2(self, x: Self) -> Self;
 }
 
 /// Bitwise operations of integers, logical ones of bool.
@@ -94,6 +116,26 @@ macro_rules! floats {
             fn sin(self) -> Self { libm::sin(self as f64) as $t }
             fn cos(self) -> Self { libm::cos(self as f64) as $t }
             fn erf(self) -> Self { libm::erf(self as f64) as $t }
+            fn exp2(self) -> Self { libm::exp2(self as f64) as $t }
+            fn expm1(self) -> Self { libm::expm1(self as f64) as $t }
+            fn log1p(self) -> Self { libm::log1p(self as f64) as $t }
+            fn log2(self) -> Self { libm::log2(self as f64) as $t }
+            fn log10(self) -> Self { libm::log10(self as f64) as $t }
+            fn cbrt(self) -> Self { libm::cbrt(self as f64) as $t }
+            fn tan(self) -> Self { libm::tan(self as f64) as $t }
+            fn asin(self) -> Self { libm::asin(self as f64) as $t }
+            fn acos(self) -> Self { libm::acos(self as f64) as $t }
+            fn atan(self) -> Self { libm::atan(self as f64) as $t }
+            fn sinh(self) -> Self { libm::sinh(self as f64) as $t }
+            fn cosh(self) -> Self { libm::cosh(self as f64) as $t }
+            fn asinh(self) -> Self { libm::asinh(self as f64) as $t }
+            fn acosh(self) -> Self { special::acosh(self as f64) as $t }
+            fn atanh(self) -> Self { libm::atanh(self as f64) as $t }
+            fn erfc(self) -> Self { libm::erfc(self as f64) as $t }
+            fn erf_inv(self) -> Self { special::erf_inv(self as f64) as $t }
+            fn lgamma(self) -> Self { libm::lgamma(self as f64) as $t }
+            fn digamma(self) -> Self { special::digamma(self as f64) as $t }
+            fn atan2(self, x: Self) -> Self { libm::atan2(self as f64, x as f64) as $t }
         }
         impl Extremum for $t {
             fn max(self, y: Self) -> Self {
@@ -114,7 +156,9 @@ macro_rules! halves {
             halves!(@two Number: add, sub, mul, div, rem, pow);
         }
         impl Real for $t {
-            halves!(@one Real: floor, ceil, round, sqrt, exp, log, tanh, logistic, sin, cos, erf);
+            halves!(@one Real: floor, ceil, round, sqrt, exp, log, tanh, logistic, sin, cos, erf, exp2, expm1, log1p, log2,
+                log10, cbrt, tan, asin, acos, atan, sinh, cosh, asinh, acosh, atanh, erfc, erf_inv, lgamma, digamma);
+            halves!(@two Real: atan2);
         }
         impl Extremum for $t {
             halves!(@two Extremum: max, min);

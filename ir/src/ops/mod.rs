@@ -336,6 +336,9 @@ macro_rules! op_table {
 op_table! {
     Neg => unary, Abs => unary, Sign => unary, Floor => unary, Ceil => unary, Round => unary, Sqrt => unary,
     Exp => unary, Log => unary, Tanh => unary, Logistic => unary, Sin => unary, Cos => unary, Erf => unary, Not => unary,
+    Exp2 => unary, Expm1 => unary, Log1p => unary, Log2 => unary, Log10 => unary, Cbrt => unary, Tan => unary,
+    Asin => unary, Acos => unary, Atan => unary, Sinh => unary, Cosh => unary, Asinh => unary, Acosh => unary,
+    Atanh => unary, Erfc => unary, ErfInv => unary, Lgamma => unary, Digamma => unary, Atan2 => binary,
     Add => binary, Sub => binary, Mul => binary, Div => binary, Rem => binary, Pow => binary, Max => binary,
     Min => binary, And => binary, Or => binary, Xor => binary, Compare => binary, Select => binary,
     Popcnt => unary, Shl => binary, Shr => binary, Convert => convert, BitcastConvert => convert, StopGradient => gradient,

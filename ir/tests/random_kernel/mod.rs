@@ -181,17 +181,19 @@ impl Generator {
         let a = self.value(dtype);
         let v = match self.draw.below(6) {
             0 => {
-                let op = self.draw.of(UnaryOp::ALL);
-                if !op.accepts(dtype) {
+                let ops: Vec<UnaryOp> = UnaryOp::ALL.iter().copied().filter(|op| op.accepts(dtype)).collect();
+                if ops.is_empty() {
                     return;
                 }
+                let op = self.draw.of(&ops);
                 self.k.unary(op, a)
             }
             1 | 2 => {
-                let op = self.draw.of(BinaryOp::ALL);
-                if !op.accepts(dtype) {
+                let ops: Vec<BinaryOp> = BinaryOp::ALL.iter().copied().filter(|op| op.accepts(dtype)).collect();
+                if ops.is_empty() {
                     return;
                 }
+                let op = self.draw.of(&ops);
                 let b = self.value(dtype);
                 self.k.binary(op, a, b)
             }

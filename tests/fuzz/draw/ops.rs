@@ -118,7 +118,7 @@ impl Draw {
             _ => float,
         };
         let x = self.operand(legal);
-        let two = ["and", "or", "xor", "max", "min", "add", "sub", "mul", "div", "rem", "pow", "shl", "shr"];
+        let two = ["and", "or", "xor", "max", "min", "add", "sub", "mul", "div", "rem", "pow", "atan2", "shl", "shr"];
         if !two.contains(&name) {
             return self.emit_named(name, &[], &[x]);
         }

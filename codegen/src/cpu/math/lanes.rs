@@ -31,6 +31,11 @@ impl<'a, 'f> Lanes<'a, 'f> {
         self.vconst(F64X2, x.to_le_bytes().repeat(2))
     }
 
+    /// Two copies of an i64.
+    pub(super) fn i64(&mut self, x: u64) -> Value {
+        self.vconst(I64X2, x.to_le_bytes().repeat(2))
+    }
+
     /// Four copies of an i32.
     pub(super) fn i32(&mut self, x: u32) -> Value {
         self.vconst(I32X4, x.to_le_bytes().repeat(4))
@@ -192,6 +197,10 @@ impl<'a, 'f> Lanes<'a, 'f> {
 
     pub(super) fn xor(&mut self, x: Value, y: Value) -> Value {
         self.b.ins().bxor(x, y)
+    }
+
+    pub(super) fn sqrt(&mut self, x: Value) -> Value {
+        self.b.ins().sqrt(x)
     }
 
     /// The sign bit of every f32 lane.

@@ -45,7 +45,7 @@ fn sin_reduced(l: &mut Lanes, r: Value) -> Value {
 }
 
 /// A value within ±π/2 whose sine is the sine of `x`, or of `x + π/2` for cos.
-fn reduce(l: &mut Lanes, x: Value, is_cos: bool) -> Value {
+pub(super) fn reduce(l: &mut Lanes, x: Value, is_cos: bool) -> Value {
     let halves = l.widen(x).map(|x| {
         let inverse = l.f64(std::f64::consts::FRAC_1_PI);
         let round = l.f64(ROUND);

@@ -23,6 +23,7 @@
 mod combine;
 mod memory;
 pub mod scalar;
+pub mod special;
 
 use super::text::Writer;
 use super::verify::{Violation, verify};

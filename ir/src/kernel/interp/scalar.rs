@@ -3,6 +3,7 @@
 //! Transcendental functions are computed in f64 with the standard library and rounded once to f32; in f64 they are as
 //! good as the standard library's.
 
+use super::special;
 use crate::Scalar;
 use crate::kernel::{BinaryOp, CompareOp, UnaryOp};
 
@@ -35,8 +36,8 @@ pub fn unary(op: UnaryOp, x: Scalar) -> Option<Scalar> {
                 Round => $x.round_ties_even(),
                 Sqrt => $x.sqrt(),
                 IsNan => $x.is_nan() as u8 as $t,
-                Exp | Log | Tanh | Logistic | Sin | Cos | Erf => transcendental(op, $x as f64)? as $t,
                 Not | Popcnt => return None,
+                function => transcendental(function, $x as f64)? as $t,
             }))
         };
     }
@@ -65,35 +66,28 @@ fn transcendental(op: UnaryOp, x: f64) -> Option<f64> {
         UnaryOp::Logistic => 1.0 / (1.0 + (-x).exp()),
         UnaryOp::Sin => x.sin(),
         UnaryOp::Cos => x.cos(),
-        UnaryOp::Erf => erf(x),
+        UnaryOp::Erf => special::erf(x),
+        UnaryOp::Exp2 => x.exp2(),
+        UnaryOp::Expm1 => x.exp_m1(),
+        UnaryOp::Log1p => x.ln_1p(),
+        UnaryOp::Log2 => x.log2(),
+        UnaryOp::Log10 => x.log10(),
+        UnaryOp::Cbrt => x.cbrt(),
+        UnaryOp::Tan => x.tan(),
+        UnaryOp::Asin => x.asin(),
+        UnaryOp::Acos => x.acos(),
+        UnaryOp::Atan => x.atan(),
+        UnaryOp::Sinh => x.sinh(),
+        UnaryOp::Cosh => x.cosh(),
+        UnaryOp::Asinh => special::asinh(x),
+        UnaryOp::Acosh => special::acosh(x),
+        UnaryOp::Atanh => 0.5 * (x.ln_1p() - (-x).ln_1p()),
+        UnaryOp::Erfc => special::erfc(x),
+        UnaryOp::ErfInv => special::erf_inv(x),
+        UnaryOp::Lgamma => special::lgamma(x),
+        UnaryOp::Digamma => special::digamma(x),
         _ => return None,
     })
-}
-
-/// The error function, within 4 units in the last place of f64: the series of positive terms, Abramowitz and Stegun
-/// 7.1.6, below 1, where few of them count and little error gathers; the continued fraction of its complement, 7.1.14,
-/// above.
-pub fn erf(x: f64) -> f64 {
-    let a = x.abs();
-    if a < 1.0 {
-        // erf x = 2/√π e^(-x²) Σ 2ⁿ x^(2n+1) / (1·3·…·(2n+1))
-        let (mut term, mut sum, mut odd) = (x, x, 1.0);
-        while term.abs() > sum.abs() * 1e-17 {
-            odd += 2.0;
-            term *= 2.0 * x * x / odd;
-            sum += term;
-        }
-        std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
-    } else if a < 6.0 {
-        // √π e^(x²) erfc x = 1/(x + (1/2)/(x + 1/(x + (3/2)/(x + …)))), from the inside out
-        let tail = (1..=200).rev().fold(a, |inner, n| a + n as f64 / 2.0 / inner);
-        let erfc = (-a * a).exp() / (tail * std::f64::consts::PI.sqrt());
-        (1.0 - erfc).copysign(x)
-    } else if a.is_nan() {
-        x
-    } else {
-        1f64.copysign(x)
-    }
 }
 
 /// The result of a binary operation on two scalars of one type; `None` if it is not defined on their types.
@@ -116,6 +110,7 @@ pub fn binary(op: BinaryOp, a: Scalar, b: Scalar) -> Option<Scalar> {
                 Xor => $a ^ $b,
                 Shl | Shr => shift(op, $a as i128, $b as i128, Scalar::$v($a).dtype().bits()) as _,
                 Pow => int_pow($a as i64, $b as i128) as _,
+                Atan2 => return None,
             }))
         };
     }
@@ -134,6 +129,7 @@ pub fn binary(op: BinaryOp, a: Scalar, b: Scalar) -> Option<Scalar> {
                 Min if $a < $b || ($a == $b && $a.is_sign_negative()) => $a,
                 Max | Min => $b,
                 Pow => ($a as f64).powf($b as f64) as $t,
+                Atan2 => ($a as f64).atan2($b as f64) as $t,
                 And | Or | Xor | Shl | Shr => return None,
             }))
         };

@@ -100,6 +100,13 @@ fn no_rule(_: &mut dyn Rewriter, _: Value, _: DType) -> Option<Value> {
     None
 }
 
+/// `(1 - x) (1 + x)`.
+fn one_less_square(b: &mut dyn Emit, x: Value) -> Value {
+    let one = b.full_like(x, 1.0);
+    let (below, above) = (b.sub(one, x), b.add(one, x));
+    b.mul(below, above)
+}
+
 /// Rounding what is integral already changes nothing.
 fn integral_already(b: &mut dyn Rewriter, x: Value, _: DType) -> Option<Value> {
     let (primitive, operands) = b.definition(x)?;
@@ -111,6 +118,15 @@ fn integral_already(b: &mut dyn Rewriter, x: Value, _: DType) -> Option<Value> {
     };
     done.then_some(x)
 }
+
+// The macros above are visible in these.
+mod exponential;
+mod special;
+mod trigonometric;
+
+pub use exponential::*;
+pub use special::*;
+pub use trigonometric::*;
 
 unary! {
     /// Negation.
@@ -189,90 +205,6 @@ unary! {
         }),
         simplify: no_rule,
         example: "sqrt [4, 2.25, -0]:f32[3] = [2, 1.5, -0]",
-    }
-    /// Exponential.
-    Exp = "exp" (float Real exp) {
-        semantics: "e to the power `x`, within 2 ulp: 0 at -inf, inf at inf and above the range.",
-        gradient: "`g * z` with the result `z`.",
-        derivative: Some(|b, _, z, g| b.mul(g, z)),
-        simplify: no_rule,
-        example: "exp [0, -inf, inf]:f32[3] = [1, 0, inf]",
-    }
-    /// Natural logarithm.
-    Log = "log" (float Real log) {
-        semantics: "The natural logarithm, within 2 ulp: -inf at zeros, NaN below.",
-        gradient: "`g / x`.",
-        derivative: Some(|b, x, _, g| b.div(g, x)),
-        simplify: no_rule,
-        example: "log [1, 0, inf]:f32[3] = [0, -inf, inf]",
-    }
-    /// Hyperbolic tangent.
-    Tanh = "tanh" (float Real tanh) {
-        semantics: "The hyperbolic tangent, within 2 ulp. Zeros keep their sign.",
-        gradient: "`g * (1 - z * z)` with the result `z`.",
-        derivative: Some(|b, _, z, g| {
-            let (one, square) = (b.full_like(z, 1.0), b.mul(z, z));
-            let slope = b.sub(one, square);
-            b.mul(g, slope)
-        }),
-        simplify: no_rule,
-        example: "tanh [-0, inf, -inf]:f32[3] = [-0, 1, -1]",
-    }
-    /// Logistic function.
-    Logistic = "logistic" (float Real logistic) {
-        semantics: "`1 / (1 + exp(-x))`, within 2 ulp over the whole range.",
-        gradient: "`g * (1 - z) * z` with the result `z`.",
-        derivative: Some(|b, _, z, g| {
-            let one = b.full_like(z, 1.0);
-            let rest = b.sub(one, z);
-            let g = b.mul(g, rest);
-            b.mul(g, z)
-        }),
-        simplify: no_rule,
-        example: "logistic [0, inf, -inf]:f32[3] = [0.5, 1, 0]",
-    }
-    /// Sine.
-    Sin = "sin" (float Real sin) {
-        semantics: "The sine of an angle in radians, within 2 ulp over the whole range. NaN at infinities; zeros keep \
-            their sign.",
-        gradient: "`g * cos(x)`.",
-        derivative: Some(|b, x, _, g| {
-            let slope = b.cos(x);
-            b.mul(g, slope)
-        }),
-        simplify: no_rule,
-        example: "sin [-0, inf]:f32[2] = [-0, nan]",
-    }
-    /// Cosine.
-    Cos = "cos" (float Real cos) {
-        semantics: "The cosine of an angle in radians, within 2 ulp over the whole range. NaN at infinities.",
-        gradient: "`-g * sin(x)`.",
-        derivative: Some(|b, x, _, g| {
-            let slope = b.sin(x);
-            let product = b.mul(g, slope);
-            b.neg(product)
-        }),
-        // The sign is dropped before the cosine looks at anything else.
-        simplify: |b, x, _| {
-            let y = under(b, x, |p| matches!(p, Primitive::Neg(_) | Primitive::Abs(_)))?;
-            Some(b.cos(y))
-        },
-        example: "cos [0, inf]:f32[2] = [1, nan]",
-    }
-    /// Error function.
-    Erf = "erf" (float Real erf) {
-        semantics: "The error function, `2 / sqrt(pi)` times the integral of `exp(-t * t)` from 0 to `x`, within 4 ulp. \
-            Zeros keep their sign.",
-        gradient: "`g * 2 / sqrt(pi) * exp(-x * x)`.",
-        derivative: Some(|b, x, _, g| {
-            let square = b.mul(x, x);
-            let exponent = b.neg(square);
-            let bell = b.exp(exponent);
-            let slope = b.scale(bell, std::f64::consts::FRAC_2_SQRT_PI);
-            b.mul(g, slope)
-        }),
-        simplify: no_rule,
-        example: "erf [-0, inf, -inf]:f32[3] = [-0, 1, -1]",
     }
     /// Complement.
     Not = "not" (integral Bits not) {
