@@ -7,9 +7,9 @@ use cranelift_codegen::ir::condcodes::FloatCC;
 
 /// Adding it rounds a small f64 to an integer, which is then in the low bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
-/// With 32 bits, so that its product with an exponent is exact.
-const LN2_HIGH: f64 = 0.693147180369123816490;
-const LN2_LOW: f64 = 1.90821492927058770002e-10;
+/// The two parts of fdlibm; the first has 32 bits, so that its product with an exponent is exact.
+const LN2_HIGH: f64 = 0.6931471803691238;
+const LN2_LOW: f64 = 1.9082149292705877e-10;
 /// `exp(r) = 1 + r + r^2 q(r)` for `|r| <= ln(2)/2`, error 2^-45.9.
 const EXP_Q: [f64; 8] = [
     2.76441203905656e-06,
