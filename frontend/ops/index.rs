@@ -4,16 +4,15 @@ use super::axes::resolve;
 use super::prim;
 use crate::dispatch::{Call, Extents, enter, refuse, run};
 use crate::error::{Code, Error};
-use crate::promote::promote;
 use crate::tensor::Tensor;
 use crate::trace::record;
-use ir::ops::index::{Gather, IndexMode, ScatterAdd};
+use ir::ops::index::{Gather, IndexMode};
 use ir::ops::{binary, create};
-use ir::{Axes, DType, Dim, Shape};
+use ir::{Axes, DType, Dim};
 
 impl Tensor {
     #[track_caller]
-    fn check_indices(&self, name: &'static str, axis: isize, indices: &Tensor) -> Result<usize, Tensor> {
+    pub(super) fn check_indices(&self, name: &'static str, axis: isize, indices: &Tensor) -> Result<usize, Tensor> {
         if let Some(t) = [self, indices].into_iter().find(|t| t.error_ref().is_some()) {
             return Err(t.clone());
         }
@@ -91,40 +90,6 @@ impl Tensor {
             let (x, i) = (prim::transpose(&t[0], &swap), prim::transpose(&t[1], &swap));
             let taken = record(Gather { axis: last, batch: last, mode: IndexMode::Error }, &[&x, &i]);
             prim::transpose(&taken, &swap)
-        })
-    }
-
-    /// A copy to which the parts of `updates` are added at `indices` along an axis; `updates` has the shape that
-    /// [`Tensor::take`] would give.
-    ///
-    /// ```
-    /// use tracewright::{DType, Tensor};
-    /// let x = Tensor::zeros([3], DType::F32);
-    /// let y = x.index_add(0, &Tensor::from([2i64, 2]), &Tensor::from([1.0f32, 0.5]));
-    /// assert_eq!(y.to_vec::<f32>()?, [0.0, 0.0, 1.5]);
-    /// # Ok::<(), tracewright::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn index_add(&self, axis: isize, indices: &Tensor, updates: &Tensor) -> Tensor {
-        let _here = enter();
-        let axis = match self.check_indices("index_add", axis, indices) {
-            Ok(a) => a,
-            Err(t) => return t,
-        };
-        if updates.error_ref().is_some() {
-            return updates.clone();
-        }
-        let (x, i, u) = (self.shape(), indices.shape(), updates.shape());
-        let wanted: Shape = x[..axis].iter().chain(i.iter()).chain(&x[axis + 1..]).cloned().collect();
-        if u != wanted {
-            let rule = format!("updates have shape {u}");
-            let e = Error::new(Code::Shape, "index_add", rule, format!("shape {wanted}"));
-            return refuse(e, &[self, indices, updates]);
-        }
-        let dtype = promote(self.dtype(), updates.dtype());
-        run(Call::plain("index_add", &[axis as i64], Extents::Symbolic), &[self, indices, updates], &|t| {
-            let (x, u) = (prim::cast(&t[0], dtype), prim::cast(&t[2], dtype));
-            record(ScatterAdd { axis, batch: 0, mode: IndexMode::Error }, &[&x, &t[1], &u])
         })
     }
 

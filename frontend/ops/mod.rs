@@ -13,8 +13,10 @@ mod operators;
 mod pointwise;
 pub(crate) mod prim;
 mod reduce;
+mod scatter;
 mod slice;
 
 pub use arg::Arg;
 pub use axes::{Reduction, keepdims};
 pub use join::{concat, stack};
+pub use scatter::Update;

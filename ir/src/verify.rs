@@ -53,7 +53,7 @@ pub fn verify(graph: &Graph, stage: Stage) -> Result<(), Vec<Broken>> {
         for &op in &graph.region(graph.root()).ops {
             let primitive = &graph.op(op).primitive;
             let kind = primitive.lowering();
-            let left = matches!(kind, Lowering::Fused | Lowering::Contract | Lowering::Scatter | Lowering::Constant)
+            let left = matches!(kind, Lowering::Fused | Lowering::Contract | Lowering::Scatter(_) | Lowering::Constant)
                 || kind == Lowering::Opaque
                 || matches!(primitive, Primitive::Reshape(_));
             if !left {

@@ -5,7 +5,7 @@ mod support;
 
 use ir::graph::Graph;
 use ir::ops::contract::DotGeneral;
-use ir::ops::index::{Gather, IndexMode, ScatterAdd};
+use ir::ops::index::{Gather, IndexMode, Scatter, Update};
 use ir::ops::reduce::*;
 use ir::ops::view::*;
 use ir::{Axes, DType, Dim, Emit, EmitExt, EvalError, Literal, Primitive, Scalar, Shape, Symbol, Type, Value};
@@ -105,7 +105,7 @@ fn an_index_out_of_range_is_named() {
     assert_eq!(e, EvalError::IndexOutOfRange { index: -4, axis: 1, extent: 3 });
     assert!(call(at(0, IndexMode::Error), &[f32s(&[3, 0], &[]), i64s(&[1], &[5])]).is_ok());
     let scatter = |mode| {
-        let op = ScatterAdd { axis: 0, batch: 0, mode };
+        let op = Scatter { axis: 0, batch: 0, mode, combine: Update::Add };
         call(op, &[f32s(&[2], &[1.0, 2.0]), i64s(&[3], &[1, 5, -1]), f32s(&[3], &[10.0, 20.0, 30.0])])
     };
     let e = scatter(IndexMode::Error).unwrap_err();
@@ -158,6 +158,29 @@ fn gradients_at_corners() {
 }
 
 #[test]
+fn gradients_of_updates_that_share_a_place() {
+    let (x, index) = (f64s(&[3], &[1.0, 2.0, 3.0]), i64s(&[4], &[1, 1, 0, 1]));
+    let both = |combine, updates: &[f64]| {
+        let op = Scatter { axis: 0, batch: 0, mode: IndexMode::Error, combine };
+        let call = |b: &mut dyn Emit, v: [Value; 3]| b.emit(op.clone().into(), &v);
+        let u = f64s(&[4], updates);
+        let of_x = gradient(|b, v| call(b, [v[0], v[1], v[2]]), &[x.clone(), index.clone(), u.clone()]);
+        (of_x, gradient(|b, v| call(b, [v[1], v[2], v[0]]), &[u, x.clone(), index.clone()]))
+    };
+    let expect = |x: &[f64], u: &[f64]| (f64s(&[3], x), f64s(&[4], u));
+    // The last of those that write to place 1 stays.
+    assert_eq!(both(Update::Set, &[5.0, 6.0, 7.0, 8.0]), expect(&[0.0, 0.0, 1.0], &[0.0, 0.0, 1.0, 1.0]));
+    assert_eq!(both(Update::Add, &[5.0, 6.0, 7.0, 8.0]), expect(&[1.0; 3], &[1.0; 4]));
+    assert_eq!(both(Update::Mul, &[5.0, 0.0, 7.0, 8.0]), expect(&[7.0, 0.0, 1.0], &[0.0, 80.0, 1.0, 0.0]));
+    assert_eq!(both(Update::Mul, &[0.0, 0.0, 7.0, 8.0]), expect(&[7.0, 0.0, 1.0], &[0.0, 0.0, 1.0, 0.0]));
+    assert_eq!(
+        both(Update::Max, &[2.0, 1.0, 0.5, 2.0]),
+        expect(&[1.0, 1.0 / 3.0, 1.0], &[1.0 / 3.0, 0.0, 0.0, 1.0 / 3.0])
+    );
+    assert_eq!(both(Update::Min, &[0.5, 1.0, 9.0, 0.5]), expect(&[1.0, 0.0, 1.0], &[0.5, 0.0, 0.0, 0.5]));
+}
+
+#[test]
 fn second_derivatives_of_products_hold_at_zeros() {
     // d²(x·y·z) / dx dy = z, also where all of x and y are 0.
     let x = f64s(&[3], &[0.0, 0.0, 7.0]);
@@ -185,7 +208,7 @@ fn the_gradient_of_a_gather_of_one_index_each() {
         graph.set_outputs(vec![g]);
         let added = &graph.region(graph.root()).ops[before..];
         let fallible = added.iter().any(|&op| graph.op(op).primitive.traits().fallible);
-        let scatters = added.iter().any(|&op| graph.op(op).primitive.name() == "scatter_add");
+        let scatters = added.iter().any(|&op| graph.op(op).primitive.name() == "scatter");
         assert_eq!((fallible, scatters), (mode == IndexMode::Error, mode == IndexMode::Error), "{mode:?}");
     }
 }

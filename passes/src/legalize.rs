@@ -51,7 +51,8 @@ fn is_legal(graph: &Graph, op: Op) -> bool {
         _ if !touches_half => true,
         // The one goes through f32 by itself, as its semantics say; the other takes the bits as they are.
         Lowering::Pointwise => matches!(data.primitive, Primitive::Convert(_) | Primitive::BitcastConvert(_)),
-        Lowering::Reduce(_) | Lowering::Scatter => false,
+        Lowering::Reduce(_) => false,
+        Lowering::Scatter(combine) => combine.moves(),
         _ => true,
     }
 }

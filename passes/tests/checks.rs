@@ -4,7 +4,7 @@ mod graphs;
 
 use graphs::{check, graph};
 use insta::assert_snapshot;
-use ir::ops::index::{Gather, IndexMode, ScatterAdd};
+use ir::ops::index::{Gather, IndexMode, Scatter, Update};
 use ir::{DType, Emit, EmitExt, Type};
 use passes::checks::CheckOnce;
 
@@ -15,14 +15,14 @@ fn later_ops_trust_the_first_check() {
     let g = graph(|b| {
         let (x, i) = (b.input(Type::new(DType::F32, [8, 3])), b.input(Type::new(DType::I64, [2])));
         let picked = b.emit(Gather { axis: 0, batch: 0, mode: MODE }.into(), &[x, i]);
-        let added = b.emit(ScatterAdd { axis: 0, batch: 0, mode: MODE }.into(), &[x, i, picked]);
+        let added = b.emit(Scatter { axis: 0, batch: 0, mode: MODE, combine: Update::Add }.into(), &[x, i, picked]);
         let again = b.emit(Gather { axis: 0, batch: 0, mode: MODE }.into(), &[added, i]);
         vec![again]
     });
     assert_snapshot!(check(CheckOnce, &g), @r"
     (%0: f32[8, 3], %1: i64[2])
     %2: f32[2, 3] = gather(%0, %1) axis=0 batch=0 mode=error @1
-    %3: f32[8, 3] = scatter_add(%0, %1, %2) axis=0 batch=0 mode=fill @2
+    %3: f32[8, 3] = scatter(%0, %1, %2) axis=0 batch=0 mode=fill combine=add @2
     %4: f32[2, 3] = gather(%3, %1) axis=0 batch=0 mode=fill @3
     -> %4
     ");

@@ -6,7 +6,7 @@ use graphs::{apply, check, close, eval, graph, sample_inputs, show};
 use insta::assert_snapshot;
 use ir::ops::contract::DotGeneral;
 use ir::ops::create::Iota;
-use ir::ops::index::{IndexMode, ScatterAdd};
+use ir::ops::index::{IndexMode, Scatter, Update};
 use ir::ops::region::{Fused, FusionKind};
 use ir::{DType, Emit, EmitExt, Graph, Lowering, Primitive, Shape, Type};
 use passes::driver::run;
@@ -75,7 +75,7 @@ fn reductions_and_updates_accumulate_in_f32() {
         let x = b.input(Type::new(DType::BF16, [40]));
         let i = b.input(Type::new(DType::I64, [40]));
         let sum = b.reduce_sum(x, &[0]);
-        vec![sum, b.emit(ScatterAdd { axis: 0, batch: 0, mode: IndexMode::Fill }.into(), &[x, i, x])]
+        vec![sum, b.emit(Scatter { axis: 0, batch: 0, mode: IndexMode::Fill, combine: Update::Add }.into(), &[x, i, x])]
     });
     let after = apply(vec![Box::new(Legalize16)], &g);
     assert_snapshot!(show(&after), @r"
@@ -85,7 +85,7 @@ fn reductions_and_updates_accumulate_in_f32() {
     %4: bf16[] = convert(%3) dtype=bf16 @1
     %5: f32[40] = convert(%0) dtype=f32 @2
     %6: f32[40] = convert(%0) dtype=f32 @2
-    %7: f32[40] = scatter_add(%5, %1, %6) axis=0 batch=0 mode=fill @2
+    %7: f32[40] = scatter(%5, %1, %6) axis=0 batch=0 mode=fill combine=add @2
     %8: bf16[40] = convert(%7) dtype=bf16 @2
     -> %4, %8
     ");

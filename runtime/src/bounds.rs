@@ -14,6 +14,7 @@ use crate::error::ExecError;
 use crate::interpreter::{Bindings, interpret_observed};
 use ir::graph::OpData;
 use ir::ops::EvalContext;
+use ir::ops::index::{Scatter, Update};
 use ir::ops::view::Pad;
 use ir::{DType, EvalError, Graph, Literal, Lowering, Primitive, Scalar, Value};
 
@@ -179,7 +180,7 @@ fn bounds_of(data: &OpData, operands: &[&Bounded], result: &Literal, rules: &Rul
             let bounds = operands[0].bounds_literal();
             floats(&evaluate(&data.primitive, &[&bounds, &operands[1].value], result))
         }
-        Lowering::Scatter => scattered(&data.primitive, operands, result, strict16),
+        Lowering::Scatter(combine) => scattered(&data.primitive, combine, operands, result, strict16),
         Lowering::Pointwise => elements::bounds(data.primitive.name(), operands, result, strict16),
         Lowering::Reduce(combine) => {
             reductions::bounds(combine, data.primitive.reduced_axes(), operands[0], result, strict16)
@@ -209,13 +210,35 @@ fn moved(primitive: &Primitive, operands: &[&Bounded], result: &Literal, rules: 
     floats(&evaluate(&fixed, &bounds, result))
 }
 
-fn scattered(primitive: &Primitive, operands: &[&Bounded], result: &Literal, strict16: bool) -> Vec<f64> {
+fn scattered(
+    primitive: &Primitive,
+    combine: Update,
+    operands: &[&Bounded],
+    result: &Literal,
+    strict16: bool,
+) -> Vec<f64> {
     let [x, indices, updates] = operands else { unreachable!("three operands") };
     let n = result.numel();
     if indices.any_unknown() {
         return vec![UNKNOWN; n];
     }
-    let add = |a: &Literal, b: &Literal| floats(&evaluate(primitive, &[a, &indices.value, b], result));
+    let with = |how: Update, a: &Literal, b: &Literal| match primitive.clone() {
+        Primitive::Scatter(op) => {
+            floats(&evaluate(&Scatter { combine: how, ..op }.into(), &[a, &indices.value, b], result))
+        }
+        other => unreachable!("{} scatters", other.name()),
+    };
+    let add = |a: &Literal, b: &Literal| with(Update::Add, a, b);
+    if combine != Update::Add {
+        let how = if combine.moves() { Update::Set } else { Update::Max };
+        let largest = with(how, &x.bounds_literal(), &updates.bounds_literal());
+        let bound = |(i, e): (usize, f64)| match combine {
+            Update::Mul if e > 0.0 => UNKNOWN,
+            Update::Mul => rounded(0.0, result.get(i).as_f64(), result.dtype(), strict16),
+            _ => e,
+        };
+        return largest.into_iter().enumerate().map(bound).collect();
+    }
     let passed = add(&x.bounds_literal(), &updates.bounds_literal());
     let of = |o: &Bounded, f: fn(f64) -> f64| {
         Literal::from_vec(o.value.dims(), o.value.iter().map(|s| f(s.as_f64())).collect::<Vec<f64>>())

@@ -117,7 +117,10 @@ fn gather_scatter_and_errors() {
     let g = build(&[x.clone(), i.clone()], |b, v| {
         let y = b.emit(index::Gather { axis: 0, batch: 0, mode: index::IndexMode::Error }.into(), &[v[0], v[1]]);
         let y = b.scale(y, 2.0);
-        let z = b.emit(index::ScatterAdd { axis: 0, batch: 0, mode: index::IndexMode::Error }.into(), &[v[0], v[1], y]);
+        let z = b.emit(
+            index::Scatter { axis: 0, batch: 0, mode: index::IndexMode::Error, combine: index::Update::Add }.into(),
+            &[v[0], v[1], y],
+        );
         vec![y, z]
     });
     let idx = Literal::new(&[4], Data::I64(vec![3, 3, 0, 9]));

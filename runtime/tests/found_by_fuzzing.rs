@@ -88,7 +88,7 @@ fn a_scatter_takes_extents_that_are_quotients() {
     check(
         "graph @scatter(%0: f64[B], %1: i32[5], %2: f64[5]) -> (f64[floordiv(B+1, 2)]) where B in 1..=33 {
            %3: f64[floordiv(B+1, 2)] = slice %0 {starts = [0], limits = [B], strides = [2]}
-           %4: f64[floordiv(B+1, 2)] = scatter_add %3, %1, %2 {axis = 0, batch = 0, mode = fill}
+           %4: f64[floordiv(B+1, 2)] = scatter %3, %1, %2 {axis = 0, batch = 0, mode = fill, combine = add}
            return %4
          }",
         &[1, 2, 9],
@@ -136,7 +136,7 @@ fn a_sum_of_one_element_read_at_many_indices() {
 fn a_scatter_to_nothing_has_no_index_arithmetic() {
     check(
         "graph @scatter(%0: i32[0, 5, 1, 1], %1: i64[], %2: i32[0, 5, 1]) -> (i32[0, 5, 1, 1]) {
-           %3: i32[0, 5, 1, 1] = scatter_add %0, %1, %2 {axis = 2, batch = 0, mode = clamp}
+           %3: i32[0, 5, 1, 1] = scatter %0, %1, %2 {axis = 2, batch = 0, mode = clamp, combine = add}
            return %3
          }",
         &[1],

@@ -240,17 +240,34 @@ def index(cases):
         i = tensor([0, 2, 2, 4, 0, 2], "i64")
         y = torch.index_add(x, 0, i, u)
         kind = "exact" if dtype in INTS else "reduction"
-        cases.add(f"scatter_add_rows_{dtype}", "scatter_add", {"axis": 0, "batch": 0, "mode": "error"}, [x, i, u], [y], TORCH, kind)
+        cases.add(f"scatter_add_rows_{dtype}", "scatter", {"axis": 0, "batch": 0, "mode": "error", "combine": "add"}, [x, i, u], [y], TORCH, kind)
         x, u = drawn([4, 3], dtype), drawn([4], dtype)
         i = tensor([2, 0, 1, 2], "i64")
         y = torch.scatter_add(x, 1, i[:, None], u[:, None])
-        cases.add(f"scatter_add_along_{dtype}", "scatter_add", {"axis": 1, "batch": 1, "mode": "error"}, [x, i, u], [y], TORCH, kind)
+        cases.add(f"scatter_add_along_{dtype}", "scatter", {"axis": 1, "batch": 1, "mode": "error", "combine": "add"}, [x, i, u], [y], TORCH, kind)
         x, u = drawn([3, 2], dtype), drawn([3, 2], dtype)
         i = tensor([-1, 1, 3], "i64")
         y = torch.index_add(x, 0, i[1:2], u[1:2])
-        cases.add(f"scatter_add_fill_{dtype}", "scatter_add", {"axis": 0, "batch": 0, "mode": "fill"}, [x, i, u], [y], TORCH, kind)
+        cases.add(f"scatter_add_fill_{dtype}", "scatter", {"axis": 0, "batch": 0, "mode": "fill", "combine": "add"}, [x, i, u], [y], TORCH, kind)
         y = torch.index_add(x, 0, i.clamp(0, 2), u)
-        cases.add(f"scatter_add_clamp_{dtype}", "scatter_add", {"axis": 0, "batch": 0, "mode": "clamp"}, [x, i, u], [y], TORCH, kind)
+        cases.add(f"scatter_add_clamp_{dtype}", "scatter", {"axis": 0, "batch": 0, "mode": "clamp", "combine": "add"}, [x, i, u], [y], TORCH, kind)
+
+    # `set` one after the other is NumPy's assignment; the others are PyTorch's scatter_reduce.
+    attrs = {"axis": 0, "batch": 0, "mode": "error"}
+    for dtype in ("f64", "f32", "bf16", "i32", "u8", "bool"):
+        x, u = drawn([5, 3], dtype), drawn([4, 3], dtype)
+        i = tensor([0, 2, 2, 4], "i64")
+        y = x.clone()
+        for k, at in enumerate(i):
+            y[at] = u[k]
+        cases.add(f"scatter_set_{dtype}", "scatter", {**attrs, "combine": "set"}, [x, i, u], [y], TORCH, "exact")
+    for combine, reduce in (("mul", "prod"), ("min", "amin"), ("max", "amax")):
+        for dtype in ("f64", "f32", "i32"):
+            x, u = drawn([5, 3], dtype), drawn([4, 3], dtype)
+            i = tensor([0, 2, 2, 4], "i32")
+            y = torch.scatter_reduce(x, 0, i.to(torch.int64)[:, None].expand(4, 3), u, reduce)
+            kind = "reduction" if combine == "mul" and dtype not in INTS else "exact"
+            cases.add(f"scatter_{combine}_{dtype}", "scatter", {**attrs, "combine": combine}, [x, i, u], [y], TORCH, kind)
 
 
 def record(cases):

@@ -109,7 +109,7 @@ impl Draw {
                 "pad",
                 "concatenate",
                 "gather",
-                "scatter_add",
+                "scatter",
                 "select",
                 "compare",
                 "exp",

@@ -1,22 +1,24 @@
 //! Reads and updates at computed indices.
 
+mod scatter;
+
+pub use scatter::{Scatter, Update};
+
 use super::attribute::{op_struct, word_attribute};
 use super::batching::{extra_axis_at, in_front};
 use super::binary::Direction;
 use super::create::Iota;
 use super::elements::pick_or;
-use super::numeric::{Number, with_number};
 use super::rules::{arity, dtype_is, one, valid_axes, violation};
 use super::samples::{bad, bad_types, odd, sample, values};
 use super::{
-    BadSample, DimValues, Emit, EmitExt, EvalContext, Indexing, Lowering, OpDef, OpDoc, OpSamples, PerOperand,
-    Rewriter, Sample, Traits, Types, VjpContext,
+    BadSample, DimValues, Emit, EmitExt, EvalContext, Indexing, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Sample,
+    Traits, Types, VjpContext,
 };
 use crate::Primitive;
 use crate::graph::RegionType;
 use crate::graph::Value;
 use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Scalar, Shape, Type, Violation, ViolationKind};
-use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
@@ -85,7 +87,7 @@ impl OpDef for Gather {
                 "batch extents are equal",
                 "in mode `clamp` the axis is not empty",
             ],
-            gradient: "The cotangent added at the positions that were read (`scatter_add`); where each batch has one index, selected by comparison instead. What was out of range gets none. Indices have none.",
+            gradient: "The cotangent added at the positions that were read (`scatter`); where each batch has one index, selected by comparison instead. What was out of range gets none. Indices have none.",
             example: "gather [5, 6, 7]:f32[3], [2, 0]:i64[2] {axis = 0, batch = 0, mode = error} = [7, 5]",
         }
     }
@@ -118,7 +120,7 @@ impl OpDef for Gather {
         let (x, indices, ct) = (b.ty(cx.operands[0]).clone(), cx.operands[1], cx.cotangent());
         let zeros = b.full(Scalar::of(x.dtype, 0.0), &x.shape);
         if b.ty(indices).rank() != self.batch || self.mode == IndexMode::Error {
-            let op = ScatterAdd { axis: self.axis, batch: self.batch, mode: self.mode };
+            let op = Scatter { axis: self.axis, batch: self.batch, mode: self.mode, combine: Update::Add };
             return Ok(smallvec![Some(b.emit(op.into(), &[zeros, indices, ct])), None]);
         }
         // One index for each batch: a comparison along the axis fuses with what is around it, a scatter does not.
@@ -168,134 +170,6 @@ impl OpDef for Gather {
     }
 }
 
-op_struct! {
-    /// A copy of the first operand to which `updates[b.., p.., i.., q..]` is added at
-    /// `[b.., p.., indices[b.., i..], q..]`, in row-major order of the updates. Operands: operand, indices, updates.
-    ScatterAdd = "scatter_add" {
-        /// The indexed axis of the operand.
-        axis: usize,
-        /// Leading axes shared by operand and indices.
-        batch: usize,
-        /// What an index out of range means.
-        mode: IndexMode,
-    }
-}
-impl OpDef for ScatterAdd {
-    fn doc(&self) -> OpDoc {
-        OpDoc {
-            semantics: "A copy of the first operand to which `updates[b.., p.., i.., q..]` is added at `[b.., p.., indices[b.., i..], q..]`, one after the other in row-major order of the updates. 16-bit floats add in f32 and round once at the end. Modes are those of `gather`; in mode `fill` an update out of range is dropped.",
-            constraints: &[
-                "the operand is not bool",
-                "indices are integers",
-                "updates have the type that `gather` would give",
-                "in mode `clamp` the axis is not empty",
-            ],
-            gradient: "The operand gets the cotangent, the updates a `gather` of it. Indices have none.",
-            example: "scatter_add [0, 0]:f32[2], [1, 1]:i64[2], [3, 4]:f32[2] {axis = 0, batch = 0, mode = error} = [0, 7]",
-        }
-    }
-    fn traits(&self) -> Traits {
-        Traits { pure: true, commutative: false, fallible: self.mode == IndexMode::Error }
-    }
-    fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
-        arity(self, operands, 3)?;
-        dtype_is(self, operands, 0, |d| d != DType::Bool)?;
-        let updates = Type::new(operands[0].dtype, gathered(self, operands, self.at())?);
-        if *operands[2] != updates {
-            let rule = format!("updates have type {}", operands[2]);
-            return Err(violation(self, operands, rule, format!("they must have {updates}")));
-        }
-        one(operands[0].dtype, &operands[0].shape)
-    }
-    fn lowering(&self) -> Lowering {
-        Lowering::Scatter
-    }
-    fn indexing(&self) -> Option<Indexing> {
-        Some(self.at())
-    }
-    fn unchecked(&self) -> Option<Primitive> {
-        (self.mode == IndexMode::Error).then(|| Self { mode: IndexMode::Fill, ..self.clone() }.into())
-    }
-    fn check(&self, operands: &[&Type], dim: DimValues<'_>) -> Result<(), EvalError> {
-        check(operands, self.at(), dim)
-    }
-    fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
-        let (x, i, updates) = (operands[0], operands[1], operands[2]);
-        Ok(smallvec![with_number!(x.dtype(), T => {
-            // Each update is an addition in the element type; 16-bit floats add in f32 and round once at the end.
-            let mut sums: Vec<<T as Update>::Sum> = x.as_slice::<T>().iter().map(|&v| v.start()).collect();
-            let updates = updates.as_slice::<T>();
-            walk(self.at(), x, i, |from, to| {
-                if let Some(to) = to {
-                    sums[to] = <T as Update>::add(sums[to], updates[from]);
-                }
-            })?;
-            Literal::from_vec(x.dims(), sums.into_iter().map(<T as Update>::end).collect())
-        })])
-    }
-    fn vjp(&self, b: &mut dyn Emit, cx: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {
-        let ct = cx.cotangent();
-        let op = Gather { axis: self.axis, batch: self.batch, mode: self.mode };
-        let updates = cx.wanted[2].then(|| b.emit(op.into(), &[ct, cx.operands[1]]));
-        Ok(smallvec![cx.wanted[0].then_some(ct), None, updates])
-    }
-    fn jvp(
-        &self,
-        b: &mut dyn Emit,
-        operands: &[Value],
-        _: &[Value],
-        tangents: &[Option<Value>],
-    ) -> Result<Option<Value>, NotDifferentiable> {
-        let Some(updates) = tangents[2] else { return Ok(tangents[0]) };
-        let x = tangents[0].unwrap_or_else(|| b.full_like(operands[0], 0.0));
-        Ok(Some(b.emit(self.clone().into(), &[x, operands[1], updates])))
-    }
-    fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
-        if axes[1].is_none() {
-            let x = extra_axis_at(b, operands[0], axes[0], self.batch, size);
-            let updates = extra_axis_at(b, operands[2], axes[2], self.batch, size);
-            let op = ScatterAdd { axis: self.axis + 1, ..self.clone() };
-            let out = b.emit(op.into(), &[x, operands[1], updates]);
-            return extra_axis_at(b, out, Some(self.batch), 0, size);
-        }
-        let all = [0, 1, 2].map(|i| in_front(b, operands[i], axes[i], size));
-        let op = ScatterAdd { axis: self.axis + 1, batch: self.batch + 1, mode: self.mode };
-        b.emit(op.into(), &all)
-    }
-    fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], _: &Type) -> Option<Value> {
-        // No updates, and so no index that could be out of range.
-        if b.ty(operands[2]).shape.iter().any(|d| d.is(0)) {
-            return Some(operands[0]);
-        }
-        self.one_hot(b, operands)
-    }
-}
-
-impl ScatterAdd {
-    /// A single update per batch into what is the same everywhere, as in the gradient of cross entropy: each element
-    /// asks whether it is meant, and nothing has to be in memory.
-    fn one_hot(&self, b: &mut dyn Rewriter, operands: &[Value]) -> Option<Value> {
-        let &[x, indices, updates] = operands else { return None };
-        let single = b.ty(indices).shape[self.batch..].iter().all(|d| d.is(1));
-        if self.mode != IndexMode::Fill || !single || b.splat(x).is_none() {
-            return None;
-        }
-        let shape = b.ty(x).shape.clone();
-        let batch: Axes = (0..self.batch).collect();
-        let others: Axes = (0..shape.rank()).filter(|&a| a != self.axis).collect();
-        let picked = |axes: &Axes| axes.iter().map(|&a| shape[a].clone()).collect::<Shape>();
-        let indices = b.reshape(indices, &picked(&batch));
-        let indices = positions(b, indices);
-        let indices = b.broadcast_in_dim(indices, &shape, &batch);
-        let position = b.emit(Iota { dtype: DType::I64, shape: shape.clone(), axis: self.axis }.into(), &[]);
-        let meant = b.compare(Direction::Eq, position, indices);
-        let updates = b.reshape(updates, &picked(&others));
-        let updates = b.broadcast_in_dim(updates, &shape, &others);
-        let sum = b.add(x, updates);
-        Some(b.select(meant, sum, x))
-    }
-}
-
 /// Visits the result positions of a gather in row-major order, with the position in the operand that each reads,
 /// `None` for a dropped one.
 fn walk(
@@ -328,47 +202,11 @@ fn walk(
     Ok(())
 }
 
-/// How updates add up: in the element type, one after the other.
-trait Update: Number {
-    type Sum: Copy;
-    fn start(self) -> Self::Sum;
-    fn add(sum: Self::Sum, v: Self) -> Self::Sum;
-    fn end(sum: Self::Sum) -> Self;
-}
-macro_rules! updates {
-    ($($t:ty, $sum:ty, $start:expr, $add:expr, $end:expr;)*) => { $(impl Update for $t {
-        type Sum = $sum;
-        fn start(self) -> $sum { $start(self) }
-        fn add(sum: $sum, v: $t) -> $sum { $add(sum, $start(v)) }
-        fn end(sum: $sum) -> $t { $end(sum) }
-    })* };
-}
-updates! {
-    f64, f64, |x| x, |a, b| a + b, |x| x;
-    f32, f32, |x| x, |a, b| a + b, |x| x;
-    f16, f32, f16::to_f32, |a, b| a + b, f16::from_f32;
-    bf16, f32, bf16::to_f32, |a, b| a + b, bf16::from_f32;
-    i64, i64, |x| x, i64::wrapping_add, |x| x;
-    i32, i32, |x| x, i32::wrapping_add, |x| x;
-    i16, i16, |x| x, i16::wrapping_add, |x| x;
-    i8, i8, |x| x, i8::wrapping_add, |x| x;
-    u64, u64, |x| x, u64::wrapping_add, |x| x;
-    u32, u32, |x| x, u32::wrapping_add, |x| x;
-    u16, u16, |x| x, u16::wrapping_add, |x| x;
-    u8, u8, |x| x, u8::wrapping_add, |x| x;
-}
-
 impl Gather {
     fn at(&self) -> Indexing {
         Indexing { axis: self.axis, batch: self.batch, mode: self.mode }
     }
 }
-impl ScatterAdd {
-    fn at(&self) -> Indexing {
-        Indexing { axis: self.axis, batch: self.batch, mode: self.mode }
-    }
-}
-
 /// Integers as i64, where a u64 beyond that becomes the largest.
 fn positions(b: &mut (impl Emit + ?Sized), indices: Value) -> Value {
     let mut indices = indices;
@@ -457,12 +295,6 @@ impl From<Indexing> for Gather {
         Gather { axis, batch, mode }
     }
 }
-impl From<Indexing> for ScatterAdd {
-    fn from(Indexing { axis, batch, mode }: Indexing) -> ScatterAdd {
-        ScatterAdd { axis, batch, mode }
-    }
-}
-
 impl OpSamples for Gather {
     fn samples() -> Vec<Sample> {
         let calls = calls().into_iter().chain(odd_calls(|_| true));
@@ -472,37 +304,6 @@ impl OpSamples for Gather {
         let mut all =
             vec![bad(Gather { axis: 0, batch: 0, mode: IndexMode::Error }, [&[2]], "takes 2 operands, not 1")];
         all.extend(bad_calls().into_iter().map(|(at, x, i, message)| bad_types(Gather::from(at), vec![x, i], message)));
-        all
-    }
-}
-
-impl OpSamples for ScatterAdd {
-    fn samples() -> Vec<Sample> {
-        let calls = calls().into_iter().chain(odd_calls(|d| d != DType::Bool));
-        let call = |(at, x, i): (Indexing, Literal, Literal)| {
-            let updates = gathered(&Gather::from(at), &[&x.ty(), &i.ty()], at).expect("a legal call");
-            let updates = values(x.dtype(), &updates.known().expect("extents of literals"));
-            sample(ScatterAdd::from(at), &[x, i, updates])
-        };
-        calls.map(call).collect()
-    }
-    fn bad_samples() -> Vec<BadSample> {
-        let op = ScatterAdd { axis: 0, batch: 0, mode: IndexMode::Error };
-        let with = |d: DType, updates: &[usize]| {
-            vec![Type::new(d, [3]), Type::new(DType::I64, [2]), Type::new(DType::F32, updates)]
-        };
-        let mut all = vec![
-            bad(op.clone(), [&[2]], "takes 3 operands, not 1"),
-            bad_types(op.clone(), with(DType::Bool, &[2]), "operand 0 has dtype bool"),
-            bad_types(op.clone(), with(DType::F32, &[3]), "updates have type f32[3]"),
-            bad_types(op, with(DType::I32, &[2]), "updates have type f32[2]"),
-        ];
-        let updates = Type::new(DType::F32, [2]);
-        all.extend(
-            bad_calls()
-                .into_iter()
-                .map(|(at, x, i, message)| bad_types(ScatterAdd::from(at), vec![x, i, updates.clone()], message)),
-        );
         all
     }
 }

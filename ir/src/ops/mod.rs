@@ -69,7 +69,7 @@ pub enum Lowering {
     /// Element reads at computed indices.
     Gather,
     /// Element updates at computed indices.
-    Scatter,
+    Scatter(index::Update),
     /// Host data known at compile time.
     Constant,
     /// The op's region, inlined.
@@ -141,7 +141,7 @@ pub struct View {
     pub fill: Option<Scalar>,
 }
 
-/// An axis-indexed read or update, as [`index::Gather`] and [`index::ScatterAdd`] describe it.
+/// An axis-indexed read or update, as [`index::Gather`] and [`index::Scatter`] describe it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Indexing {
     /// The indexed axis of the operand.
@@ -348,7 +348,7 @@ op_table! {
     ReduceSum => reduce, ReduceProd => reduce, ReduceMax => reduce, ReduceMin => reduce, ReduceAny => reduce,
     ReduceAll => reduce, ArgMax => reduce, ArgMin => reduce,
     DotGeneral => contract,
-    Gather => index, ScatterAdd => index,
+    Gather => index, Scatter => index,
     Fused => region,
 }
 

@@ -142,8 +142,8 @@ impl<'a> Lowerer<'a> {
                 let group = nest::lower_group(self.graph, region, &name);
                 self.kernel(op, name, group)?;
             }
-            Lowering::Scatter => {
-                self.kernel(op, name.into(), Ok(scatter::lower_scatter(self.graph, op)))?;
+            Lowering::Scatter(combine) => {
+                self.kernel(op, name.into(), Ok(scatter::lower_scatter(self.graph, op, combine)))?;
             }
             Lowering::Contract => {
                 let [lhs, rhs] = [0, 1].map(|i| self.buffer_of[&data.operands[i]]);

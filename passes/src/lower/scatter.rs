@@ -1,13 +1,13 @@
-//! Scatter-add to kernels: a copy of the operand, then the updates in row-major order of the indices.
+//! Scatters to kernels: a copy of the operand, then the updates in row-major order of the indices.
 //!
-//! Tasks share no element: each has its own batch and inner columns and walks all indices in order, so the sums have
-//! the same bits for any number of threads.
+//! Tasks share no element: each has its own batch and inner columns and walks all indices in order, so the results
+//! have the same bits for any number of threads.
 
 use super::nest::GroupKernel;
 use super::pull::extent_argument;
 use ir::dim::Atom;
 use ir::kernel::{Access, BinaryOp, CompareOp, Index, KernelBuilder, LoopKind, Memory};
-use ir::ops::index::IndexMode;
+use ir::ops::index::{IndexMode, Update};
 use ir::{Dim, Graph, Op, Scalar, Symbol};
 use std::collections::HashSet;
 
@@ -45,12 +45,12 @@ impl Extents<'_> {
 }
 
 /// The kernel with parameters operand, indices, updates, result.
-pub(super) fn lower_scatter(graph: &Graph, op: Op) -> GroupKernel {
+pub(super) fn lower_scatter(graph: &Graph, op: Op, combine: Update) -> GroupKernel {
     let data = graph.op(op);
     let at = data.primitive.indexing().expect("a scatter says what it indexes");
     let [operand, indices] = [data.operands[0], data.operands[1]].map(|v| graph.ty(v));
     let dtype = operand.dtype;
-    let mut k = KernelBuilder::new("scatter_add");
+    let mut k = KernelBuilder::new("scatter");
     let memory: Vec<Memory> = data.operands.iter().map(|&v| k.param(graph.ty(v).dtype, Access::In)).collect();
     let out = k.param(dtype, Access::InOut);
     let mut symbols = Vec::new();
@@ -134,10 +134,19 @@ pub(super) fn lower_scatter(graph: &Graph, op: Op) -> GroupKernel {
     let source = k.indices.add(source, n);
     let source = k.indices.mul(source, qi);
     let source = k.indices.add(source, column);
-    let old = k.load_masked(out, there, mask, Scalar::zero(dtype));
-    let update = k.load(memory[2], source);
-    let sum = k.binary(BinaryOp::Add, old, update);
-    k.store_masked(out, there, sum, mask);
+    let mut updated = k.load(memory[2], source);
+    let computes = match combine {
+        Update::Set => None,
+        Update::Add => Some(BinaryOp::Add),
+        Update::Mul => Some(BinaryOp::Mul),
+        Update::Min => Some(BinaryOp::Min),
+        Update::Max => Some(BinaryOp::Max),
+    };
+    if let Some(computes) = computes {
+        let old = k.load_masked(out, there, mask, Scalar::zero(dtype));
+        updated = k.binary(computes, old, updated);
+    }
+    k.store_masked(out, there, updated, mask);
     k.end_loop();
     k.end_loop();
     k.end_nest();

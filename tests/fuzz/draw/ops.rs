@@ -7,7 +7,7 @@ use ir::ops::binary::{Compare, Direction, Select};
 use ir::ops::contract::DotGeneral;
 use ir::ops::convert::{BitcastConvert, Convert};
 use ir::ops::create::{Constant, DimValue, Full, Iota};
-use ir::ops::index::{Gather, IndexMode, ScatterAdd};
+use ir::ops::index::{Gather, IndexMode, Scatter, Update};
 use ir::ops::view::{BroadcastInDim, Concatenate, Pad, Reshape, Reverse, Slice, Transpose};
 use ir::{Axes, DType, Dim, Primitive, Scalar, Shape, Type, Value};
 
@@ -88,7 +88,7 @@ impl Draw {
             }
             "dot_general" => self.dot_general(),
             "gather" => self.gather(),
-            "scatter_add" => self.scatter(),
+            "scatter" => self.scatter(),
             "reduce_any" | "reduce_all" => self.reduce(name, |d| d == DType::Bool),
             "reduce_max" | "reduce_min" => self.reduce(name, any),
             "reduce_sum" | "reduce_prod" => self.reduce(name, number),
@@ -368,7 +368,8 @@ impl Draw {
     }
 
     fn scatter(&mut self) -> Option<Value> {
-        let x = self.operand(number);
+        let combine = self.r.of(&[Update::Add, Update::Set, Update::Mul, Update::Min, Update::Max]);
+        let x = self.operand(|d| combine.takes(d));
         let (axis, batch, mode, i) = self.indexing(x)?;
         let op = Gather { axis, batch, mode };
         let updates = self.graph.infer(&op.into(), &[x, i], &[]).ok()?[0].clone();
@@ -376,7 +377,7 @@ impl Draw {
             return None;
         }
         let updates = self.of_type(&updates);
-        self.emit(ScatterAdd { axis, batch, mode }, &[x, i, updates])
+        self.emit(Scatter { axis, batch, mode, combine }, &[x, i, updates])
     }
 }
 
