@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from reference import cases, functions, integers, optimizers, pointwise, shaped
+from reference import cases, elementary, functions, integers, optimizers, pointwise, shaped
 
-GROUPS = {"pointwise": pointwise, "integers": integers, "shaped": shaped, "functions": functions, "optimizers": optimizers}
+GROUPS = {"pointwise": pointwise, "integers": integers, "shaped": shaped, "functions": functions, "elementary": elementary, "optimizers": optimizers}
 LIMIT = 1_500_000
 
 

@@ -4,7 +4,9 @@
 mod activation;
 mod arg;
 mod axes;
+mod bits;
 pub(crate) mod broadcast;
+mod elementary;
 mod index;
 pub(crate) mod join;
 mod layout;

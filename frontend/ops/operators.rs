@@ -11,7 +11,7 @@ use super::pointwise::remainder;
 use crate::tensor::Tensor;
 use crate::trace::record;
 use ir::ops::{binary, unary};
-use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Rem, Sub};
+use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Rem, Shl, Shr, Sub};
 
 macro_rules! operator {
     ($($trait:ident $method:ident $text:literal $operands:ident $body:expr;)*) => { $(
@@ -57,6 +57,8 @@ operator! {
     Rem rem "rem" Numeric |t: &[Tensor]| remainder(&t[0], &t[1]);
     BitAnd bitand "and" Integral |t: &[Tensor]| record(binary::And {}, &[&t[0], &t[1]]);
     BitOr bitor "or" Integral |t: &[Tensor]| record(binary::Or {}, &[&t[0], &t[1]]);
+    Shl shl "shift_left" Integral |t: &[Tensor]| record(binary::Shl {}, &[&t[0], &t[1]]);
+    Shr shr "shift_right" Integral |t: &[Tensor]| record(binary::Shr {}, &[&t[0], &t[1]]);
     BitXor bitxor "xor" Integral |t: &[Tensor]| record(binary::Xor {}, &[&t[0], &t[1]]);
 }
 

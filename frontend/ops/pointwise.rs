@@ -49,6 +49,158 @@ unary! {
     cos: Float => unary::Cos {};
     /// Error function.
     erf: Float => unary::Erf {};
+    /// 2 to the power `x`.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([3.0f32, -1.0]).exp2().to_vec::<f32>()?, [8.0, 0.5]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    exp2: Float => unary::Exp2 {};
+    /// `exp(x) - 1`, accurate near 0.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1e-30f64]).expm1().to_vec::<f64>()?, [1e-30]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    expm1: Float => unary::Expm1 {};
+    /// `log(1 + x)`, accurate near 0.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1e-30f64]).log1p().to_vec::<f64>()?, [1e-30]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    log1p: Float => unary::Log1p {};
+    /// Logarithm to base 2.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([8.0f32, 0.5]).log2().to_vec::<f32>()?, [3.0, -1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    log2: Float => unary::Log2 {};
+    /// Logarithm to base 10.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1000.0f64]).log10().to_vec::<f64>()?, [3.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    log10: Float => unary::Log10 {};
+    /// Cube root, of negative numbers too.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([27.0f32, -8.0]).cbrt().to_vec::<f32>()?, [3.0, -2.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    cbrt: Float => unary::Cbrt {};
+    /// Tangent.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.0f32]).tan().to_vec::<f32>()?, [0.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    tan: Float => unary::Tan {};
+    /// Inverse sine, within ±π/2; NaN beyond 1.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.0f32, 1.0]).asin().to_vec::<f32>()?, [0.0, std::f32::consts::FRAC_PI_2]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    asin: Float => unary::Asin {};
+    /// Inverse cosine, from 0 to π; NaN beyond 1.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1.0f32, 0.0]).acos().to_vec::<f32>()?, [0.0, std::f32::consts::FRAC_PI_2]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    acos: Float => unary::Acos {};
+    /// Inverse tangent, within ±π/2.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1.0f32]).atan().to_vec::<f32>()?, [std::f32::consts::FRAC_PI_4]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    atan: Float => unary::Atan {};
+    /// Hyperbolic sine.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.0f32]).sinh().to_vec::<f32>()?, [0.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    sinh: Float => unary::Sinh {};
+    /// Hyperbolic cosine.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.0f32]).cosh().to_vec::<f32>()?, [1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    cosh: Float => unary::Cosh {};
+    /// Inverse hyperbolic sine.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.0f32]).asinh().to_vec::<f32>()?, [0.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    asinh: Float => unary::Asinh {};
+    /// Inverse hyperbolic cosine; NaN below 1.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1.0f32]).acosh().to_vec::<f32>()?, [0.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    acosh: Float => unary::Acosh {};
+    /// Inverse hyperbolic tangent; infinite at ±1, NaN beyond.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.0f32, 1.0]).atanh().to_vec::<f32>()?, [0.0, f32::INFINITY]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    atanh: Float => unary::Atanh {};
+    /// `1 - erf(x)`, accurate where that is small.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.0f32]).erfc().to_vec::<f32>()?, [1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    erfc: Float => unary::Erfc {};
+    /// Inverse of [`Tensor::erf`]; infinite at ±1, NaN beyond.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.0f32, -1.0]).erfinv().to_vec::<f32>()?, [0.0, f32::NEG_INFINITY]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    erfinv: Float => unary::ErfInv {};
+    /// Logarithm of the absolute value of the gamma function.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1.0f32, 0.0]).lgamma().to_vec::<f32>()?, [0.0, f32::INFINITY]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    lgamma: Float => unary::Lgamma {};
+    /// Derivative of [`Tensor::lgamma`].
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.0f32]).digamma().to_vec::<f32>()?, [f32::NEG_INFINITY]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    digamma: Float => unary::Digamma {};
     /// Complement: logical of bool, bitwise of integers.
     logical_not: Integral => unary::Not {};
     /// Negation.
@@ -197,28 +349,6 @@ impl Tensor {
     #[track_caller]
     pub fn rsqrt(&self) -> Tensor {
         pointwise("rsqrt", true, Operands::Float, &[self.into()], &|t| t[0].sqrt().recip())
-    }
-
-    /// `log(1 + x)`, accurate near 0 (Kahan's method, as in the HP-15C Advanced Functions Handbook).
-    ///
-    /// ```
-    /// use tracewright::Tensor;
-    /// assert!((Tensor::from([1e-10f64]).log1p().item::<f64>()? - 9.9999999995e-11).abs() < 1e-25);
-    /// # Ok::<(), tracewright::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn log1p(&self) -> Tensor {
-        pointwise("log1p", true, Operands::Float, &[self.into()], &|t| {
-            let x = &t[0];
-            let w = x + 1.0;
-            let rounded = &w - 1.0;
-            // Where `1 + x` rounds to 1, or is infinite, the quotient has no meaning.
-            let plain = rounded.eq(0.0).logical_or(rounded.eq(f64::INFINITY));
-            let by = plain.where_(1.0, &rounded);
-            let scaled = w.log() * (x / by);
-            let limit = rounded.eq(0.0).where_(x, w.log());
-            plain.where_(limit, scaled)
-        })
     }
 
     /// True for NaN.

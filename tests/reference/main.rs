@@ -1,6 +1,7 @@
 //! Values that NumPy and PyTorch computed, against ours.
 
 mod case;
+mod elementary;
 mod functions;
 mod json;
 mod optimizers;
