@@ -38,4 +38,4 @@ macro_rules! numbers {
         fn from(x: $t) -> Arg { Arg::Number(x.into()) }
     })* };
 }
-numbers!(f64, f32, i64, i32, u8, bool);
+numbers!(f64, f32, i64, i32, i16, i8, u64, u32, u16, u8, bool);
