@@ -94,7 +94,15 @@ fn parts_are_replaced() -> Result<()> {
     let y = x().set_at(&even, 0i64);
     assert_eq!(y.to_vec::<i64>()?, (0..24).map(|i| if i % 2 == 0 { 0 } else { i }).collect::<Vec<_>>());
     let y = x().add_at((1, .., every(.., -3)), Tensor::from([10i64, 20]));
-    let added = |i: i64| if i >= 12 && i % 4 == 3 { 10 } else if i >= 12 && i % 4 == 0 { 20 } else { 0 };
+    let added = |i: i64| {
+        if i >= 12 && i % 4 == 3 {
+            10
+        } else if i >= 12 && i % 4 == 0 {
+            20
+        } else {
+            0
+        }
+    };
     assert_eq!(y.to_vec::<i64>()?, (0..24).map(|i| i + added(i)).collect::<Vec<_>>());
     Ok(())
 }

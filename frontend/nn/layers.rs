@@ -140,9 +140,12 @@ impl LayerNorm {
         let axes: Vec<isize> = (1..=w.rank() as isize).map(|i| -i).collect();
         let eps = self.eps;
         run(Call::composed("layer_norm", &[eps.to_bits() as i64], Extents::Symbolic), &operands, &|t| {
-            let centred = &t[0] - t[0].mean(keepdims(axes.as_slice()));
+            let dtype = t[1..].iter().fold(t[0].dtype(), |d, w| promote(d, w.dtype()));
+            // Rounded once, at the end.
+            let [x, weight, bias] = [0, 1, 2].map(|i| prim::cast(&t[i], dtype.accumulator()));
+            let centred = &x - x.mean(keepdims(axes.as_slice()));
             let variance = centred.square().mean(keepdims(axes.as_slice()));
-            centred * (variance + eps).rsqrt() * &t[1] + &t[2]
+            prim::cast(&(centred * (variance + eps).rsqrt() * weight + bias), dtype)
         })
     }
 }

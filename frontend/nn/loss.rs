@@ -11,7 +11,7 @@ fn check(name: &'static str, scores: &Tensor, targets: &Tensor) -> Result<(), Er
     let (s, t) = (scores.shape(), targets.shape());
     if !targets.dtype().is_int() {
         let rule = format!("the targets have dtype {}", targets.dtype());
-        return Err(Error::new(Code::DType, name, rule, "class indices: i64, i32 or u8"));
+        return Err(Error::new(Code::DType, name, rule, "class indices, which are integers"));
     }
     if s.rank() == 0 || s[..s.rank() - 1] != t[..] {
         let rule = format!("scores and targets have shapes {s} and {t}");
@@ -38,7 +38,9 @@ fn loss(name: &'static str, scores: &Tensor, targets: &Tensor, body: &dyn Fn(&Te
         return refuse(e, &operands);
     }
     run(Call::composed(name, &[], Extents::Symbolic), &operands, &|t| {
-        body(&prim::cast(&t[0], promote::float(t[0].dtype())), &t[1].unsqueeze(-1))
+        let dtype = promote::float(t[0].dtype());
+        // Rounded once, at the end.
+        prim::cast(&body(&prim::cast(&t[0], dtype.accumulator()), &t[1].unsqueeze(-1)), dtype)
     })
 }
 
@@ -90,5 +92,9 @@ pub fn mse_loss(x: &Tensor, y: &Tensor) -> Tensor {
         let rule = format!("the shapes are {} and {}", x.shape(), y.shape());
         return refuse(Error::new(Code::Shape, "mse_loss", rule, "one shape"), &operands);
     }
-    run(Call::composed("mse_loss", &[], Extents::Symbolic), &operands, &|t| (&t[0] - &t[1]).square().mean(..))
+    run(Call::composed("mse_loss", &[], Extents::Symbolic), &operands, &|t| {
+        let dtype = promote::float(promote::promote(t[0].dtype(), t[1].dtype()));
+        let [x, y] = [0, 1].map(|i| prim::cast(&t[i], dtype.accumulator()));
+        prim::cast(&(x - y).square().mean(..), dtype)
+    })
 }

@@ -145,7 +145,9 @@ impl Tensor {
             Err(e) => return refuse(e, &[self]),
         };
         run(Call::composed(name, &[axis as i64], Extents::Symbolic), &[self], &|t| {
-            body(&prim::cast(&t[0], promote::float(t[0].dtype())), axis)
+            let dtype = promote::float(t[0].dtype());
+            // Rounded once, at the end.
+            prim::cast(&body(&prim::cast(&t[0], dtype.accumulator()), axis), dtype)
         })
     }
 
@@ -191,8 +193,8 @@ impl Tensor {
     pub fn logsumexp(&self, axis: isize) -> Tensor {
         self.along("logsumexp", axis, |x, axis| {
             let top = top(x, axis);
-            // All -inf: the difference would be NaN.
-            let finite = top.eq(f64::NEG_INFINITY).where_(0.0, &top);
+            // The difference of infinities would be NaN.
+            let finite = top.abs().lt(f64::INFINITY).where_(&top, 0.0);
             let sum = (x - &finite).exp().sum(keepdims(axis)).log();
             (sum + finite).squeeze(axis)
         })

@@ -18,7 +18,7 @@ impl Tensor {
         }
         let d = indices.dtype();
         if !d.is_int() {
-            let e = Error::new(Code::DType, name, format!("the indices have dtype {d}"), "i64, i32 or u8");
+            let e = Error::new(Code::DType, name, format!("the indices have dtype {d}"), "integers");
             return Err(refuse(e, &[self, indices]));
         }
         resolve(axis, self.rank(), name).map_err(|e| refuse(e, &[self, indices]))
@@ -109,7 +109,7 @@ impl Tensor {
         }
         if !self.dtype().is_int() {
             let rule = format!("the indices have dtype {}", self.dtype());
-            return refuse(Error::new(Code::DType, "one_hot", rule, "i64, i32 or u8"), &[self]);
+            return refuse(Error::new(Code::DType, "one_hot", rule, "integers"), &[self]);
         }
         let attributes = [classes as i64, dtype as i64];
         run(Call::composed("one_hot", &attributes, Extents::Symbolic), &[self], &|t| {

@@ -59,6 +59,18 @@ fn dim_scalar(d: &Dim, dtype: DType) -> Tensor {
     }
 }
 
+fn variance(x: &Tensor, axes: &Axes, correction: u32) -> Tensor {
+    let all: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
+    let centred = x - x.mean(super::keepdims(all.as_slice()));
+    let squares = centred.square().sum(all.as_slice());
+    let divisor = count(x, axes) - correction as i64;
+    squares
+        / match divisor.known() {
+            Some(n) => dim_scalar(&Dim::from(n.max(0)), x.dtype()),
+            None => dim_scalar(&divisor, x.dtype()).maximum(0.0),
+        }
+}
+
 #[track_caller]
 fn reduction(
     x: &Tensor,
@@ -87,7 +99,13 @@ fn reduction(
     let call = Call { name, attributes: &attributes, extents: Extents::Symbolic, scoped };
     run(call, &[x], &|t| {
         let x = prim::cast(&t[0], input.of(t[0].dtype()));
-        let reduced = if axes.is_empty() && !scoped { x.clone() } else { body(&x, &axes) };
+        if !scoped {
+            let reduced = if axes.is_empty() { x.clone() } else { body(&x, &axes) };
+            return keep(reduced, &x, &axes, kept);
+        }
+        // Compositions round once, at their end.
+        let wide = prim::cast(&x, x.dtype().accumulator());
+        let reduced = prim::cast(&body(&wide, &axes), x.dtype());
         keep(reduced, &x, &axes, kept)
     })
 }
@@ -149,7 +167,8 @@ impl Tensor {
         })
     }
 
-    /// Variance over axes, with `n - correction` as divisor: 0 as NumPy has it, 1 as PyTorch has it.
+    /// Variance over axes, with `n - correction` as divisor, or 0 if that is negative: a correction of 0 as NumPy has it,
+    /// of 1 as PyTorch has it.
     ///
     /// ```
     /// use tracewright::Tensor;
@@ -159,10 +178,7 @@ impl Tensor {
     #[track_caller]
     pub fn var(&self, axes: impl Into<Reduction>, correction: u32) -> Tensor {
         reduction(self, "var", axes.into(), Input::Float, correction as i64, true, &|x, axes| {
-            let all: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
-            let centred = x - x.mean(super::keepdims(all.as_slice()));
-            let squares = centred.square().sum(all.as_slice());
-            squares / dim_scalar(&(count(x, axes) - correction as i64), x.dtype())
+            variance(x, axes, correction)
         })
     }
 
@@ -175,7 +191,9 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn std(&self, axes: impl Into<Reduction>, correction: u32) -> Tensor {
-        self.var(axes, correction).sqrt()
+        reduction(self, "std", axes.into(), Input::Float, correction as i64, true, &|x, axes| {
+            variance(x, axes, correction).sqrt()
+        })
     }
 
     #[track_caller]

@@ -150,7 +150,7 @@ fn dtypes() {
     says(
         &e,
         line,
-        "error[dtype]: take(f32[2], f32[2]): the indices have dtype f32\n  at HERE\n  legal: i64, i32 or u8",
+        "error[dtype]: take(f32[2], f32[2]): the indices have dtype f32\n  at HERE\n  legal: integers",
     );
     let (e, line) = (x.to_vec::<i64>().unwrap_err(), line!());
     says(

@@ -119,3 +119,16 @@ fn long_chains_of_views_are_put_in_memory_now_and_then() {
         assert_eq!(result.unwrap().to_vec::<f32>().unwrap(), want, "{views} views");
     }
 }
+
+/// Functions are many instructions, and some of them many blocks: groups of them stay short enough to be compiled in
+/// time that is linear in their number.
+#[test]
+fn long_chains_of_functions_are_several_kernels() {
+    let launches = |times: usize| {
+        let wave = move |x: &Tensor| (0..times).fold(x.clone(), |y, _| (y * 0.999).sin()).sum(..);
+        steps(&jit(move |x: Tensor| grad(wave)(&x)).lower(Tensor::zeros([64], DType::F32)).unwrap()).0
+    };
+    assert_eq!(launches(20), 1);
+    let (some, many) = (launches(200), launches(400));
+    assert!((2..=8).contains(&some) && many <= 2 * some + 1, "{some} and {many} launches");
+}

@@ -16,7 +16,7 @@ mod basic;
 use super::{Arg, Update};
 use crate::dispatch::{Call, Extents, enter, refuse, run};
 use crate::error::{Code, Error, Result};
-use crate::promote::promote;
+use crate::promote::{promote, with_number};
 use crate::tensor::Tensor;
 use basic::Plan;
 use smallvec::SmallVec;
@@ -240,7 +240,7 @@ impl Tensor {
         let value = match value {
             Arg::Tensor(t) => t,
             Arg::Number(n) => match n.fits(name, self.dtype()) {
-                Ok(()) => Tensor::full(ir::Shape::scalar(), n, self.dtype()),
+                Ok(()) => Tensor::full(ir::Shape::scalar(), n, with_number(self.dtype(), n)),
                 Err(e) => return refuse(e, &[self]),
             },
         };

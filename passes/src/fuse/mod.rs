@@ -28,6 +28,10 @@ use std::collections::{HashMap, HashSet};
 
 /// Most members of one group: bounds the time of register allocation.
 const MAX_MEMBERS: usize = 16_384;
+/// Most cost of functions that are many instructions each, for the same reason.
+const MAX_FUNCTIONS: u64 = 4096;
+/// The least cost of such a function.
+const FUNCTION: u64 = 8;
 
 const COMPUTED_AGAIN: &str = "what is read at several places would be computed again for each";
 
@@ -114,6 +118,8 @@ struct Unit {
     /// What one point of the space costs, with every member computed once, and what is computed again.
     plain: u64,
     again: u64,
+    /// The part of the former that is functions of many instructions.
+    functions: u64,
     /// Merged into that unit.
     into: Option<usize>,
 }
@@ -258,10 +264,11 @@ impl<'a> Partition<'a> {
             self.tainted.insert(data.results[0]);
         }
         self.unit_of.insert(op, self.units.len());
-        let plain = self.cost(op);
+        let (plain, functions) = (self.cost(op), self.function_cost(op));
         self.units.push(Unit {
             plain,
             again: 0,
+            functions,
             ops: vec![op],
             solo,
             alone,
@@ -280,6 +287,10 @@ impl<'a> Partition<'a> {
         }
         if preds.iter().any(|&u| u != g && self.depends(u, g)) {
             return Err("another operand depends on the group");
+        }
+        let functions = self.units[g].functions + self.function_cost(op);
+        if functions > MAX_FUNCTIONS {
+            return Err("the group is too long to be compiled quickly");
         }
         let fit = self.fit(op, g)?;
         let moved = self.moved_reads(op, g, &fit);
@@ -304,7 +315,7 @@ impl<'a> Partition<'a> {
         self.unit_of.insert(op, g);
         let unit = &mut self.units[g];
         unit.ops.push(op);
-        (unit.plain, unit.again) = (plain, again);
+        (unit.plain, unit.again, unit.functions) = (plain, again, functions);
         unit.space = fit.space;
         unit.reduced = fit.reduced;
         unit.preds.extend(preds.iter().copied().filter(|&u| u != g));
@@ -339,7 +350,7 @@ impl<'a> Partition<'a> {
             return Ok(());
         }
         let (a, b) = (&self.units[g], &self.units[h]);
-        if a.ops.len() + b.ops.len() > MAX_MEMBERS {
+        if a.ops.len() + b.ops.len() > MAX_MEMBERS || a.functions + b.functions > MAX_FUNCTIONS {
             return Err("the groups are too large together");
         }
         if a.space != b.space {
@@ -391,6 +402,7 @@ impl<'a> Partition<'a> {
         self.units[h].ops.clear();
         let a = &mut self.units[g];
         a.ops.extend(b.ops);
+        a.functions += b.functions;
         a.first = a.first.min(b.first);
         a.last = a.last.max(b.last);
         a.preds.extend(b.preds);
@@ -407,9 +419,13 @@ impl<'a> Partition<'a> {
             .collect();
         let mut sinks =
             live.into_iter().filter(|u| !read.contains(u) && !self.units[*u].alone && self.units[*u].reduced.is_none());
-        let Some(first) = sinks.next() else { return };
+        let Some(mut first) = sinks.next() else { return };
         for other in sinks.collect::<Vec<_>>() {
-            self.absorb(first, other);
+            if self.units[first].functions + self.units[other].functions > MAX_FUNCTIONS {
+                first = other;
+            } else {
+                self.absorb(first, other);
+            }
         }
     }
 }

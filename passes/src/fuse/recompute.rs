@@ -6,7 +6,7 @@
 //! beyond that, storing and loading the value is cheaper.
 
 use super::space::{Fit, IndexVec, Walk};
-use super::{Class, Level, Partition};
+use super::{Class, FUNCTION, Level, Partition};
 use ir::kernel::KernelBuilder;
 use ir::{Axes, Lowering, Op, Scalar, Value};
 use std::collections::HashSet;
@@ -41,6 +41,12 @@ impl Partition<'_> {
     pub(super) fn cost(&mut self, op: Op) -> u64 {
         let reads = self.graph.op(op).operands.iter().filter_map(|v| self.reads.get(v));
         READ * reads.sum::<u64>() + self.own_cost(op)
+    }
+
+    /// The cost of an op that is many instructions, else 0.
+    pub(super) fn function_cost(&mut self, op: Op) -> u64 {
+        let cost = self.own_cost(op);
+        if cost >= FUNCTION { cost } else { 0 }
     }
 
     fn own_cost(&mut self, op: Op) -> u64 {
