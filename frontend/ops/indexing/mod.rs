@@ -187,7 +187,7 @@ impl Tensor {
     /// assert_eq!(x.i((1, .., -1)).to_vec::<i64>()?, [15, 19, 23]);
     /// assert_eq!(x.i((Ellipsis, 1..3, NewAxis)).shape().to_string(), "[2, 3, 2, 1]");
     /// let ids = Tensor::from([2i64, 0]);
-    /// assert_eq!(x.i((.., &ids, 0)).to_vec::<i64>()?, [8, 20, 0, 12]);
+    /// assert_eq!(x.i((.., &ids, 0)).to_vec::<i64>()?, [8, 0, 20, 12]);
     /// assert_eq!(x.i(&x.gt(21)).to_vec::<i64>()?, [22, 23]);
     /// # Ok::<(), tracewright::Error>(())
     /// ```
