@@ -13,7 +13,9 @@ fn everywhere(x: &Tensor, f: fn(&Tensor) -> Tensor) -> Vec<f32> {
     let run = |name: &str, value: &str| {
         let mut options = Options::default();
         options.set(name, value).unwrap();
-        with_options(options, || jit(move |x: Tensor| f(&x)).call(x).unwrap().to_dtype(DType::F32).to_vec::<f32>().unwrap())
+        with_options(options, || {
+            jit(move |x: Tensor| f(&x)).call(x).unwrap().to_dtype(DType::F32).to_vec::<f32>().unwrap()
+        })
     };
     let eager: Vec<f32> = f(x).to_dtype(DType::F32).to_vec().unwrap();
     for (name, value) in [("PASSES", ""), ("PASSES", "-fuse"), ("STRICT16", "on"), ("JIT", "off")] {

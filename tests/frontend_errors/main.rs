@@ -147,11 +147,7 @@ fn dtypes() {
          legal: a bool; compare, or convert with to_dtype",
     );
     let (e, line) = (err(x.take(&x, 0)), line!());
-    says(
-        &e,
-        line,
-        "error[dtype]: take(f32[2], f32[2]): the indices have dtype f32\n  at HERE\n  legal: integers",
-    );
+    says(&e, line, "error[dtype]: take(f32[2], f32[2]): the indices have dtype f32\n  at HERE\n  legal: integers");
     let (e, line) = (x.to_vec::<i64>().unwrap_err(), line!());
     says(
         &e,
