@@ -8,7 +8,7 @@ use ir::{Emit, EmitExt, Graph, Literal, Location, Origin, Primitive, Scalar, Val
 use runtime::{Array, Executable, Input, interpreter};
 use smallvec::SmallVec;
 use tracewright::options::{Options, with_options};
-use tracewright::{Code, DType, Tensor, jit, keepdims, pool};
+use tracewright::{Code, DType, Error, Tensor, grad, jit, keepdims, pool};
 
 /// Runs a graph of these inputs in the interpreter and compiled; both must give the same.
 #[track_caller]
@@ -209,6 +209,27 @@ fn index_errors_name_index_and_extent() {
             let nothing: [i64; 0] = [];
             assert_eq!(f.call(&x, Tensor::from(nothing)).unwrap().shape(), [0, 2].into());
         });
+    }
+}
+
+/// Compiled, interpreted and eager.
+#[test]
+fn an_index_beyond_i64_is_reported_as_it_is() {
+    let headline = |f: &dyn Fn() -> Result<Tensor, Error>| f().unwrap_err().headline();
+    let x = Tensor::arange(6, DType::F32).reshape([3, 2]);
+    for at in [3, 1 << 63, u64::MAX - 1, u64::MAX] {
+        let i = Tensor::from([1, at]);
+        let out_of_range = format!("index {at} is out of range for axis 0 of extent 3");
+        for options in [Options::default(), Options { jit: false, ..Options::default() }] {
+            with_options(options, || {
+                let read = jit(|x: Tensor, i: Tensor| x.take(&i, 0) * 2.0);
+                let gradient = jit(|x: Tensor, i: Tensor| grad(|x: &Tensor| x.take(&i, 0).sum(..))(&x));
+                assert_eq!(headline(&|| read.call(&x, &i)), format!("error[index]: gather: {out_of_range}"));
+                // The forward pass is dead in a compiled gradient, which checks for itself.
+                assert!(headline(&|| gradient.call(&x, &i)).ends_with(&out_of_range));
+                assert_eq!(headline(&|| x.take(&i, 0).ok()), format!("error[index]: gather: {out_of_range}"));
+            });
+        }
     }
 }
 

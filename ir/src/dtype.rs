@@ -260,11 +260,6 @@ impl Scalar {
         self.number().map_or_else(|i| i as i64, |x| x as i64)
     }
 
-    /// An integer as i64, where a u64 beyond that becomes the largest.
-    pub fn as_position(self) -> i64 {
-        self.number().map_or_else(|i| i.min(i64::MAX.into()) as i64, |x| x as i64)
-    }
-
     /// Converts as the `convert` op does: floats round to nearest even, to 16-bit floats through f32; float to int
     /// truncates and saturates with NaN to 0, int to int wraps, anything to bool is `!= 0`.
     pub fn convert(self, to: DType) -> Scalar {

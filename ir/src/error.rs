@@ -56,8 +56,8 @@ pub enum EvalError {
     /// An index in error mode is out of range.
     #[error("index {index} is out of range for axis {axis} of extent {extent}")]
     IndexOutOfRange {
-        /// The index.
-        index: i64,
+        /// The index, of any integer dtype.
+        index: i128,
         /// The axis indexed.
         axis: usize,
         /// Its extent.

@@ -7,7 +7,7 @@ pub mod verify;
 
 use crate::graph::SymbolDecl;
 use crate::kernel::{Access, Kernel};
-use crate::{DType, Dim, Graph, Literal, Lowering, Origin, Primitive, Type, Value};
+use crate::{DType, Dim, EvalError, Graph, Literal, Lowering, Origin, Primitive, Type, Value};
 use std::collections::HashSet;
 
 /// A buffer of a program, by number.
@@ -72,8 +72,18 @@ pub struct Site {
     pub axis: usize,
     /// Its extent.
     pub extent: Dim,
+    /// True if the i64 that the kernel reports holds the bits of a u64.
+    pub unsigned: bool,
     /// Where the op was recorded.
     pub origins: Vec<Origin>,
+}
+
+impl Site {
+    /// The error for the index and the extent that the kernel reports.
+    pub fn error(&self, index: i64, extent: i64) -> EvalError {
+        let index = if self.unsigned { i128::from(index as u64) } else { index.into() };
+        EvalError::IndexOutOfRange { index, axis: self.axis, extent: usize::try_from(extent).unwrap_or(0) }
+    }
 }
 
 /// A matrix product `out[b, i, j] = sum over l of lhs[b, i, l] * rhs[b, l, j]`; strides count elements.

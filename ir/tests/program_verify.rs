@@ -24,7 +24,7 @@ const ROWS: &str = "kernel @rows(%x: in f32, %y: out f32; N) sites 1 {
 }";
 
 fn launch(kernel: usize, from: u32, to: u32, sites: usize) -> Step {
-    let site = Site { op: "gather", axis: 0, extent: Dim::from(4), origins: Vec::new() };
+    let site = Site { op: "gather", axis: 0, extent: Dim::from(4), unsigned: false, origins: Vec::new() };
     let buffers = vec![BufferId(from), BufferId(to)];
     let kind = StepKind::Launch(Launch { kernel, buffers, extents: vec![Dim::symbol("B")], sites: vec![site; sites] });
     Step { kind, origins: Vec::new(), name: "halve".into() }

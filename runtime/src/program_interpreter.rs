@@ -9,7 +9,7 @@ use crate::interpreter::{Bindings, interpret};
 use ir::kernel::Access;
 use ir::kernel::interp::{self, Fault, Order, RunError};
 use ir::program::{BufferId, Launch, Product, Program, StepKind, Storage};
-use ir::{DType, Data, Dim, EvalError, Literal, Scalar};
+use ir::{DType, Data, Dim, Literal, Scalar};
 use std::collections::HashMap;
 
 /// How to run.
@@ -161,8 +161,7 @@ impl Machine<'_> {
         }
         let first = status.offences.iter().zip(&launch.sites).find_map(|(o, s)| o.map(|o| (o, s)));
         let Some((offence, site)) = first else { return Ok(()) };
-        let extent = usize::try_from(offence.bound).unwrap_or(0);
-        let error = EvalError::IndexOutOfRange { index: offence.index, axis: site.axis, extent };
+        let error = site.error(offence.index, offence.bound);
         Err(ExecError::Op { op: site.op.into(), origins: site.origins.clone(), error }.into())
     }
 

@@ -357,8 +357,8 @@ fn identical(want: &Called, got: &Called) -> Result<(), String> {
 struct IndexError {
     op: String,
     axis: usize,
-    index: i64,
-    extent: i64,
+    index: i128,
+    extent: i128,
 }
 
 /// True for two index errors of one op and axis, each with an index that is out of range.
@@ -370,7 +370,7 @@ fn stray_at_one_place(a: &ExecError, b: &ExecError) -> bool {
 
 fn index_error(e: &ExecError) -> Option<IndexError> {
     let ExecError::Op { op, error: EvalError::IndexOutOfRange { index, axis, extent }, .. } = e else { return None };
-    Some(IndexError { op: op.clone(), axis: *axis, index: *index, extent: *extent as i64 })
+    Some(IndexError { op: op.clone(), axis: *axis, index: *index, extent: *extent as i128 })
 }
 
 /// The number of launches that the runtime spreads over threads.

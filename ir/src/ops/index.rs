@@ -186,12 +186,12 @@ fn walk(
     for row in 0..batches * before {
         for i in 0..each {
             for inner in 0..after {
-                let index = indices.get(row / before * each + i).as_position();
-                let inside = (0..extent as i64).contains(&index);
+                let index = indices.get(row / before * each + i).as_i128().expect("indices are integers");
+                let inside = (0..extent as i128).contains(&index);
                 let index = match mode {
                     _ if inside => Some(index as usize),
                     IndexMode::Error => return Err(EvalError::IndexOutOfRange { index, axis, extent }),
-                    IndexMode::Clamp => Some(index.clamp(0, extent as i64 - 1) as usize),
+                    IndexMode::Clamp => Some(index.clamp(0, extent as i128 - 1) as usize),
                     IndexMode::Fill => None,
                 };
                 visit(at, index.map(|index| (row * extent + index) * after + inner));

@@ -11,7 +11,7 @@ mod scatter;
 use ir::graph::Definition;
 use ir::kernel::Kernel;
 use ir::program::{Buffer, BufferId, Launch, Program, Site, Step, StepKind, Storage};
-use ir::{Dim, Graph, Lowering, Op, Origin, Value};
+use ir::{DType, Dim, Graph, Lowering, Op, Origin, Value};
 use nest::GroupKernel;
 use std::collections::{HashMap, HashSet};
 
@@ -210,6 +210,7 @@ impl<'a> Lowerer<'a> {
                 op: self.graph.op(s.op).primitive.name(),
                 axis: s.axis,
                 extent: s.extent,
+                unsigned: self.graph.ty(self.graph.op(s.op).operands[1]).dtype == DType::U64,
                 origins: self.origins(s.op),
             })
             .collect();

@@ -8,7 +8,7 @@ use super::pull::extent_argument;
 use ir::dim::Atom;
 use ir::kernel::{Access, BinaryOp, CompareOp, Index, KernelBuilder, LoopKind, Memory};
 use ir::ops::index::{IndexMode, Update};
-use ir::{Dim, Graph, Op, Scalar, Symbol};
+use ir::{DType, Dim, Graph, Op, Scalar, Symbol};
 use std::collections::HashSet;
 
 /// Columns that one task updates.
@@ -108,7 +108,7 @@ pub(super) fn lower_scatter(graph: &Graph, op: Op, combine: Update) -> GroupKern
     let first = k.indices.mul(batch, ii);
     let from = k.indices.add(first, n);
     let given = k.load(memory[1], from);
-    let given = k.position(given);
+    let given = if site.is_some() { k.convert(given, DType::I64) } else { k.position(given) };
     if let Some(site) = site {
         k.check(site, given, ni, None);
     }

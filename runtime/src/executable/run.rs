@@ -11,7 +11,6 @@ use crate::interpreter::{self, Bindings};
 use crate::pool;
 use crate::scratch::Scratch;
 use codegen::cpu::Status;
-use ir::EvalError;
 use ir::program::{Launch, StepKind};
 use smallvec::SmallVec;
 use std::sync::{Mutex, PoisonError};
@@ -207,13 +206,5 @@ impl Compiled {
 
 fn index_error(launch: &Launch, site: usize, status: Status) -> ExecError {
     let site = &launch.sites[site];
-    ExecError::Op {
-        op: site.op.into(),
-        origins: site.origins.clone(),
-        error: EvalError::IndexOutOfRange {
-            index: status.index,
-            axis: site.axis,
-            extent: usize::try_from(status.bound).unwrap_or(0),
-        },
-    }
+    ExecError::Op { op: site.op.into(), origins: site.origins.clone(), error: site.error(status.index, status.bound) }
 }

@@ -6,7 +6,7 @@ use ir::dim::Atom;
 use ir::graph::Definition;
 use ir::kernel::{BinaryOp, CompareOp, Index, KernelBuilder, Var};
 use ir::ops::index::IndexMode;
-use ir::{Dim, Scalar, Symbol};
+use ir::{DType, Dim, Scalar, Symbol};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -159,7 +159,11 @@ impl Puller<'_> {
             }
             let needed = self.order(&[first]);
             self.emit_nodes(&needed, level)?;
-            let given = self.k.position(self.vars[&first]);
+            // A checked u64 keeps its bits, which are out of range as i64 too where the number is, for the error to name.
+            let given = match mode {
+                IndexMode::Error => self.k.convert(self.vars[&first], DType::I64),
+                IndexMode::Clamp | IndexMode::Fill => self.k.position(self.vars[&first]),
+            };
             if mode == IndexMode::Error {
                 let site = self.site(id, &extent)?;
                 let bound = self.index(&extent)?;
