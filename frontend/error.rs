@@ -141,6 +141,7 @@ impl Error {
             ViolationKind::Axis => Code::Axis,
             ViolationKind::Rank => Code::Rank,
             ViolationKind::Empty => Code::Empty,
+            ViolationKind::Index => Code::Index,
         };
         Error::new(code, v.op, v.rule, v.legal).edit(|f| f.operands = Some(vec![v.operands]))
     }
@@ -152,17 +153,19 @@ impl Error {
             ExecError::Memory(m) => Error::new(Code::Memory, "call", m, ""),
             ExecError::Bug(m) => Error::new(Code::Bug, "call", m, "this is a bug in tracewright, please report it"),
             ExecError::Op { op, origins, error } => {
-                let (code, legal) = match &error {
+                let rule = error.to_string();
+                let failed = match error {
+                    ir::EvalError::Rule(violation) => Error::violation(*violation),
                     ir::EvalError::IndexOutOfRange { extent: 0, .. } => {
-                        (Code::Index, "an empty axis has no index".into())
+                        Error::new(Code::Index, op, rule, "an empty axis has no index")
                     }
                     ir::EvalError::IndexOutOfRange { extent, .. } => {
-                        (Code::Index, format!("indices go from 0 to {}", extent - 1))
+                        Error::new(Code::Index, op, rule, format!("indices go from 0 to {}", extent - 1))
                     }
-                    _ => (Code::Argument, String::new()),
+                    _ => Error::new(Code::Argument, op, rule, ""),
                 };
                 let at = origins.first().cloned();
-                Error::new(code, op, error.to_string(), legal).edit(|f| {
+                failed.edit(|f| {
                     if let Some(origin) = at {
                         f.location = Some(origin.location);
                         f.scope = origin.scope.into_owned();

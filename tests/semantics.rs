@@ -74,8 +74,12 @@ fn maxima_and_minima_propagate_nan() {
                 };
                 let x = Literal::from_vec(&dims, (0..3 * length).map(value).collect::<Vec<f32>>());
                 let axes = || [axis].as_slice().into();
-                let max = both(std::slice::from_ref(&x), |b, v| b.emit(reduce::ReduceMax { axes: axes() }.into(), v));
-                let min = both(std::slice::from_ref(&x), |b, v| b.emit(reduce::ReduceMin { axes: axes() }.into(), v));
+                let max = both(std::slice::from_ref(&x), |b, v| {
+                    b.emit(reduce::ReduceMax { axes: axes(), nonempty: false }.into(), v)
+                });
+                let min = both(std::slice::from_ref(&x), |b, v| {
+                    b.emit(reduce::ReduceMin { axes: axes(), nonempty: false }.into(), v)
+                });
                 let nans = |l: &Literal| l.as_slice::<f32>().iter().map(|x| x.is_nan()).collect::<Vec<bool>>();
                 assert_eq!((nans(&max), nans(&min)), (vec![false, true, false], vec![false, true, false]));
                 let first = both(&[x], |b, v| b.emit(reduce::ArgMax { axes: axes() }.into(), v));

@@ -3,13 +3,14 @@
 
 use std::ops::Bound;
 use tracewright::options::{Options, with_options};
-use tracewright::{DType, Dim, Error, Result, Tensor, jit};
+use tracewright::{Code, DType, Dim, Error, Result, Tensor, jit, keepdims};
 
 fn arange(n: usize) -> Tensor {
     Tensor::arange(n, DType::F32)
 }
 
-/// The error of `f` on `bad` elements, compiled and interpreted; `good` elements must work before and after.
+/// The error of `f` on `bad` elements, compiled and interpreted, without the line; `good` elements must work before and
+/// after.
 fn refused(f: fn(Tensor) -> Tensor, good: usize, bad: usize) -> String {
     let message = |jit_on: bool| {
         let f = jit(f).dynamic("arguments.0", 0, "B", 0..=64);
@@ -19,7 +20,8 @@ fn refused(f: fn(Tensor) -> Tensor, good: usize, bad: usize) -> String {
             let error = f.call(arange(bad)).map(|t| t.to_string()).unwrap_err();
             f.call(arange(good)).unwrap();
             assert!(error.location().unwrap().to_string().starts_with(file!()), "{error}");
-            error.headline().trim_start_matches("error[argument]: ").to_string()
+            let text = error.to_string();
+            text.lines().filter(|line| !line.starts_with("  at ")).collect::<Vec<_>>().join("\n")
         })
     };
     let compiled = message(true);
@@ -29,32 +31,70 @@ fn refused(f: fn(Tensor) -> Tensor, good: usize, bad: usize) -> String {
 
 #[test]
 fn slices_stay_in_their_axis() {
-    assert_eq!(refused(|x| x.select(0, 5), 6, 3), "slice: slice 5..6 of axis 0, which has extent 3");
-    assert_eq!(refused(|x| x.select(0, -5), 6, 3), "slice: slice -2..-1 of axis 0, which has extent 3");
-    assert_eq!(refused(|x| x.slice(0, 4..6) * 2.0, 6, 5), "slice: slice 4..6 of axis 0, which has extent 5");
+    let outside = |n: usize, range: &str| {
+        format!(
+            "error[index]: slice(f32[{n}]): slice {range} of axis 0, which has extent {n}\n  \
+             legal: 0 <= start <= limit <= extent"
+        )
+    };
+    assert_eq!(refused(|x| x.select(0, 5), 6, 3), outside(3, "5..6"));
+    assert_eq!(refused(|x| x.select(0, -5), 6, 3), outside(3, "-2..-1"));
+    assert_eq!(refused(|x| x.slice(0, 4..6) * 2.0, 6, 5), outside(5, "4..6"));
+    let between = (Bound::Included(2), Bound::Excluded(-2));
     assert_eq!(
-        refused(|x| x.slice(0, (Bound::Included(2), Bound::Excluded(-2))).sum(..), 4, 3),
-        "slice: slice 2..1 of axis 0, which has extent 3"
+        refused(move |x| x.slice(0, (Bound::Included(2), Bound::Excluded(-2))).sum(..), 4, 3),
+        outside(3, "2..1")
     );
-    assert_eq!(
-        refused(|x| x.slice(0, 0..5).slice(0, 0..2), 5, 4),
-        "slice: slice 0..5 of axis 0, which has extent 4",
-        "also where the slice of a slice is one"
-    );
+    // Also where the slice of a slice is one.
+    assert_eq!(refused(|x| x.slice(0, 0..5).slice(0, 0..2), 5, 4), outside(4, "0..5"));
     assert_eq!(
         jit(|x: Tensor| x.select(0, 1 << 40))
             .dynamic("arguments.0", 0, "B", 1..=64)
             .call(arange(3))
             .unwrap_err()
             .headline(),
-        "error[argument]: slice: slice 1099511627776..1099511627777 of axis 0, which has extent 3"
+        "error[index]: slice(f32[3]): slice 1099511627776..1099511627777 of axis 0, which has extent 3"
     );
+    // The class is that of the slice whose extents are known.
+    assert_eq!(arange(3).slice(0, between).ok().unwrap_err().code(), Code::Index);
 }
 
+/// As eager calls say it, but that the op is named as in the graph.
 #[test]
-fn an_axis_that_turns_out_empty_has_no_position() {
-    assert_eq!(refused(|x| x.argmax(0), 1, 0), "argmax: axis 0 is empty");
-    assert_eq!(refused(|x| x.argmin(0) + 1, 3, 0), "argmin: axis 0 is empty");
+fn an_axis_that_turns_out_empty_is_refused() {
+    let empty = |op: &str, what: &str| {
+        format!(
+            "error[empty]: {op}(f32[0]): axis 0 is empty, so there is no {what} to give\n  legal: an axis with elements"
+        )
+    };
+    type Function = fn(Tensor) -> Tensor;
+    let functions: [(Function, [&str; 2], &str); 5] = [
+        (|x| x.max(0), ["reduce_max", "max"], "element"),
+        (|x| x.min(keepdims(..)) * 2.0, ["reduce_min", "min"], "element"),
+        (|x| x.reshape([-1, 1]).max(1).max(0), ["reduce_max", "max"], "element"),
+        (|x| x.argmax(0), ["argmax"; 2], "position"),
+        (|x| x.argmin(0) + 1, ["argmin"; 2], "position"),
+    ];
+    for (f, [op, function], what) in functions {
+        assert_eq!(refused(f, 3, 0), empty(op, what));
+        let error = f(arange(0)).ok().unwrap_err().to_string();
+        let eager: Vec<&str> = error.lines().filter(|line| !line.starts_with("  at ")).collect();
+        assert_eq!(eager.join("\n"), empty(function, what));
+    }
+}
+
+/// What is shifted by a largest element needs none where there is nothing to shift; nor does an empty axis that stays.
+#[test]
+fn an_empty_axis_is_fine_where_nothing_is_taken_of_it() -> Result<()> {
+    let f =
+        jit(|x: Tensor| (x.softmax(0), x.logsumexp(0), x.unsqueeze(1).max(1))).dynamic("arguments.0", 0, "B", 0..=9);
+    for jit_on in [true, false] {
+        let options = Options { jit: jit_on, ..Options::default() };
+        let (softmax, logsumexp, rows) = with_options(options, || f.call(arange(0)))?;
+        assert_eq!((softmax.numel(), rows.numel()), (Dim::from(0), Dim::from(0)));
+        assert_eq!(logsumexp.item::<f32>()?, f32::NEG_INFINITY);
+    }
+    Ok(())
 }
 
 #[test]
@@ -87,6 +127,7 @@ fn more_elements_than_memory_are_refused_where_they_arise() {
         x.sum(..).reshape([1]).broadcast_to([huge, Dim::from(1)]).slice(0, 0..1)
     });
     let error = f.dynamic("arguments.0", 0, "B", 1..=64).call(arange(3)).unwrap_err();
-    let rule = "broadcast_in_dim: dimension 9223372036854775807*B has no value that can be an extent";
-    assert_eq!(error.headline(), format!("error[argument]: {rule}"));
+    let rule = "broadcast_in_dim(f32[1]): dimension 9223372036854775807*B has no value that can be an extent";
+    assert_eq!(error.headline(), format!("error[shape]: {rule}"));
+    assert_eq!(error.legal(), "an extent from 0 to 9223372036854775807");
 }

@@ -131,7 +131,9 @@ fn between(x: &Tensor, low: f64, high: f64) -> Tensor {
 /// The largest element along an axis, which stays with extent 1; -inf where the axis is empty. No gradient flows
 /// through it: what it shifts does not depend on the shift.
 fn top(x: &Tensor, axis: isize) -> Tensor {
-    record(ReduceMax { axes: Axes::from_slice(&[axis as usize]) }, &[x]).unsqueeze(axis).stop_gradient()
+    record(ReduceMax { axes: Axes::from_slice(&[axis as usize]), nonempty: false }, &[x])
+        .unsqueeze(axis)
+        .stop_gradient()
 }
 
 impl Tensor {

@@ -111,13 +111,13 @@ fn reduction(
 }
 
 macro_rules! reductions {
-    ($($(#[$doc:meta])* $method:ident: $input:ident => $prim:ident;)*) => {
+    ($($(#[$doc:meta])* $method:ident: $input:ident => $prim:ident $({ $field:ident })?;)*) => {
         impl Tensor { $(
             $(#[$doc])*
             #[track_caller]
             pub fn $method(&self, axes: impl Into<Reduction>) -> Tensor {
                 reduction(self, stringify!($method), axes.into(), Input::$input, 0, false, &|x, axes| {
-                    record(Primitive::from(reduce::$prim { axes: axes.clone() }), &[x])
+                    record(Primitive::from(reduce::$prim { axes: axes.clone() $(, $field: true)? }), &[x])
                 })
             }
         )* }
@@ -138,12 +138,10 @@ reductions! {
     sum: Wide => ReduceSum;
     /// Product over axes; integers and bools as i64.
     prod: Wide => ReduceProd;
-    /// The largest element over axes; NaN wins. An empty axis is refused; over a symbolic one that turns out to be empty it
-    /// is the least value of the dtype.
-    max: Same => ReduceMax;
-    /// The smallest element over axes; NaN wins. An empty axis is refused; over a symbolic one that turns out to be empty it
-    /// is the greatest value of the dtype.
-    min: Same => ReduceMin;
+    /// The largest element over axes; NaN wins. An empty axis is refused; a symbolic one, when a call makes it empty.
+    max: Same => ReduceMax { nonempty };
+    /// The smallest element over axes; NaN wins. An empty axis is refused; a symbolic one, when a call makes it empty.
+    min: Same => ReduceMin { nonempty };
     /// True where any element over the axes is not zero.
     any: Truth => ReduceAny;
     /// True where all elements over the axes are not zero.

@@ -1,5 +1,8 @@
 //! What can be wrong with an op.
 
+use crate::Type;
+use crate::ops::OpDef;
+use crate::ops::rules::violation;
 use std::fmt;
 
 /// What a broken rule is about.
@@ -15,6 +18,8 @@ pub enum ViolationKind {
     Rank,
     /// An axis without elements.
     Empty,
+    /// A place that is not in its axis.
+    Index,
 }
 
 /// A broken rule of an op, found by its type rule.
@@ -63,12 +68,33 @@ pub enum EvalError {
         /// Its extent.
         extent: usize,
     },
+    /// What the type rule would have said, had the symbols had their values.
+    #[error("{}", .0.rule)]
+    Rule(Box<Violation>),
     /// A dimension does not evaluate to an extent.
     #[error("dimension {0} has no value that can be an extent")]
     BadDim(String),
     /// Anything else, with its reason.
     #[error("{0}")]
     Other(String),
+}
+
+impl From<Violation> for EvalError {
+    fn from(v: Violation) -> EvalError {
+        EvalError::Rule(Box::new(v))
+    }
+}
+
+impl EvalError {
+    /// As the broken rule of an op, if it is about extents.
+    pub fn of_op(self, op: &dyn OpDef, operands: &[&Type]) -> EvalError {
+        match self {
+            EvalError::BadDim(_) => {
+                violation(op, operands, self.to_string(), format!("an extent from 0 to {}", i64::MAX)).into()
+            }
+            other => other,
+        }
+    }
 }
 
 /// Why a primitive has no derivative.

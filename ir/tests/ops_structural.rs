@@ -33,8 +33,8 @@ fn shape(dims: &[&str]) -> Shape {
 #[test]
 fn reductions_of_odd_values() {
     let row = |data: &[f32]| f32s(&[data.len()], data);
-    let max = |data: &[f32]| call(ReduceMax { axes: axes(&[0]) }, &[row(data)]).unwrap().get(0);
-    let min = |data: &[f32]| call(ReduceMin { axes: axes(&[0]) }, &[row(data)]).unwrap().get(0);
+    let max = |data: &[f32]| call(ReduceMax { axes: axes(&[0]), nonempty: false }, &[row(data)]).unwrap().get(0);
+    let min = |data: &[f32]| call(ReduceMin { axes: axes(&[0]), nonempty: false }, &[row(data)]).unwrap().get(0);
     assert_eq!(max(&[-0.0, 0.0, -0.0]), Scalar::F32(0.0));
     assert_eq!(min(&[0.0, -0.0, 0.0]), Scalar::F32(-0.0));
     assert!(max(&[1.0, f32::NAN, f32::INFINITY]).as_f64().is_nan());
@@ -43,9 +43,9 @@ fn reductions_of_odd_values() {
     assert_eq!(min(&[]), Scalar::F32(f32::INFINITY));
     let none = |dtype| Literal::from_fn(&[0], dtype, |_| unreachable!());
     let over = |op: Primitive, dtype| call(op, &[none(dtype)]).unwrap().get(0);
-    assert_eq!(over(ReduceMax { axes: axes(&[0]) }.into(), DType::I32), Scalar::I32(i32::MIN));
-    assert_eq!(over(ReduceMin { axes: axes(&[0]) }.into(), DType::U8), Scalar::U8(255));
-    assert_eq!(over(ReduceMax { axes: axes(&[0]) }.into(), DType::Bool), Scalar::Bool(false));
+    assert_eq!(over(ReduceMax { axes: axes(&[0]), nonempty: false }.into(), DType::I32), Scalar::I32(i32::MIN));
+    assert_eq!(over(ReduceMin { axes: axes(&[0]), nonempty: false }.into(), DType::U8), Scalar::U8(255));
+    assert_eq!(over(ReduceMax { axes: axes(&[0]), nonempty: false }.into(), DType::Bool), Scalar::Bool(false));
     assert_eq!(over(ReduceSum { axes: axes(&[0]) }.into(), DType::F16).as_f64(), 0.0);
     assert_eq!(over(ReduceProd { axes: axes(&[0]) }.into(), DType::I64), Scalar::I64(1));
     assert_eq!(over(ReduceAny { axes: axes(&[0]) }.into(), DType::Bool), Scalar::Bool(false));
@@ -139,7 +139,7 @@ fn gradients_at_corners() {
             assert!((a.as_f64() - b).abs() <= 1e-12 * b.abs(), "{x:?}: {got:?}");
         }
     }
-    let max = |b: &mut dyn Emit, v: &[Value]| b.emit(ReduceMax { axes: axes(&[0]) }.into(), v);
+    let max = |b: &mut dyn Emit, v: &[Value]| b.emit(ReduceMax { axes: axes(&[0]), nonempty: false }.into(), v);
     assert_eq!(gradient(max, &[f64s(&[4], &[3.0, 1.0, 3.0, 2.0])]), f64s(&[4], &[0.5, 0.0, 0.5, 0.0]));
     let with_nan = gradient(max, &[f64s(&[2], &[f64::NAN, 1.0])]);
     assert!(with_nan.iter().all(|s| s.as_f64().is_nan()), "{with_nan:?}");
@@ -304,8 +304,8 @@ fn rewrites() {
     });
     check(f(&["1", "1"]), "", &|b, v| b.emit(reverse(&[0, 1]), v));
     check(x(), r#"reduce_max{"axes": [0, 1]}"#, &|b, v| {
-        let r = b.emit(ReduceMax { axes: axes(&[1]) }.into(), v);
-        b.emit(ReduceMax { axes: axes(&[0]) }.into(), &[r])
+        let r = b.emit(ReduceMax { axes: axes(&[1]), nonempty: false }.into(), v);
+        b.emit(ReduceMax { axes: axes(&[0]), nonempty: false }.into(), &[r])
     });
     check(x(), r#"reduce_sum{"axes": [1]}; reduce_sum{"axes": [0]}"#, &|b, v| {
         let r = b.reduce_sum(v[0], &[1]);
@@ -316,7 +316,9 @@ fn rewrites() {
         b.reduce_sum(r, &[0])
     });
     check(x(), "", &|b, v| b.emit(ReduceSum { axes: axes(&[]) }.into(), v));
-    check(f(&["B", "1"]), r#"reshape{"shape": [B]}"#, &|b, v| b.emit(ReduceMin { axes: axes(&[1]) }.into(), v));
+    check(f(&["B", "1"]), r#"reshape{"shape": [B]}"#, &|b, v| {
+        b.emit(ReduceMin { axes: axes(&[1]), nonempty: false }.into(), v)
+    });
     check(f(&["B", "1"]), r#"reduce_sum{"axes": [1]}"#, &|b, v| b.reduce_sum(v[0], &[1]));
 }
 
@@ -403,7 +405,7 @@ fn symbolic_gradients_are_those_of_each_extent() {
         (vec![x()], ReduceProd { axes: axes(&[0]) }.into()),
         (vec![x()], ReduceProd { axes: axes(&[1, 2]) }.into()),
         (vec![x()], ReduceProd { axes: axes(&[2]) }.into()),
-        (vec![x()], ReduceMax { axes: axes(&[1]) }.into()),
+        (vec![x()], ReduceMax { axes: axes(&[1]), nonempty: false }.into()),
         (vec![x(), f(&["4", "B", "C"])], dot(&[0], &[1], &[1, 2], &[2, 0])),
         (vec![x(), f(&["4", "C", "3"])], dot(&[], &[], &[2, 1], &[0, 1])),
         (vec![x(), indices()], gather(2, 1, IndexMode::Error)),

@@ -59,7 +59,8 @@ fn fold(graph: &Graph, op: Op, cx: &mut PassContext) -> Option<Primitive> {
     }
     if data.operands.is_empty() {
         let value = data.primitive.splat()?;
-        return (!matches!(data.primitive, Primitive::Full(_))).then(|| Full { value, shape: shape.clone() }.into());
+        let full = Full { value, shape: shape.clone() }.into();
+        return (data.primitive != full).then_some(full);
     }
     let operands: SmallVec<[Known; 2]> = data.operands.iter().map(|&v| known(graph, v)).collect::<Option<_>>()?;
     let lowering = data.primitive.lowering();

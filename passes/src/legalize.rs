@@ -3,7 +3,7 @@
 use crate::pass::{Pass, PassContext, PassError};
 use ir::graph::Rewrite;
 use ir::ops::GraphEmitter;
-use ir::{DType, Emit, EmitExt, Graph, Lowering, Op, Primitive, Region, Value};
+use ir::{DType, Emit, EmitExt, Graph, Lowering, Op, Region, Value};
 use smallvec::SmallVec;
 
 /// Turns every computation on f16 and bf16 into: convert to f32, compute, convert back. Reductions accumulate in f32
@@ -50,7 +50,7 @@ fn is_legal(graph: &Graph, op: Op) -> bool {
     match data.primitive.lowering() {
         _ if !touches_half => true,
         // The one goes through f32 by itself, as its semantics say; the other takes the bits as they are.
-        Lowering::Pointwise => matches!(data.primitive, Primitive::Convert(_) | Primitive::BitcastConvert(_)),
+        Lowering::Pointwise => data.primitive.conversion().is_some(),
         Lowering::Reduce(_) => false,
         Lowering::Scatter(combine) => combine.moves(),
         _ => true,

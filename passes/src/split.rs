@@ -5,7 +5,7 @@ use ir::graph::Rewrite;
 use ir::kernel::Combine;
 use ir::ops::GraphEmitter;
 use ir::ops::view::Pad;
-use ir::{Axes, DType, Dim, Emit, EmitExt, Graph, Lowering, Op, Primitive, Region, Scalar, Shape, Value};
+use ir::{Axes, DType, Dim, Emit, EmitExt, Graph, Lowering, Op, Region, Scalar, Shape, Value};
 use smallvec::smallvec;
 
 /// Elements from which a reduction is worth a second stage.
@@ -114,8 +114,7 @@ fn split(dims: &[usize], reduced: &[usize], identity: Scalar) -> Option<Split> {
 
 fn apply(graph: &mut Graph, region: Region, op: Op, split: &Split) -> Value {
     let data = graph.op(op).clone();
-    let with_axes = |axes: Axes| with_axes(&data.primitive, axes);
-    let mut b = GraphEmitter { graph, region, origins: data.origins };
+    let mut b = GraphEmitter { graph, region, origins: data.origins.clone() };
     let merged: Shape = split.axes.iter().map(|&(n, _)| n).collect();
     let mut x = data.operands[0];
     let missing = split.parts * split.part - split.axes[split.at].0;
@@ -134,20 +133,6 @@ fn apply(graph: &mut Graph, region: Region, op: Op, split: &Split) -> Value {
     let falls = (0..split.axes.len()).filter(|&a| split.axes[a].1).map(|a| if a >= split.at { a + 1 } else { a });
     let first: Axes = falls.collect();
     let place = split.at - first.iter().filter(|&&a| a < split.at).count();
-    x = b.emit(with_axes(first), &[x]);
-    b.emit(with_axes(smallvec![place]), &[x])
-}
-
-/// The same reduction over other axes.
-fn with_axes(primitive: &Primitive, axes: Axes) -> Primitive {
-    use ir::ops::reduce::{ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, ReduceSum};
-    match primitive {
-        Primitive::ReduceSum(_) => ReduceSum { axes }.into(),
-        Primitive::ReduceProd(_) => ReduceProd { axes }.into(),
-        Primitive::ReduceMax(_) => ReduceMax { axes }.into(),
-        Primitive::ReduceMin(_) => ReduceMin { axes }.into(),
-        Primitive::ReduceAny(_) => ReduceAny { axes }.into(),
-        Primitive::ReduceAll(_) => ReduceAll { axes }.into(),
-        other => unreachable!("{} does not split", other.name()),
-    }
+    x = b.emit(data.primitive.with_axes(first), &[x]);
+    b.emit(data.primitive.with_axes(smallvec![place]), &[x])
 }

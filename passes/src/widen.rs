@@ -2,7 +2,8 @@
 
 use crate::pass::{Pass, PassContext, PassError};
 use ir::graph::Rewrite;
-use ir::{DType, Graph, Lowering, Primitive, Region, Value};
+use ir::ops::Conversion;
+use ir::{DType, Graph, Lowering, Region, Value};
 
 /// Inside fused groups, takes the f32 value itself where it is rounded to 16 bits and widened again. That changes
 /// results, towards those of f32 arithmetic; the option `strict16` turns it off. A round trip that the user wrote is
@@ -46,7 +47,7 @@ fn bodies(graph: &Graph) -> Vec<Region> {
 fn unrounded(graph: &Graph, wide: Value) -> Option<Value> {
     let source = |v: Value| {
         let data = graph.op(graph.defining_op(v)?.0);
-        matches!(data.primitive, Primitive::Convert(_)).then(|| data.operands[0])
+        (data.primitive.conversion() == Some(Conversion::Value)).then(|| data.operands[0])
     };
     let narrow = source(wide)?;
     let original = source(narrow)?;

@@ -58,7 +58,7 @@ fn network(dtype: DType) -> Graph {
         let shape = b.ty(h).shape.clone();
         let bias = b.broadcast_in_dim(bias, &shape, &[1]);
         let logits = b.add(h, bias);
-        let max = b.emit(ReduceMax { axes: axes(1) }.into(), &[logits]);
+        let max = b.emit(ReduceMax { axes: axes(1), nonempty: false }.into(), &[logits]);
         let max = b.broadcast_reduced(max, &shape, &[1]);
         let shifted = b.sub(logits, max);
         let e = b.exp(shifted);

@@ -186,7 +186,7 @@ fn bounds_of(data: &OpData, operands: &[&Bounded], result: &Literal, rules: &Rul
             reductions::bounds(combine, data.primitive.reduced_axes(), operands[0], result, strict16)
         }
         Lowering::Contract => contracted(&data.primitive, operands, result, strict16),
-        Lowering::Fused | Lowering::Opaque => vec![UNKNOWN; n],
+        Lowering::Fused => vec![UNKNOWN; n],
     }
 }
 

@@ -37,7 +37,10 @@ impl fmt::Display for ExecError {
         match self {
             ExecError::Argument(message) => f.write_str(message),
             ExecError::Op { op, origins, error } => {
-                write!(f, "{op}: {error}")?;
+                match error {
+                    EvalError::Rule(violation) => write!(f, "{violation}")?,
+                    error => write!(f, "{op}: {error}")?,
+                }
                 for origin in origins {
                     write!(f, "\n  at {origin}")?;
                 }

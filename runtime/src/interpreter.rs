@@ -65,8 +65,14 @@ impl Bindings {
     /// What an op asks of the values.
     pub(crate) fn check(&self, check: &ShapeCheck) -> Result<(), ExecError> {
         let op = check.primitive.name();
-        let fail = |error| ExecError::Op { op: op.into(), origins: check.origins.clone(), error };
-        let operands: SmallVec<[&Type; 4]> = check.operands.iter().collect();
+        // With the symbols' values, as the interpreter sees them.
+        let filled = |ty: &Type| self.extents(ty).map_or(ty.clone(), |dims| Type::new(ty.dtype, dims.as_slice()));
+        let operands: SmallVec<[Type; 4]> = check.operands.iter().map(filled).collect();
+        let operands: SmallVec<[&Type; 4]> = operands.iter().collect();
+        let fail = |error: EvalError| {
+            let error = error.of_op(&*check.primitive, &operands);
+            ExecError::Op { op: op.into(), origins: check.origins.clone(), error }
+        };
         check.primitive.check(&operands, &|d| self.dim(d)).map_err(fail)?;
         for ty in &check.results {
             byte_length(ty.dtype, &self.extents(ty).map_err(fail)?)?;
@@ -165,10 +171,11 @@ impl Interpreter<'_> {
     fn op(&mut self, op: ir::Op, operands: &[Literal]) -> Result<SmallVec<[Literal; 1]>, ExecError> {
         let graph = self.graph;
         let data = graph.op(op);
-        let fail = |error: EvalError| ExecError::op(graph, op, error);
         let types: SmallVec<[Type; 4]> = operands.iter().map(Literal::ty).collect();
+        let types: SmallVec<[&Type; 4]> = types.iter().collect();
+        let fail = |error: EvalError| ExecError::op(graph, op, error.of_op(&*data.primitive, &types));
         let bindings = self.bindings;
-        data.primitive.check(&types.iter().collect::<SmallVec<[&Type; 4]>>(), &|d| bindings.dim(d)).map_err(fail)?;
+        data.primitive.check(&types, &|d| bindings.dim(d)).map_err(fail)?;
         let results: SmallVec<[SmallVec<[usize; 4]>; 1]> =
             data.results.iter().map(|&v| self.bindings.extents(graph.ty(v))).collect::<Result<_, _>>().map_err(fail)?;
         for (&v, extents) in data.results.iter().zip(&results) {

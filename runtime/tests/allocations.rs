@@ -86,7 +86,7 @@ fn kernels_of_several_passes_and_products() {
         };
         let y = b.emit(op.into(), &[v[0], v[1]]);
         let shape = b.ty(y).shape.clone();
-        let max = b.emit(reduce::ReduceMax { axes: [1usize].as_slice().into() }.into(), &[y]);
+        let max = b.emit(reduce::ReduceMax { axes: [1usize].as_slice().into(), nonempty: false }.into(), &[y]);
         let max = b.broadcast_reduced(max, &shape, &[1]);
         let shifted = b.sub(y, max);
         let e = b.exp(shifted);

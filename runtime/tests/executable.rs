@@ -54,7 +54,7 @@ fn f32s<const N: usize>(dims: [i64; N]) -> Type {
 fn softmax(b: &mut GraphEmitter<'_>, x: Value) -> Value {
     let shape = b.ty(x).shape.clone();
     let axis = shape.rank() - 1;
-    let m = b.emit(reduce::ReduceMax { axes: [axis].as_slice().into() }.into(), &[x]);
+    let m = b.emit(reduce::ReduceMax { axes: [axis].as_slice().into(), nonempty: false }.into(), &[x]);
     let m = b.broadcast_reduced(m, &shape, &[axis]);
     let d = b.sub(x, m);
     let e = b.exp(d);

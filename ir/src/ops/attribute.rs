@@ -47,14 +47,22 @@ pub struct AttrReader(pub Vec<(String, Attr)>);
 impl AttrReader {
     /// Takes an attribute.
     pub fn take<T: Attribute>(&mut self, name: &str) -> Result<T, String> {
-        let at = self.0.iter().position(|(n, _)| n == name).ok_or_else(|| format!("attribute `{name}` is missing"))?;
+        let Some(at) = self.0.iter().position(|(n, _)| n == name) else {
+            return T::UNSAID.ok_or_else(|| format!("attribute `{name}` is missing"));
+        };
         let (_, attr) = self.0.remove(at);
         T::from_attr(&attr).ok_or_else(|| format!("attribute `{name}` cannot be {attr:?}"))
     }
 }
 
 /// A Rust type that can be a field of an op.
-pub trait Attribute: Clone {
+pub trait Attribute: Clone + PartialEq {
+    /// The value that text leaves out.
+    const UNSAID: Option<Self> = None;
+    /// By name, unless it is the value that text leaves out.
+    fn named(&self, name: &'static str) -> Option<(&'static str, Attr)> {
+        (Self::UNSAID.as_ref() != Some(self)).then(|| (name, self.to_attr()))
+    }
     /// The text-level value.
     fn to_attr(&self) -> Attr;
     /// Back again; a number is also a dimension, and an axis list a dimension list.
@@ -65,6 +73,16 @@ pub trait Attribute: Clone {
     }
 }
 
+/// A flag: `true`, or left out.
+impl Attribute for bool {
+    const UNSAID: Option<bool> = Some(false);
+    fn to_attr(&self) -> Attr {
+        Attr::Word(self.to_string())
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        matches!(attr, Attr::Word(w) if w == "true").then_some(true)
+    }
+}
 impl Attribute for usize {
     fn to_attr(&self) -> Attr {
         Attr::Int(*self as i64)
@@ -203,7 +221,9 @@ macro_rules! op_struct {
         impl crate::ops::Attributes for $name {
             fn name(&self) -> &'static str { $text }
             fn attributes(&self) -> Vec<(&'static str, crate::ops::Attr)> {
-                vec![$((stringify!($field), crate::ops::attribute::Attribute::to_attr(&self.$field))),*]
+                let all: Vec<Option<(&'static str, crate::ops::Attr)>> =
+                    vec![$(crate::ops::attribute::Attribute::named(&self.$field, stringify!($field))),*];
+                all.into_iter().flatten().collect()
             }
             fn with_symbols(&self, _f: &dyn Fn(&crate::Symbol) -> Option<crate::Dim>) -> crate::ops::Primitive {
                 $name { $($field: crate::ops::attribute::Attribute::substitute(&self.$field, _f)),* }.into()

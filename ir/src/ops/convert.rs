@@ -5,8 +5,8 @@ use super::elementwise::{self, Evaluated};
 use super::rules::{arity, one, violation};
 use super::samples::bad_types;
 use super::{
-    BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
-    Types, VjpContext, pointwise, pointwise_samples,
+    BadSample, Conversion, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive,
+    Rewriter, Sample, Types, VjpContext, pointwise, pointwise_samples,
 };
 use crate::graph::{RegionType, Value};
 use crate::kernel::{KernelBuilder, Var};
@@ -55,6 +55,9 @@ impl OpDef for Convert {
     }
     fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
         pointwise::batch(b, self.clone(), operands, axes, size)
+    }
+    fn conversion(&self) -> Option<Conversion> {
+        Some(Conversion::Value)
     }
     fn lowering(&self) -> Lowering {
         Lowering::Pointwise
@@ -124,6 +127,9 @@ impl OpDef for BitcastConvert {
     }
     fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
         pointwise::batch(b, self.clone(), operands, axes, size)
+    }
+    fn conversion(&self) -> Option<Conversion> {
+        Some(Conversion::Bits)
     }
     fn lowering(&self) -> Lowering {
         Lowering::Pointwise

@@ -49,20 +49,27 @@ fn gathered(op: &dyn OpDef, operands: &[&Type], Indexing { axis, batch, mode }: 
         return Err(violation(op, operands, rule, "they must be equal"));
     }
     if mode == IndexMode::Clamp && x.shape[axis].is(0) {
-        let rule = format!("axis {axis} is empty");
-        return Err(violation(op, operands, rule, "there is no index to clamp to").of(ViolationKind::Empty));
+        return Err(nothing_to_clamp_to(op, operands, axis));
     }
     Ok(x.shape[..axis].iter().chain(&i.shape[batch..]).chain(&x.shape[axis + 1..]).cloned().collect())
 }
 
 /// What [`gathered`] could not see.
-fn check(operands: &[&Type], Indexing { axis, mode, .. }: Indexing, dim: DimValues<'_>) -> Result<(), EvalError> {
+fn check(
+    op: &dyn OpDef,
+    operands: &[&Type],
+    Indexing { axis, mode, .. }: Indexing,
+    dim: DimValues<'_>,
+) -> Result<(), EvalError> {
     match mode {
-        IndexMode::Clamp if dim(&operands[0].shape[axis])? == 0 => {
-            Err(EvalError::Other(format!("axis {axis} is empty, there is no index to clamp to")))
-        }
+        IndexMode::Clamp if dim(&operands[0].shape[axis])? == 0 => Err(nothing_to_clamp_to(op, operands, axis).into()),
         _ => Ok(()),
     }
+}
+
+fn nothing_to_clamp_to(op: &dyn OpDef, operands: &[&Type], axis: usize) -> Violation {
+    let rule = format!("axis {axis} is empty");
+    violation(op, operands, rule, "there is no index to clamp to").of(ViolationKind::Empty)
 }
 
 op_struct! {
@@ -108,7 +115,7 @@ impl OpDef for Gather {
         (self.mode == IndexMode::Error).then(|| Self { mode: IndexMode::Fill, ..self.clone() }.into())
     }
     fn check(&self, operands: &[&Type], dim: DimValues<'_>) -> Result<(), EvalError> {
-        check(operands, self.at(), dim)
+        check(self, operands, self.at(), dim)
     }
     fn eval(&self, operands: &[&Literal], cx: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
         let (x, i) = (operands[0], operands[1]);

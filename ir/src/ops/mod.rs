@@ -74,8 +74,6 @@ pub enum Lowering {
     Constant,
     /// The op's region, inlined.
     Fused,
-    /// Only by a function of its own (the interpreter or a library call).
-    Opaque,
 }
 
 /// Runs a nested region, by number, on its arguments.
@@ -150,6 +148,15 @@ pub struct Indexing {
     pub batch: usize,
     /// What an index out of range means.
     pub mode: index::IndexMode,
+}
+
+/// What stays the same where only the dtype changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Conversion {
+    /// The number, as far as the dtype can hold it.
+    Value,
+    /// Every bit.
+    Bits,
 }
 
 /// The axes of a generalised matrix product.
@@ -248,6 +255,14 @@ pub trait OpDef: Attributes {
     /// For [`Lowering::Reduce`]: the axes that fall away, sorted.
     fn reduced_axes(&self) -> &[usize] {
         &[]
+    }
+    /// For [`Lowering::Reduce`]: the same reduction over other axes.
+    fn with_axes(&self, _axes: crate::Axes) -> Primitive {
+        unreachable!("{} does not reduce", self.name())
+    }
+    /// For [`Lowering::Pointwise`]: what stays the same, for an op that does no more than change the dtype.
+    fn conversion(&self) -> Option<Conversion> {
+        None
     }
     /// For [`Lowering::View`]: the axis along which the operands stand one after the other, for an op that does just
     /// that with any number of them.

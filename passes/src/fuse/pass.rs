@@ -53,9 +53,7 @@ impl Pass for Isolate {
         let bare = graph.region(graph.root()).ops.iter().any(|&op| {
             let primitive = &graph.op(op).primitive;
             match primitive.lowering() {
-                Lowering::Fused | Lowering::Contract | Lowering::Scatter(_) | Lowering::Constant | Lowering::Opaque => {
-                    false
-                }
+                Lowering::Fused | Lowering::Contract | Lowering::Scatter(_) | Lowering::Constant => false,
                 _ => !matches!(primitive, ir::Primitive::Reshape(_)),
             }
         });

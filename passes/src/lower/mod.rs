@@ -155,7 +155,6 @@ impl<'a> Lowerer<'a> {
                 let literal = data.primitive.literal().expect("a constant has data").clone();
                 self.add_buffer(data.results[0], Storage::Constant(literal));
             }
-            Lowering::Opaque => self.interpret(op, name.into(), format!("{name} has no kernel")),
             // Fusion leaves only reshapes bare: the same bytes under another shape.
             Lowering::View
                 if self.graph.ty(data.operands[0]).shape.numel() == self.graph.ty(data.results[0]).shape.numel() =>

@@ -57,7 +57,7 @@ impl Draw {
 
     fn softmax(&mut self, x: Value, log: bool) -> Drawn {
         let axes = self.row(x)?;
-        let m = self.emit(ReduceMax { axes: axes.clone() }, &[x])?;
+        let m = self.emit(ReduceMax { axes: axes.clone(), nonempty: false }, &[x])?;
         let m = self.again(m, x, &axes)?;
         let d = self.emit(Sub {}, &[x, m])?;
         let e = self.emit(Exp {}, &[d])?;

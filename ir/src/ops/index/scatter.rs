@@ -98,7 +98,7 @@ impl OpDef for Scatter {
         (self.mode == IndexMode::Error).then(|| Self { mode: IndexMode::Fill, ..self.clone() }.into())
     }
     fn check(&self, operands: &[&Type], dim: DimValues<'_>) -> Result<(), EvalError> {
-        check(operands, self.at(), dim)
+        check(self, operands, self.at(), dim)
     }
     fn eval(&self, operands: &[&Literal], _: &mut EvalContext<'_>) -> Result<SmallVec<[Literal; 1]>, EvalError> {
         let (x, i, updates) = (operands[0], operands[1], operands[2]);

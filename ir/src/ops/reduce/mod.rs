@@ -36,7 +36,7 @@ macro_rules! shared_rules {
         }
         fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
             let x = in_front(b, operands[0], axes[0], size);
-            b.emit($name { axes: shifted(&self.axes) }.into(), &[x])
+            b.emit(self.with_axes(shifted(&self.axes)), &[x])
         }
         fn lowering(&self) -> Lowering {
             Lowering::Reduce(Combine::$combine)
@@ -44,21 +44,27 @@ macro_rules! shared_rules {
         fn reduced_axes(&self) -> &[usize] {
             &self.axes
         }
+        fn with_axes(&self, axes: Axes) -> Primitive {
+            let mut op = self.clone();
+            op.axes = axes;
+            op.into()
+        }
     };
 }
 
 macro_rules! reductions {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal $combine:ident $rules:ident ($legal:expr)
-        $gradient:literal $example:literal;)*) => { $(
+        $({ $(#[doc = $field_doc:literal])* $field:ident: $constraint:literal })? $gradient:literal $example:literal;)*) => { $(
         op_struct! { $(#[doc = $doc])* $name = $text {
             /// The axes that fall away, strictly increasing.
             axes: Axes,
+            $($(#[doc = $field_doc])* $field: bool,)?
         } }
         impl OpDef for $name {
             fn doc(&self) -> OpDoc {
                 OpDoc {
                     semantics: concat!($($doc),*),
-                    constraints: &["`axes` exist and increase"],
+                    constraints: &["`axes` exist and increase" $(, $constraint)?],
                     gradient: $gradient,
                     example: $example,
                 }
@@ -70,20 +76,35 @@ macro_rules! reductions {
                 if self.axes.windows(2).any(|w| w[0] >= w[1]) {
                     return Err(violation(self, operands, format!("axes {:?} do not increase", self.axes), "sort them"));
                 }
+                $(if self.$field && let Some(&a) = self.axes.iter().find(|&&a| operands[0].shape[a].is(0)) {
+                    return Err(empty(self, operands, a, "element"));
+                })?
                 one(operands[0].dtype, operands[0].shape.without(&self.axes))
             }
+            $(fn check(&self, operands: &[&Type], dim: DimValues<'_>) -> Result<(), EvalError> {
+                for &a in self.axes.iter().filter(|_| self.$field) {
+                    if dim(&operands[0].shape[a])? == 0 {
+                        return Err(empty(self, operands, a, "element").into());
+                    }
+                }
+                Ok(())
+            })?
             shared_rules!($name, $combine, $rules);
             fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], result: &Type) -> Option<Value> {
-                simplify(self, Combine::$combine, |axes| $name { axes }.into(), b, operands[0], result)
+                simplify(self, Combine::$combine, b, operands[0], result)
             }
         }
         impl OpSamples for $name {
             fn samples() -> Vec<Sample> {
-                samples($legal, |axes| $name { axes: axes.into() }.into())
+                #[allow(unused_mut)]
+                let mut all = samples($legal, |axes| $name { axes: axes.into() $(, $field: false)? }.into());
+                $(all.push(sample($name { axes: smallvec![0, 1], $field: true }, &[values(DType::F32, &[2, 3])]));
+                all.push(sample($name { axes: smallvec![1], $field: true }, &[values(DType::F32, &[0, 3])]));)?
+                all
             }
             fn bad_samples() -> Vec<BadSample> {
                 let legal = DType::ALL.into_iter().find(|&d| $legal(d)).expect("one dtype at least");
-                let op = |axes: &[usize]| $name { axes: axes.into() };
+                let op = |axes: &[usize]| $name { axes: axes.into() $(, $field: false)? };
                 let on = |dims: &[usize]| vec![Type::new(legal, dims)];
                 let mut all = vec![
                     bad(op(&[]), [], "takes 1 operand, not 0"),
@@ -92,6 +113,8 @@ macro_rules! reductions {
                     bad_types(op(&[1, 1]), on(&[2, 3]), "axis 1 is named twice"),
                     bad_types(op(&[1, 0]), on(&[2, 3]), "axes [1, 0] do not increase"),
                 ];
+                $(let some = $name { axes: smallvec![0, 1], $field: true };
+                all.push(bad_types(some, on(&[2, 0]), "axis 1 is empty, so there is no element to give"));)?
                 if let Some(illegal) = DType::ALL.into_iter().find(|&d| !$legal(d)) {
                     all.push(bad_types(op(&[0]), vec![Type::new(illegal, [2])], "operand 0 has dtype"));
                 }
@@ -122,10 +145,18 @@ reductions! {
         "reduce_prod [2, 3, 4]:f32[3] {axes = [0]} = 24";
     /// Largest element, NaN if there is one, +0 above -0; over nothing the lowest value of the dtype.
     ReduceMax = "reduce_max" Max max (any)
+        {
+            /// Whether an axis without elements is an error.
+            nonempty: "with `nonempty` no axis that falls away is empty"
+        }
         "The cotangent, in equal parts, to the elements that equal the result; NaN where the result is."
         "reduce_max [1, 3, 2]:f32[3] {axes = [0]} = 3";
     /// Smallest element, NaN if there is one, -0 below +0; over nothing the highest value of the dtype.
     ReduceMin = "reduce_min" Min min (any)
+        {
+            /// Whether an axis without elements is an error.
+            nonempty: "with `nonempty` no axis that falls away is empty"
+        }
         "The cotangent, in equal parts, to the elements that equal the result; NaN where the result is."
         "reduce_min [2, 1, 3]:f32[3] {axes = [0]} = 1";
     /// Logical or; over nothing false.
@@ -160,15 +191,14 @@ macro_rules! arg_reductions {
                     return Err(violation(self, operands, format!("axes {:?}", self.axes), "exactly one axis"));
                 }
                 if operands[0].shape[self.axes[0]].is(0) {
-                    let rule = format!("axis {} is empty", self.axes[0]);
-                    return Err(violation(self, operands, rule, "there is no position to give").of(ViolationKind::Empty));
+                    return Err(empty(self, operands, self.axes[0], "position"));
                 }
                 one(DType::I64, operands[0].shape.without(&self.axes))
             }
             fn check(&self, operands: &[&Type], dim: DimValues<'_>) -> Result<(), EvalError> {
                 let axis = self.axes[0];
                 match dim(&operands[0].shape[axis])? {
-                    0 => Err(EvalError::Other(format!("axis {axis} is empty"))),
+                    0 => Err(empty(self, operands, axis, "position").into()),
                     _ => Ok(()),
                 }
             }
@@ -217,14 +247,7 @@ arg_reductions! {
 }
 
 /// Rules that leave every bit of the result as it is.
-fn simplify(
-    op: &dyn OpDef,
-    combine: Combine,
-    with_axes: impl Fn(Axes) -> Primitive,
-    b: &mut dyn Rewriter,
-    x: Value,
-    result: &Type,
-) -> Option<Value> {
+fn simplify(op: &dyn OpDef, combine: Combine, b: &mut dyn Rewriter, x: Value, result: &Type) -> Option<Value> {
     let axes = op.reduced_axes();
     if axes.is_empty() {
         return Some(x);
@@ -255,14 +278,21 @@ fn simplify(
         return None;
     }
     let (inner, operands) = b.definition(x)?;
-    if inner.name() != op.name() {
+    let inner_axes = Axes::from_slice(inner.reduced_axes());
+    if inner.name() != op.name() || *inner != op.with_axes(inner_axes.clone()) {
         return None;
     }
-    let (inner_axes, inner) = (Axes::from_slice(inner.reduced_axes()), operands[0]);
+    let inner = operands[0];
     let kept: Axes = (0..b.ty(inner).rank()).filter(|a| !inner_axes.contains(a)).collect();
     let mut all: Axes = inner_axes.into_iter().chain(axes.iter().map(|&a| kept[a])).collect();
     all.sort_unstable();
-    Some(b.emit(with_axes(all), &[inner]))
+    Some(b.emit(op.with_axes(all), &[inner]))
+}
+
+/// The broken rule of an op that takes something of an axis without elements.
+fn empty(op: &dyn OpDef, operands: &[&Type], axis: usize, what: &str) -> Violation {
+    let rule = format!("axis {axis} is empty, so there is no {what} to give");
+    violation(op, operands, rule, "an axis with elements").of(ViolationKind::Empty)
 }
 
 fn samples(legal: impl Fn(DType) -> bool, op: impl Fn(&[usize]) -> Primitive) -> Vec<Sample> {

@@ -18,6 +18,7 @@ use crate::{
     Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Ranges, Scalar, Shape, Type, Violation, ViolationKind,
 };
 use smallvec::{SmallVec, smallvec};
+use std::fmt::Display;
 
 op_struct! {
     /// Elements `starts[i], starts[i] + strides[i], …` below `limits[i]` of each axis.
@@ -60,8 +61,7 @@ impl OpDef for Slice {
             // What is symbolic is for `check`.
             let ordered = |a: &Dim, b: &Dim| (b - a).known().is_none_or(|d| d >= 0);
             if !(ordered(&Dim::from(0), start) && ordered(start, limit) && ordered(limit, extent)) {
-                let rule = format!("slice {start}..{limit} of axis {i}, which has extent {extent}");
-                return Err(violation(self, operands, rule, "0 <= start <= limit <= extent"));
+                return Err(self.outside(operands, i, [start, limit, extent]));
             }
             shape.push((limit - start).ceil_div(&Dim::from(self.strides[i])));
         }
@@ -77,8 +77,7 @@ impl OpDef for Slice {
         for (i, extent) in operands[0].shape.iter().enumerate() {
             let (start, limit, extent) = (dim(&self.starts[i])?, dim(&self.limits[i])?, dim(extent)?);
             if !(0 <= start && start <= limit && limit <= extent) {
-                let reason = format!("slice {start}..{limit} of axis {i}, which has extent {extent}");
-                return Err(EvalError::Other(reason));
+                return Err(self.outside(operands, i, [start, limit, extent]).into());
             }
         }
         Ok(())
@@ -180,6 +179,13 @@ impl OpDef for Slice {
             }
             _ => None,
         }
+    }
+}
+
+impl Slice {
+    fn outside(&self, operands: &[&Type], axis: usize, [start, limit, extent]: [impl Display; 3]) -> Violation {
+        let rule = format!("slice {start}..{limit} of axis {axis}, which has extent {extent}");
+        violation(self, operands, rule, "0 <= start <= limit <= extent").of(ViolationKind::Index)
     }
 }
 
