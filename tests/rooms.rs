@@ -67,6 +67,9 @@ const PRINTS: &[&str] = &[
     "runtime/src/log.rs",
 ];
 
+/// What passes may match by name, and where: all else they ask an op's hooks, traits and lowering kind.
+const OPS_IN_PASSES: &[(&str, &str)] = &[("passes/src/fuse/", "Reshape")];
+
 const MAX_LINES: usize = 600;
 const VAGUE_NAMES: [&str; 5] = ["utils.rs", "util.rs", "helpers.rs", "common.rs", "misc.rs"];
 
@@ -147,6 +150,16 @@ fn check_source(path: &str, text: &str, report: &mut impl FnMut(usize, String)) 
         let reads = ["var", "vars", "var_os", "vars_os", "set_var", "remove_var"].iter().any(|f| is(i + 2, f));
         if token.text == "env" && is(i + 1, "::") && reads && !READS_ENVIRONMENT.iter().any(|p| path.starts_with(p)) {
             report(token.line, "only runtime/src/options reads the environment".to_string());
+        }
+        let op = tokens.get(i + 2).map_or("", |t| t.text);
+        if path.starts_with("passes/")
+            && token.text == "Primitive"
+            && is(i + 1, "::")
+            && op.starts_with(char::is_uppercase)
+            && op.contains(char::is_lowercase)
+            && !OPS_IN_PASSES.iter().any(|(place, name)| path.starts_with(place) && op == *name)
+        {
+            report(token.line, format!("passes look at traits, hooks and the lowering kind, not for `{op}`"));
         }
         let prints = ["println", "print", "eprintln", "eprint", "dbg"].contains(&token.text) && is(i + 1, "!");
         let streams = token.text == "io" && is(i + 1, "::") && (is(i + 2, "stdout") || is(i + 2, "stderr"));
@@ -495,6 +508,44 @@ fn unsafe_environment_and_printing_are_caught() {
     clean("passes/src/cse.rs", "#[cfg(test)]\nmod tests {\n    fn f() { println!(\"{}\", x); }\n}\nfn g() {}");
     clean("cli/src/main.rs", "#![forbid(unsafe_code)]\nfn main() { println!(\"x\"); }");
     caught("passes/src/cse.rs", "#[test]\nfn t() { println!(); }\nfn g() { println!(); }", 3, "prints nothing");
+}
+
+#[test]
+fn a_pass_that_names_an_op_is_caught() {
+    caught("passes/src/cse.rs", "fn f(p: &Primitive) {\n    matches!(p, Primitive::Full(_));\n}", 2, "not for `Full`");
+    caught("passes/src/lower/mod.rs", "fn f() { ir::Primitive::Reshape(r); }", 1, "not for `Reshape`");
+    clean("passes/src/fuse/mod.rs", "fn f() { ir::Primitive::Reshape(r); let p = Primitive::from(Full { value }); }");
+    clean(
+        "passes/src/cse.rs",
+        "fn f() { Primitive::NAMES; }\n#[cfg(test)]\nmod tests { fn f() { Primitive::Full(x); } }",
+    );
+    clean("passes/tests/cse.rs", "fn f() { Primitive::Full(x); }");
+}
+
+/// Paths in code spans, and targets of links, of a page of documentation that lies at the root.
+fn paths(page: &str) -> Vec<&str> {
+    let text = page.split("```").step_by(2);
+    let spans = text.clone().flat_map(|text| text.split('`').skip(1).step_by(2)).filter(|span| {
+        let path = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+        span.chars().all(path) && (span.contains('/') || [".rs", ".toml", ".md"].iter().any(|end| span.ends_with(end)))
+    });
+    let links = text.flat_map(|text| text.split("](").skip(1)).filter_map(|rest| rest.split(')').next());
+    spans.chain(links.filter(|link| !link.contains("://") && !link.starts_with('#'))).collect()
+}
+
+#[test]
+fn every_path_in_the_documentation_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    for page in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        let paths = paths(&text);
+        assert!(paths.len() >= 5, "{page}: {paths:?}");
+        missing.extend(paths.iter().filter(|path| !root.join(path).exists()).map(|path| format!("{page}: {path}")));
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    let page = "`a/b.rs`, `x`, `f(a/b)`, [`c/`](c/src) [d](https://d.e) ```\n`f/g`\n``` `h.toml`";
+    assert_eq!(paths(page), ["a/b.rs", "c/", "h.toml", "c/src"]);
 }
 
 #[test]
