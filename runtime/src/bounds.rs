@@ -81,8 +81,7 @@ impl Bounded {
 /// Interprets a graph and bounds the differences that its outputs may have. With `strict16`, 16-bit floats round after
 /// every op. Nothing is known of what fused groups and unknown ops yield.
 pub fn analyse(graph: &Graph, inputs: &[Literal], strict16: bool) -> Result<Vec<Bounded>, ExecError> {
-    let given: Vec<_> = inputs.iter().map(|l| (l.dtype(), l.dims())).collect();
-    let rules = Rules { strict16, bindings: Bindings::of(&graph.input_types(), &given)? };
+    let rules = Rules { strict16, bindings: Bindings::of(&graph.input_types(), &graph.symbols, inputs)? };
     let mut values: HashMap<Value, Bounded> =
         graph.inputs().iter().copied().zip(inputs.iter().cloned().map(Bounded::exact)).collect();
     let outputs = interpret_observed(graph, inputs, &mut |v, literal| {

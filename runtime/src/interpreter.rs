@@ -4,6 +4,8 @@
 use crate::array::byte_length;
 use crate::buffer::check_room;
 use crate::error::ExecError;
+use crate::signature::Signature;
+use ir::graph::SymbolDecl;
 use ir::ops::EvalContext;
 use ir::program::ShapeCheck;
 use ir::{Dim, EvalError, Graph, Literal, Region, Symbol, Type, Value};
@@ -15,36 +17,11 @@ use std::collections::HashMap;
 pub struct Bindings(HashMap<Symbol, i64>);
 
 impl Bindings {
-    /// Matches the extents of a call's inputs against the declared types: a dimension that is a bare symbol binds it,
-    /// every other dimension must then agree.
-    pub fn of(graph_inputs: &[Type], given: &[(ir::DType, &[usize])]) -> Result<Bindings, ExecError> {
-        let mismatch = |i: usize| {
-            let (dtype, dims) = given[i];
-            ExecError::Argument(format!("input {i} has type {dtype}{dims:?}, the graph takes {}", graph_inputs[i]))
-        };
-        if graph_inputs.len() != given.len() {
-            let message = format!("{} inputs given, the graph takes {}", given.len(), graph_inputs.len());
-            return Err(ExecError::Argument(message));
-        }
-        let mut bound = Bindings::default();
-        for (i, (ty, (dtype, dims))) in graph_inputs.iter().zip(given).enumerate() {
-            if ty.dtype != *dtype || ty.rank() != dims.len() {
-                return Err(mismatch(i));
-            }
-            for (d, &n) in ty.shape.iter().zip(*dims) {
-                if let [symbol] = d.symbols().as_slice()
-                    && *d == Dim::symbol(symbol.name())
-                {
-                    bound.0.entry(symbol.clone()).or_insert(n as i64);
-                }
-            }
-        }
-        for (i, (ty, (_, dims))) in graph_inputs.iter().zip(given).enumerate() {
-            if ty.shape.iter().zip(*dims).any(|(d, &n)| bound.dim(d).ok() != Some(n as i64)) {
-                return Err(mismatch(i));
-            }
-        }
-        Ok(bound)
+    /// The values that the extents of a call's inputs give the symbols of the declared types.
+    pub fn of(inputs: &[Type], symbols: &[SymbolDecl], given: &[Literal]) -> Result<Bindings, ExecError> {
+        let signature = Signature::of(inputs, symbols);
+        let values = signature.bind(given.len(), |i| Some((given[i].dtype(), given[i].dims())))?;
+        Ok(Bindings::known(signature.named(&values)))
     }
 
     /// Values that are known already.
@@ -89,17 +66,7 @@ impl Bindings {
 
 /// Runs a graph on host data.
 pub fn interpret(graph: &Graph, inputs: &[Literal]) -> Result<Vec<Literal>, ExecError> {
-    let given: Vec<_> = inputs.iter().map(|l| (l.dtype(), l.dims())).collect();
-    let bindings = Bindings::of(&graph.input_types(), &given)?;
-    for s in &graph.symbols {
-        if let Some(v) = bindings.get(&s.symbol)
-            && !(s.min..=s.max).contains(&v)
-        {
-            let message = format!("{} is {v}, outside its bounds {}..={}", s.symbol, s.min, s.max);
-            return Err(ExecError::Argument(message));
-        }
-    }
-    Interpreter { graph, bindings: &bindings, observer: &mut |_, _| {}, held: 0 }.region(graph.root(), inputs)
+    interpret_observed(graph, inputs, &mut |_, _| {})
 }
 
 /// Runs a graph on host data of the declared types under given values of its symbols.
@@ -117,8 +84,7 @@ pub fn interpret_observed(
     inputs: &[Literal],
     observer: &mut dyn FnMut(Value, &Literal),
 ) -> Result<Vec<Literal>, ExecError> {
-    let given: Vec<_> = inputs.iter().map(|l| (l.dtype(), l.dims())).collect();
-    let bindings = Bindings::of(&graph.input_types(), &given)?;
+    let bindings = Bindings::of(&graph.input_types(), &graph.symbols, inputs)?;
     Interpreter { graph, bindings: &bindings, observer, held: 0 }.region(graph.root(), inputs)
 }
 

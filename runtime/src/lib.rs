@@ -12,6 +12,7 @@ pub mod options;
 pub mod pool;
 pub mod program_interpreter;
 pub mod scratch;
+mod signature;
 
 pub use array::Array;
 pub use error::ExecError;

@@ -60,8 +60,7 @@ struct Machine<'a> {
 
 /// Runs a program that passes its verifier.
 pub fn run(program: &Program, arguments: &[Literal], options: &RunOptions) -> Result<Vec<Literal>, ProgramError> {
-    let given: Vec<_> = arguments.iter().map(|l| (l.dtype(), l.dims())).collect();
-    let bindings = Bindings::of(&program.inputs, &given)?;
+    let bindings = Bindings::of(&program.inputs, &program.symbols, arguments)?;
     for check in &program.checks {
         bindings.check(check)?;
     }

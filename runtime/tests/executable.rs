@@ -297,3 +297,35 @@ fn a_donation_that_is_of_no_use_is_an_event_with_a_reason() {
     ];
     assert_eq!(refused, want);
 }
+
+/// Compiled, interpreted and looked at on the way.
+#[test]
+fn every_execution_matches_arguments_alike() {
+    use runtime::program_interpreter::{ProgramError, RunOptions, run};
+    let b = Dim::symbol("B");
+    let types = [Type::new(DType::F32, [b.clone()]), Type::new(DType::F32, [b.clone() * 2])];
+    let mut graph = build(&types, |e, v| vec![e.exp(v[0]), e.neg(v[1])]);
+    let symbol = ir::Symbol::new("B");
+    graph.symbols.push(ir::graph::SymbolDecl { symbol, min: 2, max: 4 });
+    let executable = Executable::compile(&graph, &[]).unwrap();
+    let program = executable.program().unwrap();
+    let zeros = |dims: &[usize]| Literal::filled(dims, Scalar::F32(0.0));
+    let cases = [
+        (vec![zeros(&[3])], "1 inputs given, the graph takes 2"),
+        (vec![zeros(&[3]), zeros(&[6, 1])], "input 1 has type f32[6, 1], the graph takes f32[2*B]"),
+        (vec![zeros(&[3]), zeros(&[5])], "input 1 has extent 5 on axis 0, the graph takes 2*B"),
+        (vec![zeros(&[5]), zeros(&[10])], "B is 5, outside its bounds 2..=4"),
+        (vec![zeros(&[1]), zeros(&[2])], "B is 1, outside its bounds 2..=4"),
+    ];
+    for (inputs, message) in cases {
+        let want = ExecError::Argument(message.into());
+        let mut arguments: Vec<Input> = inputs.iter().map(|l| Input::Shared(Array::from_literal(l).unwrap())).collect();
+        assert_eq!(executable.call(&mut arguments).unwrap_err(), want);
+        assert_eq!(runtime::interpreter::interpret(&graph, &inputs).unwrap_err(), want);
+        assert_eq!(runtime::interpreter::interpret_observed(&graph, &inputs, &mut |_, _| {}).unwrap_err(), want);
+        assert_eq!(runtime::bounds::analyse(&graph, &inputs, false).unwrap_err(), want);
+        let run = run(program, &inputs, &RunOptions::default());
+        assert!(matches!(run, Err(ProgramError::Call(e)) if e == want), "{message}");
+    }
+    assert_eq!(runtime::interpreter::interpret(&graph, &[zeros(&[2]), zeros(&[4])]).unwrap().len(), 2);
+}

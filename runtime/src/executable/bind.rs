@@ -5,104 +5,12 @@ use crate::array::byte_length;
 use crate::contract::{self, Matmul, Operand};
 use crate::error::ExecError;
 use crate::interpreter::Bindings;
+use crate::signature::{Signature, SymbolValues};
 use codegen::cpu::CompiledKernel;
 use ir::program::{Program, StepKind, Storage};
-use ir::{DType, Dim, EvalError, Symbol};
+use ir::{DType, Dim, EvalError};
 use smallvec::SmallVec;
 use std::sync::Arc;
-
-/// What arguments must look like.
-pub(super) struct Signature {
-    inputs: Vec<(DType, Vec<Extent>)>,
-    /// The symbols, in the order in which their values are kept.
-    pub symbols: Vec<(Symbol, i64, i64)>,
-}
-
-enum Extent {
-    Known(usize),
-    /// A bare symbol, by number.
-    Symbol(usize),
-    Expression(Dim),
-}
-
-/// Values of the symbols of a signature.
-pub(super) type SymbolValues = SmallVec<[i64; 4]>;
-
-impl Signature {
-    pub fn of(program: &Program) -> Signature {
-        let mut symbols: Vec<(Symbol, i64, i64)> =
-            program.symbols.iter().map(|s| (s.symbol.clone(), s.min, s.max)).collect();
-        for ty in &program.inputs {
-            for s in ty.shape.iter().flat_map(Dim::symbols) {
-                if !symbols.iter().any(|(x, ..)| *x == s) {
-                    symbols.push((s, 0, i64::MAX));
-                }
-            }
-        }
-        let extent = |d: &Dim| match d.as_usize() {
-            Some(n) => Extent::Known(n),
-            None => match symbols.iter().position(|(s, ..)| *d == Dim::symbol(s.name())) {
-                Some(i) => Extent::Symbol(i),
-                None => Extent::Expression(d.clone()),
-            },
-        };
-        let inputs = program.inputs.iter().map(|t| (t.dtype, t.shape.iter().map(extent).collect())).collect();
-        Signature { inputs, symbols }
-    }
-
-    /// Checks the arguments' types and reads the symbols' values from them.
-    pub fn bind(&self, inputs: &[super::Input], program: &Program) -> Result<SymbolValues, ExecError> {
-        let mut values: SymbolValues = SmallVec::from_elem(i64::MIN, self.symbols.len());
-        if inputs.len() != self.inputs.len() {
-            let message = format!("{} inputs given, the graph takes {}", inputs.len(), self.inputs.len());
-            return Err(ExecError::Argument(message));
-        }
-        for (i, (input, (dtype, extents))) in inputs.iter().zip(&self.inputs).enumerate() {
-            let array = input.array().ok_or_else(|| ExecError::Argument(format!("input {i} was given away before")))?;
-            let fits = array.dtype() == *dtype
-                && array.dims().len() == extents.len()
-                && extents.iter().zip(array.dims()).all(|(e, &n)| match e {
-                    Extent::Known(k) => *k == n,
-                    Extent::Symbol(s) => {
-                        let slot = &mut values[*s];
-                        if *slot == i64::MIN {
-                            *slot = n as i64;
-                        }
-                        *slot == n as i64
-                    }
-                    Extent::Expression(_) => true,
-                });
-            if !fits {
-                let given = array.ty();
-                let takes = &program.inputs[i];
-                return Err(ExecError::Argument(format!("input {i} has type {given}, the graph takes {takes}")));
-            }
-        }
-        for ((symbol, min, max), &v) in self.symbols.iter().zip(&values) {
-            if v != i64::MIN && !(*min..=*max).contains(&v) {
-                return Err(ExecError::Argument(format!("{symbol} is {v}, outside its bounds {min}..={max}")));
-            }
-        }
-        for (i, (input, (_, extents))) in inputs.iter().zip(&self.inputs).enumerate() {
-            for (axis, e) in extents.iter().enumerate() {
-                if let Extent::Expression(d) = e {
-                    let wanted = d.eval(&|s| self.value(&values, s));
-                    let given = input.array().map_or(0, |a| a.dims()[axis]);
-                    if wanted != Some(given as i64) {
-                        let message = format!("input {i} has extent {given} on axis {axis}, the graph takes {d}");
-                        return Err(ExecError::Argument(message));
-                    }
-                }
-            }
-        }
-        Ok(values)
-    }
-
-    fn value(&self, values: &[i64], symbol: &Symbol) -> Option<i64> {
-        let at = self.symbols.iter().position(|(s, ..)| s == symbol)?;
-        (values[at] != i64::MIN).then_some(values[at])
-    }
-}
 
 /// Where a buffer's memory is during a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,14 +74,12 @@ impl Bound {
         symbols: SymbolValues,
     ) -> Result<Bound, ExecError> {
         let eval = |d: &Dim| {
-            d.eval(&|s| signature.value(&symbols, s))
-                .ok_or_else(|| ExecError::Argument(EvalError::BadDim(d.to_string()).to_string()))
+            signature.dim(&symbols, d).ok_or_else(|| ExecError::Argument(EvalError::BadDim(d.to_string()).to_string()))
         };
         let extent = |d: &Dim| {
             usize::try_from(eval(d)?).map_err(|_| ExecError::Argument(EvalError::BadDim(d.to_string()).to_string()))
         };
-        let names = signature.symbols.iter().map(|(s, ..)| s.clone());
-        let bindings = Bindings::known(names.zip(symbols.iter().copied()));
+        let bindings = Bindings::known(signature.named(&symbols));
         for check in &program.checks {
             bindings.check(check)?;
         }
@@ -262,7 +168,8 @@ impl Bound {
 impl Compiled {
     /// The plan for a call.
     pub(super) fn bound_for(&self, inputs: &[super::Input]) -> Result<Arc<Bound>, ExecError> {
-        let values = self.signature.bind(inputs, &self.program)?;
+        let given = |i: usize| inputs[i].array().map(|a| (a.dtype(), a.dims()));
+        let values = self.signature.bind(inputs.len(), given)?;
         if let Some(fixed) = &self.fixed {
             return Ok(fixed.clone());
         }

@@ -1,6 +1,6 @@
 //! From a graph to an executable.
 
-use super::bind::{Bound, Signature, SymbolValues};
+use super::bind::Bound;
 use super::failure::Failure;
 use super::inspect::{Inspector, Stage};
 use super::{Compiled, Executable, Mode, kernels, report};
@@ -8,6 +8,7 @@ use crate::array::Array;
 use crate::error::ExecError;
 use crate::events::{self, Event};
 use crate::options::{self, Artefact, Options};
+use crate::signature::{Signature, SymbolValues};
 use codegen::cpu::{CompileOptions, CompiledKernel};
 use ir::Graph;
 use ir::kernel::Kernel;
@@ -177,8 +178,8 @@ impl Compiled {
                 _ => Ok(None),
             })
             .collect::<Result<_, _>>()?;
-        let signature = Signature::of(&program);
-        let fixed = if signature.symbols.is_empty() {
+        let signature = Signature::of(&program.inputs, &program.symbols);
+        let fixed = if signature.is_static() {
             Some(Arc::new(Bound::new(&program, &kernels, &signature, SymbolValues::new())?))
         } else {
             None

@@ -180,8 +180,7 @@ impl Compiled {
         outputs: &[ir::program::BufferId],
         pointers: &[*mut u8],
     ) -> Result<(), ExecError> {
-        let symbols = self.signature.symbols.iter().zip(&bound.symbols);
-        let bindings = Bindings::known(symbols.map(|((s, ..), &value)| (s.clone(), value)));
+        let bindings = Bindings::known(self.signature.named(&bound.symbols));
         let mut literals = Vec::new();
         for (&b, ty) in inputs.iter().zip(graph.input_types()) {
             let dims: Option<SmallVec<[usize; 4]>> =
