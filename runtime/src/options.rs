@@ -3,7 +3,7 @@
 //! [`current`] is the only way to the settings in force on a thread: those of the innermost [`with_options`], or else of
 //! [`set_default`], or else of the environment, which is read at first use. Nothing else in the project reads the
 //! environment. A variable with an unknown name or value is an error, and stays one until [`set_default`] replaces it; an
-//! empty value means the default.
+//! empty value means the default. Values that code gives are held against the same registry.
 
 mod registry;
 mod suggest;
@@ -210,6 +210,16 @@ impl Options {
         };
         entry.set(self, value).map_err(|problem| OptionsError::new(name, value, problem))
     }
+
+    /// The settings, if the registry takes each of them as text.
+    fn in_force(self) -> Settings {
+        let lines: Vec<String> = REGISTRY
+            .iter()
+            .filter_map(|entry| Options::default().set(entry.name, &entry.get(&self)).err())
+            .flat_map(|error| error.lines)
+            .collect();
+        if lines.is_empty() { Ok(Arc::new(self)) } else { Err(OptionsError { lines }) }
+    }
 }
 
 /// The settings that are not default, as variables: what a reproducer has to set.
@@ -232,14 +242,14 @@ static DEFAULT: Mutex<Option<Settings>> = Mutex::new(None);
 static CHANGES: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
-    static SCOPES: RefCell<Vec<Arc<Options>>> = const { RefCell::new(Vec::new()) };
+    static SCOPES: RefCell<Vec<Settings>> = const { RefCell::new(Vec::new()) };
     static COPY: RefCell<Option<(u64, Settings)>> = const { RefCell::new(None) };
 }
 
 /// The settings in force on this thread.
 pub fn current() -> Result<Arc<Options>, OptionsError> {
-    if let Some(options) = SCOPES.with_borrow(|scopes| scopes.last().cloned()) {
-        return Ok(options);
+    if let Some(settings) = SCOPES.with_borrow(|scopes| scopes.last().cloned()) {
+        return settings;
     }
     let change = CHANGES.load(Acquire);
     COPY.with_borrow_mut(|copy| match copy {
@@ -253,13 +263,15 @@ pub fn current() -> Result<Arc<Options>, OptionsError> {
     })
 }
 
-/// Replaces what the environment says, for all threads.
+/// Replaces what the environment says, for all threads. Values that the environment could not have are an error of
+/// [`current`].
 pub fn set_default(options: Options) {
-    *DEFAULT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Ok(Arc::new(options)));
+    *DEFAULT.lock().unwrap_or_else(PoisonError::into_inner) = Some(options.in_force());
     CHANGES.fetch_add(1, Release);
 }
 
-/// Calls `f` with those settings in force on this thread.
+/// Calls `f` with those settings in force on this thread. Values that the environment could not have are an error of
+/// [`current`].
 pub fn with_options<R>(options: Options, f: impl FnOnce() -> R) -> R {
     struct Leave;
     impl Drop for Leave {
@@ -267,7 +279,7 @@ pub fn with_options<R>(options: Options, f: impl FnOnce() -> R) -> R {
             SCOPES.with_borrow_mut(Vec::pop);
         }
     }
-    SCOPES.with_borrow_mut(|scopes| scopes.push(Arc::new(options)));
+    SCOPES.with_borrow_mut(|scopes| scopes.push(options.in_force()));
     let _leave = Leave;
     f()
 }

@@ -103,9 +103,7 @@ impl Pool {
         match (LIMIT.get(), self.threads) {
             (0, Some(threads)) => threads,
             // Options that cannot be read are reported by whoever compiles; the pool does without.
-            (0, None) => {
-                options::current().ok().and_then(|o| o.threads).map_or_else(cores, |n| n.clamp(1, MAX_THREADS))
-            }
+            (0, None) => options::current().ok().and_then(|o| o.threads).unwrap_or_else(cores),
             (limit, _) => limit,
         }
     }

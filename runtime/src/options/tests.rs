@@ -121,6 +121,27 @@ fn scopes_nest_and_belong_to_a_thread() {
 }
 
 #[test]
+fn values_in_code_are_held_against_the_same_registry() {
+    let default = Options::default;
+    let error = |options: Options| with_options(options, || current().unwrap_err().to_string());
+    assert_eq!(error(Options { check: 9, ..default() }), "TRACEWRIGHT_CHECK=9: not a number from 0 to 3");
+    assert_eq!(error(Options { threads: Some(0), ..default() }), "TRACEWRIGHT_THREADS=0: not a number from 1 to 256");
+    let passes = PassSpec { disabled: vec!["fuse".into(), String::new()], stop: None };
+    assert_eq!(
+        error(Options { check: 4, threads: Some(100_000), passes, ..default() }),
+        "TRACEWRIGHT_CHECK=4: not a number from 0 to 3\n\
+         TRACEWRIGHT_PASSES=-fuse,-: `-` is neither `-NAME` nor `stop=N`\n\
+         TRACEWRIGHT_THREADS=100000: not a number from 1 to 256"
+    );
+    with_options(Options { check: 9, ..default() }, || {
+        assert_eq!(with_options(Options { check: 3, ..default() }, || current().unwrap().check), 3);
+        assert_eq!(crate::pool::global().num_threads(), crate::pool::cores());
+    });
+    let dump = Some(PathBuf::from("a, stop=b"));
+    assert_eq!(with_options(Options { dump: dump.clone(), ..default() }, || current().unwrap().dump.clone()), dump);
+}
+
+#[test]
 fn the_table_names_every_setting() {
     let table = markdown();
     assert_eq!(table.lines().count(), 2 + REGISTRY.len());
@@ -150,6 +171,10 @@ fn in_a_process_of_its_own() {
     assert_eq!(std::thread::scope(|s| s.spawn(threads).join().unwrap()), 5);
     assert_eq!(with_options(Options::default(), threads), crate::pool::cores());
     std::thread::scope(|s| s.spawn(|| assert_eq!(current().unwrap().check, 0)).join().unwrap());
+    set_default(of(0));
+    let error = std::thread::scope(|s| s.spawn(|| current().unwrap_err().to_string()).join().unwrap());
+    assert_eq!(error, "TRACEWRIGHT_THREADS=0: not a number from 1 to 256");
+    set_default(of(5));
     println!("done");
 }
 
