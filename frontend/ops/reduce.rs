@@ -15,7 +15,7 @@ use ir::{Axes, DType, Dim, Primitive};
 enum Input {
     /// That of the tensor.
     Same,
-    /// i64 for integers and bool.
+    /// u64 for unsigned integers, i64 for others and bool.
     Wide,
     /// f32 for integers and bool.
     Float,
@@ -27,6 +27,7 @@ impl Input {
     fn of(self, d: DType) -> DType {
         match self {
             Input::Same => d,
+            Input::Wide if d.is_unsigned() => DType::U64,
             Input::Wide if !d.is_float() => DType::I64,
             Input::Wide => d,
             Input::Float => promote::float(d),
@@ -125,7 +126,7 @@ macro_rules! reductions {
 }
 
 reductions! {
-    /// Sum over axes; integers and bools sum as i64, 16-bit floats accumulate in f32.
+    /// Sum over axes; integers and bools sum as i64, unsigned integers as u64, 16-bit floats accumulate in f32.
     ///
     /// ```
     /// use tracewright::{keepdims, Tensor};
@@ -136,7 +137,7 @@ reductions! {
     /// # Ok::<(), tracewright::Error>(())
     /// ```
     sum: Wide => ReduceSum;
-    /// Product over axes; integers and bools as i64.
+    /// Product over axes; integers and bools as i64, unsigned integers as u64.
     prod: Wide => ReduceProd;
     /// The largest element over axes; NaN wins. An empty axis is refused; a symbolic one, when a call makes it empty.
     max: Same => ReduceMax { nonempty };

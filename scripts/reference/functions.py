@@ -1,9 +1,10 @@
 """Functions of the frontend, with gradients by torch.autograd. f32 cases are computed in f64 from the f32 inputs and rounded."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .cases import TORCH, narrow, tensor, wide
+from .cases import NUMPY, TORCH, narrow, tensor, wide
 
 INF, NAN = float("inf"), float("nan")
 
@@ -188,7 +189,22 @@ def moves(cases):
     differentiated(cases, "index_select", "index_select", lambda x, i: x.index_select(0, i), [normal(3, 4), i], {"dim": 0}, "reduction")
 
 
+def integer_sums(cases):
+    """Sums and products of integers, which NumPy takes in 64 bits: unsigned ones in u64, others and bool in i64."""
+    for dtype in ["bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"]:
+        if dtype == "bool":
+            x = np.array([[True, False, True], [True, True, True]])
+        else:
+            info = np.iinfo({"i": "int", "u": "uint"}[dtype[0]] + dtype[1:])
+            x = np.array([[info.max, info.max, 2], [info.min, 3, info.max - 1]], info.dtype)
+        for op, f in {"sum": np.sum, "prod": np.prod}.items():
+            for axes in [[1], [0, 1]]:
+                name = f"{op}_{dtype}_{len(axes)}"
+                cases.add(name, op, {"dim": axes, "keepdim": False}, [x], [f(x, axis=tuple(axes))], NUMPY, "exact")
+
+
 def record(cases):
+    integer_sums(cases)
     pointwise(cases)
     rows(cases)
     losses(cases)
