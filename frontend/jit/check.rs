@@ -16,22 +16,24 @@ pub(super) fn differing<R: Tree>(
     a: (&Graph, &Wiring<R>),
     b: (&Graph, &Wiring<R>),
 ) -> Option<Error> {
-    let notes = ops(a.0, b.0).unwrap_or_else(|| ends(signature, a, b));
     let count = |g: &Graph| g.region(g.root()).ops.len();
-    let rule = match (a.0 == b.0, notes.is_empty()) {
-        (true, true) => return None,
-        (_, false) => "two traces of the same arguments differ".into(),
-        (false, true) => format!("two traces of the same arguments have {} and {} ops", count(a.0), count(b.0)),
+    let mut notes = ops(a.0, b.0);
+    if notes.is_empty() && count(a.0) == count(b.0) {
+        notes = ends(signature, a, b);
+    }
+    let rule = match notes.is_empty() {
+        true if a.0 == b.0 => return None,
+        true if count(a.0) != count(b.0) => {
+            format!("two traces of the same arguments have {} and {} ops", count(a.0), count(b.0))
+        }
+        _ => "two traces of the same arguments differ".into(),
     };
     let legal = "pass what changes as an argument tensor, or keep it in an nn::Buffer";
     Some(notes.into_iter().take(8).fold(Error::new(Code::HostConstant, "jit", rule, legal), Error::note))
 }
 
-/// How the ops of two graphs differ; `None` if they are equal.
-fn ops(a: &Graph, b: &Graph) -> Option<Vec<String>> {
-    if a == b {
-        return None;
-    }
+/// How the inputs and ops of two graphs differ.
+fn ops(a: &Graph, b: &Graph) -> Vec<String> {
     let mut notes = Vec::new();
     for (x, y) in a.input_types().iter().zip(&b.input_types()).filter(|(x, y)| x != y) {
         notes.push(format!("a captured tensor {x} became {y}"));
@@ -49,7 +51,7 @@ fn ops(a: &Graph, b: &Graph) -> Option<Vec<String>> {
             break;
         }
     }
-    Some(notes)
+    notes
 }
 
 /// An op with its attributes, as IR text has them.
@@ -62,8 +64,11 @@ fn place(g: &Graph, op: Op) -> String {
     g.op(op).origins.first().map(|&o| g.origins.get(o).to_string()).unwrap_or_else(|| "an unknown line".into())
 }
 
-/// How two traces with equal graphs differ in what goes in and comes out.
-fn ends<R: Tree>(signature: &Signature, (graph, a): (&Graph, &Wiring<R>), (_, b): (&Graph, &Wiring<R>)) -> Vec<String> {
+/// How two traces of the same ops differ in what goes in and comes out.
+fn ends<R: Tree>(signature: &Signature, first: (&Graph, &Wiring<R>), second: (&Graph, &Wiring<R>)) -> Vec<String> {
+    let ((graph, a), (_, b)) = (first, second);
+    let made = |trace: (&Graph, &Wiring<R>), source: &Source| Made::of(trace.0, *source);
+    let name = |trace, source: &Source| source_name(signature, trace, *source);
     let mut notes = Vec::new();
     let inputs = &graph.inputs()[graph.inputs().len() - a.feeds.len()..];
     for ((left, right), &input) in a.feeds.iter().zip(&b.feeds).zip(inputs) {
@@ -83,19 +88,19 @@ fn ends<R: Tree>(signature: &Signature, (graph, a): (&Graph, &Wiring<R>), (_, b)
         notes.push("another cell is read or written".into());
         return notes;
     }
-    for (left, right) in a.cells.iter().zip(&b.cells).filter(|(x, y)| x.write != y.write) {
-        let name = |w: &Wiring<R>, write: &Option<Source>| match write {
-            Some(source) => source_name(signature, w, *source),
-            None => "nothing".into(),
-        };
-        notes.push(format!("a cell was given {} and is given {}", name(a, &left.write), name(b, &right.write)));
+    for (left, right) in a.cells.iter().zip(&b.cells) {
+        let (left, right) = (left.write.as_ref(), right.write.as_ref());
+        if left.map(|s| made(first, s)) != right.map(|s| made(second, s)) {
+            let name = |trace, write: Option<&Source>| write.map_or("nothing".into(), |s| name(trace, s));
+            notes.push(format!("a cell was given {} and is given {}", name(first, left), name(second, right)));
+        }
     }
     let (left, right) = (Skeleton::of(&a.template), Skeleton::of(&b.template));
     let mut sources = a.results.iter().zip(&b.results);
     for ((path, x), (_, y)) in left.0.iter().zip(&right.0) {
         let (was, is) = match (x, y) {
             (None, None) => match sources.next() {
-                Some((x, y)) if x != y => (source_name(signature, a, *x), source_name(signature, b, *y)),
+                Some((x, y)) if made(first, x) != made(second, y) => (name(first, x), name(second, y)),
                 _ => continue,
             },
             _ if x == y => continue,
@@ -119,11 +124,38 @@ fn ends<R: Tree>(signature: &Signature, (graph, a): (&Graph, &Wiring<R>), (_, b)
     notes
 }
 
+/// What makes a result, in a form that means the same in two graphs of the same ops.
+#[derive(PartialEq, Eq)]
+enum Made {
+    Input(usize),
+    /// The result of that number of the op of that number.
+    Result(usize, usize),
+}
+
+impl Made {
+    fn of(graph: &Graph, source: Source) -> Made {
+        let value = match source {
+            Source::Input(i) => return Made::Input(i),
+            Source::Output(i) => graph.outputs()[i],
+        };
+        match graph.defining_op(value) {
+            Some((op, result)) => {
+                let ops = &graph.region(graph.root()).ops;
+                Made::Result(ops.iter().position(|&o| o == op).unwrap_or(ops.len()), result)
+            }
+            None => Made::Input(graph.inputs().iter().position(|&v| v == value).unwrap_or(usize::MAX)),
+        }
+    }
+}
+
 /// A result, in words.
-fn source_name<R>(signature: &Signature, wiring: &Wiring<R>, source: Source) -> String {
-    let i = match source {
-        Source::Output(i) => return format!("computed value {i}"),
-        Source::Input(i) => i,
+fn source_name<R>(signature: &Signature, (graph, wiring): (&Graph, &Wiring<R>), source: Source) -> String {
+    let i = match Made::of(graph, source) {
+        Made::Input(i) => i,
+        Made::Result(at, _) => {
+            let op = graph.region(graph.root()).ops[at];
+            return format!("the {} of {}", graph.op(op).primitive.name(), place(graph, op));
+        }
     };
     let leaf = wiring.leaf_input.iter().position(|&(input, _)| input == i);
     match leaf.and_then(|leaf| signature.leaf_paths().nth(leaf)) {

@@ -71,12 +71,25 @@ fn the_check_mode_compares_more_than_graphs() {
     let even = turn();
     let tagged = jit(move |_: Tensor, _: Tensor| Tagged { tag: even() }).check();
     assert_eq!(headline(&tagged), says("result.tag is other fixed data than before"));
-    let even = turn();
+    let (even, line) = (turn(), line!() + 2);
     let outputs = jit(move |x: Tensor, y: Tensor| {
-        let (a, b) = (x.exp(), y.exp());
+        let a = x.exp();
+        let b = y.exp();
         if even() { (a.clone(), b, a) } else { (a, b.clone(), b) }
     });
-    assert_eq!(headline(&outputs.check()), says("result.2 was computed value 0 and is computed value 1"));
+    let at = |line: u32| format!("the exp of {}:{line}:19", file!());
+    assert_eq!(headline(&outputs.check()), says(&format!("result.2 was {} and is {}", at(line), at(line + 1))));
+    // Only the order of the results differs.
+    let (even, line) = (turn(), line!() + 2);
+    let swapped = jit(move |x: Tensor, y: Tensor| {
+        let a = x.exp();
+        let b = y.exp();
+        if even() { vec![a, b] } else { vec![b, a] }
+    });
+    let text = headline(&swapped.check());
+    let [first, second] = [at(line), at(line + 1)];
+    let note = format!("result.0 was {first} and is {second}\n  note: result.1 was {second} and is {first}");
+    assert_eq!(text, says(&note));
     let even = turn();
     let length = jit(move |x: Tensor, _: Tensor| if even() { vec![x] } else { vec![x.clone(), x] }).check();
     assert_eq!(headline(&length), says("result was 1 entry and is 2 entries"));
