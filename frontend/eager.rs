@@ -7,6 +7,7 @@
 use crate::cache::Bounded;
 use crate::dispatch::{Call, Extents, here};
 use crate::error::{Error, Result};
+use crate::modes::Modes;
 use crate::scope;
 use crate::tensor::{Repr, Tensor};
 use crate::trace;
@@ -23,7 +24,7 @@ struct Key {
     name: &'static str,
     attributes: SmallVec<[i64; 8]>,
     extents: u8,
-    modes: u64,
+    modes: Modes,
     operands: SmallVec<[(DType, SmallVec<[i64; 4]>); 3]>,
 }
 
@@ -53,7 +54,7 @@ pub(crate) fn run(call: &Call<'_>, operands: &[&Tensor], body: &dyn Fn(&[Tensor]
 
 fn attempt(call: &Call<'_>, operands: &[&Tensor], body: &dyn Fn(&[Tensor]) -> Tensor) -> Result<Array> {
     let modes = crate::modes::current()?;
-    let key = Key::of(call, operands, call.extents, modes);
+    let key = Key::of(call, operands, call.extents, modes.clone());
     match CACHE.get(&key) {
         Some(Entry::Ready(e)) => return execute(call.extents, &e, operands),
         Some(Entry::NeedsExact) => return exact(call, operands, modes, body),
@@ -76,7 +77,7 @@ fn attempt(call: &Call<'_>, operands: &[&Tensor], body: &dyn Fn(&[Tensor]) -> Te
 }
 
 /// Runs the op with its extents as numbers.
-fn exact(call: &Call<'_>, operands: &[&Tensor], modes: u64, body: &dyn Fn(&[Tensor]) -> Tensor) -> Result<Array> {
+fn exact(call: &Call<'_>, operands: &[&Tensor], modes: Modes, body: &dyn Fn(&[Tensor]) -> Tensor) -> Result<Array> {
     let key = Key::of(call, operands, Extents::Exact, modes);
     if let Some(Entry::Ready(e)) = CACHE.get(&key) {
         return execute(Extents::Exact, &e, operands);
@@ -94,7 +95,7 @@ fn array(t: &Tensor) -> &Array {
 }
 
 impl Key {
-    fn of(call: &Call<'_>, operands: &[&Tensor], extents: Extents, modes: u64) -> Key {
+    fn of(call: &Call<'_>, operands: &[&Tensor], extents: Extents, modes: Modes) -> Key {
         // Symbols are negative: -1 for the first extent met, -2 for the next, and so on.
         let mut met: SmallVec<[usize; 8]> = SmallVec::new();
         let operands = operands

@@ -264,7 +264,8 @@ impl Fault {
     }
 
     fn headline(&self) -> String {
-        let operands = self.operands.as_ref().map(|o| format!("({})", o.join(", "))).unwrap_or_default();
+        let operands = self.operands.as_ref().map(|o| o.join(", ")).filter(|o| !o.is_empty());
+        let operands = operands.map(|o| format!("({o})")).unwrap_or_default();
         format!("error[{}]: {}{operands}: {}", self.code, self.op, self.rule)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 /// A graph by its structure.
 struct Structure {
-    modes: u64,
+    modes: crate::modes::Modes,
     hash: u64,
     graph: Graph,
 }

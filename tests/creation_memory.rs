@@ -1,10 +1,35 @@
 //! Making tensors under a limit of memory, in a process of its own because the limit is that of the process.
 
 use runtime::buffer::{set_memory_limit, stats, trim};
-use tracewright::{Code, DType, Tensor};
+use std::sync::Mutex;
+use tracewright::{Code, DType, Tensor, jit};
+
+/// The limit is one for all tests.
+static LIMIT: Mutex<()> = Mutex::new(());
+
+#[test]
+fn a_compiled_call_without_memory_names_its_function_and_line() {
+    let _alone = LIMIT.lock().unwrap();
+    let n = 1usize << 20;
+    let made = line!() + 1;
+    let grow = jit(|x: Tensor| x.exp()).named("grow");
+    let x = Tensor::ones([n], DType::F32);
+    grow.call(&x).unwrap();
+    trim();
+    set_memory_limit(stats().held + 4 * n - 1);
+    let (outcome, line) = (grow.call(&x), line!());
+    set_memory_limit(isize::MAX as usize);
+    let e = outcome.err().unwrap();
+    assert_eq!((e.code(), e.op()), (Code::Memory, "call"), "{e}");
+    assert_eq!((&*e.location().unwrap().file, e.location().unwrap().line), (file!(), line), "{e}");
+    let text = e.to_string();
+    assert!(text.contains(&format!("\n  note: in the compiled function grow ({}:{made}:", file!())), "{text}");
+    assert_eq!(grow.call(&x).unwrap().to_vec::<f32>().unwrap().len(), n);
+}
 
 #[test]
 fn constructors_take_memory_once_and_name_themselves_when_there_is_none() {
+    let _alone = LIMIT.lock().unwrap();
     let n = 1usize << 20;
     let data = vec![1.0f32; n];
     let makers: [(&str, &dyn Fn() -> Tensor); 6] = [

@@ -9,6 +9,7 @@ use super::record::{Recorded, record};
 use super::{Arguments, Jit};
 use crate::dispatch::{enter, leave};
 use crate::error::{Error, Result};
+use crate::modes::Modes;
 use crate::tensor::Tensor;
 use crate::tree::{Tree, Visit, leaves};
 use crate::{strict, trace};
@@ -61,7 +62,7 @@ impl<A: 'static, R: Tree> Jit<A, R> {
     fn entry(&self, arguments: &dyn Arguments<A>, donated: bool) -> Result<Arc<Entry<R>>> {
         let modes = crate::modes::current()?;
         let walk = |v: &mut dyn Visit| arguments.visit(v);
-        if let Some((entry, last)) = self.find(&walk, donated, modes) {
+        if let Some((entry, last)) = self.find(&walk, donated, &modes) {
             if !last {
                 entry.used.store(self.clock.fetch_add(1, Relaxed) + 1, Relaxed);
             }
@@ -79,7 +80,7 @@ impl<A: 'static, R: Tree> Jit<A, R> {
         let (signature, recorded) = self.trace(arguments, donated)?;
         let traced = start.elapsed();
         self.miss(&signature);
-        let entry = Arc::new(Entry::compile(signature, recorded, traced, self.check)?);
+        let entry = Arc::new(Entry::compile(signature, self.label(), recorded, traced, self.check)?);
         entry.used.store(self.clock.fetch_add(1, Relaxed) + 1, Relaxed);
         let mut entries = self.entries.write().unwrap_or_else(|e| e.into_inner());
         if entries.len() >= self.capacity {
@@ -97,7 +98,7 @@ impl<A: 'static, R: Tree> Jit<A, R> {
         Ok(entry)
     }
 
-    fn find(&self, walk: &dyn Fn(&mut dyn Visit), donated: bool, modes: u64) -> Option<Found<R>> {
+    fn find(&self, walk: &dyn Fn(&mut dyn Visit), donated: bool, modes: &Modes) -> Option<Found<R>> {
         let entries = self.entries.read().unwrap_or_else(|e| e.into_inner());
         let last = self.last.load(Relaxed);
         if let Some(e) = entries.get(last)
@@ -129,7 +130,7 @@ impl<A: 'static, R: Tree> Jit<A, R> {
         let mut dynamic = self.dynamic.clone();
         loop {
             let donated = donated.then(|| self.state_leaves(arguments));
-            let mut d = Describe::new(&dynamic, donated, modes);
+            let mut d = Describe::new(&dynamic, donated, modes.clone());
             arguments.visit(&mut d);
             let (signature, symbols) = d.finish()?;
             let recorded = self.record(arguments, &signature, &symbols);

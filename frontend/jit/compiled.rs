@@ -31,10 +31,10 @@ impl<A, R: Tree> Compiled<A, R> {
         trace::refuse_inside("call")?;
         let walk = |v: &mut dyn Visit| arguments.visit(v);
         let signature = &self.entry.signature;
-        if self.entry.fits(&walk, false, signature.modes) {
+        if self.entry.fits(&walk, false, &signature.modes) {
             return self.entry.call(&walk);
         }
-        let mut d = Describe::new(&[], None, signature.modes);
+        let mut d = Describe::new(&[], None, signature.modes.clone());
         arguments.visit(&mut d);
         let (now, _) = d.finish()?;
         let (_, difference) = signature.difference(&now);

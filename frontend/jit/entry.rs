@@ -4,11 +4,13 @@ use super::key::{Matcher, Signature};
 use super::lowered::Summary;
 use super::record::{Feed, Recorded, Source, Wiring};
 use crate::cell;
+use crate::dispatch::here;
 use crate::error::{Error, Result};
+use crate::modes::Modes;
 use crate::tensor::{Repr, Tensor};
 use crate::tree::{Fixed, Tree, Visit};
 use ir::Graph;
-use runtime::{Array, Executable, Input, Outputs};
+use runtime::{Array, ExecError, Executable, Input, Outputs};
 use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -18,6 +20,8 @@ use std::time::Duration;
 /// A function compiled for one signature.
 pub(crate) struct Entry<R> {
     pub signature: Signature,
+    /// The function's name and where it was made.
+    label: String,
     /// What was traced, where calls are to be checked against it.
     pub graph: Option<Graph>,
     executable: Executable,
@@ -34,6 +38,7 @@ pub(crate) type Inputs = SmallVec<[Input; 8]>;
 impl<R: Tree> Entry<R> {
     pub fn compile(
         signature: Signature,
+        label: String,
         recorded: Recorded<R>,
         traced: Duration,
         keep_graph: bool,
@@ -44,7 +49,7 @@ impl<R: Tree> Entry<R> {
         let leaf_inputs = wiring.leaf_input.iter().filter(|(_, first)| *first).count();
         let donated = (0..leaf_inputs).map(|i| donations.iter().any(|d| d.0 == i)).collect();
         let graph = keep_graph.then_some(graph);
-        Ok(Entry { signature, graph, executable, traced, wiring, donated, used: AtomicU64::new(0) })
+        Ok(Entry { signature, label, graph, executable, traced, wiring, donated, used: AtomicU64::new(0) })
     }
 
     pub fn summary(&self) -> Summary {
@@ -52,8 +57,8 @@ impl<R: Tree> Entry<R> {
     }
 
     /// True if it was made for arguments like these.
-    pub fn fits(&self, walk: &dyn Fn(&mut dyn Visit), donated: bool, modes: u64) -> bool {
-        if donated != self.signature.donating || modes != self.signature.modes {
+    pub fn fits(&self, walk: &dyn Fn(&mut dyn Visit), donated: bool, modes: &Modes) -> bool {
+        if donated != self.signature.donating || *modes != self.signature.modes {
             return false;
         }
         let mut m = Matcher::new(&self.signature);
@@ -93,13 +98,22 @@ impl<R: Tree> Entry<R> {
                 },
             }));
         }
-        let outputs = self.executable.call(inputs).map_err(Error::exec)?;
+        let outputs = self.executable.call(inputs).map_err(|e| self.failed(e))?;
         for c in &self.wiring.cells {
             if let Some(source) = &c.write {
                 c.cell.store(Tensor::array(self.array(source, inputs, &outputs)));
             }
         }
         Ok(outputs)
+    }
+
+    /// What no op of the function is to blame for, such as a lack of memory, happens at the line of the call.
+    fn failed(&self, e: ExecError) -> Error {
+        let e = Error::exec(e);
+        match e.location() {
+            Some(_) => e,
+            None => e.at(here()).note(format!("in the compiled function {}", self.label)),
+        }
     }
 
     fn array(&self, source: &Source, inputs: &Inputs, outputs: &Outputs) -> Array {

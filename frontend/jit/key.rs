@@ -4,6 +4,7 @@
 
 use crate::dispatch::here;
 use crate::error::{Code, Error};
+use crate::modes::Modes;
 use crate::tensor::{Repr, Tensor};
 use crate::trace;
 use crate::tree::{Data, Fixed, Paths, Step, Visit};
@@ -118,7 +119,7 @@ pub(crate) struct Signature {
     /// Leading leaves that are donated.
     pub donated: usize,
     /// The settings in force.
-    pub modes: u64,
+    pub modes: Modes,
     distinct: usize,
 }
 
@@ -276,7 +277,7 @@ pub(crate) struct Describe<'a> {
 
 impl<'a> Describe<'a> {
     /// `donated` is the number of leaves of a state that the call may overwrite.
-    pub fn new(dynamic: &'a [Dynamic], donated: Option<usize>, modes: u64) -> Describe<'a> {
+    pub fn new(dynamic: &'a [Dynamic], donated: Option<usize>, modes: Modes) -> Describe<'a> {
         let mut symbols: Vec<SymbolDecl> = Vec::new();
         for d in dynamic {
             if !symbols.iter().any(|s| s.symbol == d.symbol.symbol) {

@@ -46,7 +46,11 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({}): {}", self.op, self.operands, self.rule)?;
+        f.write_str(self.op)?;
+        if !self.operands.is_empty() {
+            write!(f, "({})", self.operands)?;
+        }
+        write!(f, ": {}", self.rule)?;
         if !self.legal.is_empty() {
             write!(f, "; {}", self.legal)?;
         }

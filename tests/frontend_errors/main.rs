@@ -311,6 +311,30 @@ fn an_error_that_nobody_saw_is_an_event() {
     assert_eq!(counts[Event::ErrorDropped], 0);
 }
 
+/// The ill-typed op is part of no result, so only strict mode sees it.
+#[test]
+fn strict_mode_does_not_take_what_was_traced_without_it() {
+    let f = jit(|x: Tensor| {
+        let _ = &x + f32s([3]);
+        x * 2.0
+    });
+    let strict = || with_options(Options { strict: true, ..Options::default() }, || f.call(f32s([2])));
+    f.call(f32s([2])).unwrap();
+    assert_eq!(strict().unwrap_err().code(), Code::Shape);
+    f.call(f32s([2])).unwrap();
+    assert_eq!(strict().unwrap_err().code(), Code::Shape);
+    assert_eq!(f.stats().traces, 1);
+}
+
+#[test]
+fn options_that_cannot_be_are_refused() {
+    let f = jit(|x: Tensor| x * 2.0);
+    let options = Options { check: 9, ..Options::default() };
+    let e = with_options(options, || f.call(f32s([2]))).unwrap_err();
+    assert_eq!(e.headline(), "error[argument]: options: TRACEWRIGHT_CHECK=9: not a number from 0 to 3");
+    f.call(f32s([2])).unwrap();
+}
+
 #[test]
 fn strict_mode_panics_at_the_op() {
     let strict = Options { strict: true, ..Options::default() };
