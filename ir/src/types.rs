@@ -1,8 +1,10 @@
 //! Shapes and tensor types.
 
+use crate::dim::Atom;
 use crate::{DType, Dim};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -39,10 +41,29 @@ impl Shape {
         if self.rank() > MAX_RANK {
             return Some(format!("a shape of {} axes; at most {MAX_RANK} are legal", self.rank()));
         }
-        // Products of numbers are numbers.
-        let symbolic = self.0.iter().filter(|d| !d.is_static());
-        let terms = symbolic.fold(1usize, |n, d| n.saturating_mul(d.terms().len()));
+        let terms = self.most_terms();
         (terms > MAX_TERMS).then(|| format!("a shape whose size has {terms} terms; at most {MAX_TERMS} are legal"))
+    }
+
+    /// How many terms the product of the extents can have, or of any of them.
+    fn most_terms(&self) -> usize {
+        // Products of numbers are numbers.
+        let symbolic: SmallVec<[_; 4]> = self.0.iter().filter(|d| !d.is_static()).map(Dim::terms).collect();
+        let pairs = symbolic.iter().fold(1usize, |n, terms| n.saturating_mul(terms.len()));
+        if pairs <= MAX_TERMS {
+            return pairs;
+        }
+        // Nor more than there are monomials of its degrees.
+        let mut degrees: BTreeMap<Atom, usize> = BTreeMap::new();
+        for terms in &symbolic {
+            let mut most: BTreeMap<&Atom, usize> = BTreeMap::new();
+            for run in terms.iter().flat_map(|t| t.atoms.chunk_by(|a, b| a == b)) {
+                let degree = most.entry(&run[0]).or_default();
+                *degree = run.len().max(*degree);
+            }
+            most.into_iter().for_each(|(atom, degree)| *degrees.entry(atom.clone()).or_default() += degree);
+        }
+        degrees.values().fold(1usize, |n, d| n.saturating_mul(d + 1)).min(pairs)
     }
 
     /// The extents as numbers, or `None` if one is symbolic.
