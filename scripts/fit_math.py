@@ -213,7 +213,7 @@ def wide_fit():
     # log(1 + f) = s p(s^2), s = f / (2 + f), 1 + f in [1/sqrt 2, sqrt 2]
     p = series([(mpf(2) / (2 * k + 1), k) for k in range(30)])
     most = ((SQRT2 - 1) / (SQRT2 + 1)) ** 2 * mpf("1.0001")
-    fit("wide log p(z)", p, lambda z: 1 / p(z), range(6), 0, most, f64)
+    fit("wide log p(z)", p, lambda z: 1 / p(z), range(7), 0, most, f64)
     # atan(t) = t p(t^2), t up to tan(pi / 8)
     p = lambda z: mp.atan(mp.sqrt(z)) / mp.sqrt(z) if z else mpf(1)
     fit("wide atan p(z)", p, lambda z: 1 / p(z), range(8), 0, (SQRT2 - 1) ** 2 * mpf("1.0001"), f64)
@@ -251,6 +251,26 @@ def inverse_erf_fit():
     fit("erf_inv q", tail, lambda v: 1 / tail(v), range(10), mp.sqrt(6) - mpf("3.2"), mpf("4.2") - mpf("3.2"), f64)
 
 
+def gamma_fit():
+    half = mpf(1) / 2
+    # lgamma(x) = (x - 1) (x - 2) p(x - 3/2) and digamma(x) = (x - root) q(x - 3/2), x in [1, 2]
+    def p(v):
+        x = v + mpf(3) / 2
+        if min(abs(x - 1), abs(x - 2)) < mpf("1e-20"):
+            x += mpf("1e-20")
+        return mp.loggamma(x) / ((x - 1) * (x - 2))
+
+    fit("lgamma p", p, lambda v: 1 / p(v), range(18), -half, half, f64)
+    root = mp.findroot(mp.digamma, mpf("1.4616"))
+    split("digamma root", root, 30, f64)
+    q = lambda v: mp.digamma(v + mpf(3) / 2) / (v + mpf(3) / 2 - root)
+    fit("digamma q", q, lambda v: 1 / q(v), range(18), -half, half, f64)
+    # sin(pi r) = r p(r^2) and cos(pi r) = q(r^2), |r| <= 1/2
+    p = lambda z: mp.sin(mp.pi * mp.sqrt(z)) / mp.sqrt(z) if z else mp.pi
+    fit("sin of turns p(z)", p, lambda z: 1 / p(z), range(8), 0, half**2, f64)
+    fit("cos of turns q(z)", lambda z: mp.cos(mp.pi * mp.sqrt(z)), lambda z: mpf(1), range(9), 0, half**2, f64)
+
+
 if __name__ == "__main__":
     only = sys.argv[1:]
     jobs = {
@@ -261,6 +281,7 @@ if __name__ == "__main__":
         "erf": erf_fit,
         "pow": pow_fit,
         "wide": wide_fit,
+        "gamma": gamma_fit,
         "inverse_erf": inverse_erf_fit,
     }
     for name, job in jobs.items():

@@ -50,6 +50,49 @@ impl Tensor {
         })
     }
 
+    /// True for positive infinity.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([f32::NEG_INFINITY, f32::INFINITY]).is_posinf().to_vec::<bool>()?, [false, true]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn is_posinf(&self) -> Tensor {
+        pointwise("is_posinf", true, Operands::Float, &[self.into()], &|t| t[0].eq(f64::INFINITY))
+    }
+
+    /// True for negative infinity.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([f32::NEG_INFINITY, f32::INFINITY]).is_neginf().to_vec::<bool>()?, [true, false]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn is_neginf(&self) -> Tensor {
+        pointwise("is_neginf", true, Operands::Float, &[self.into()], &|t| t[0].eq(f64::NEG_INFINITY))
+    }
+
+    /// True where both are equal, or differ by at most `absolute + relative * |other|`.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// let x = Tensor::from([1.0f32, 1.1, f32::INFINITY]);
+    /// let y = Tensor::from([1.0000001f32, 1.0, f32::INFINITY]);
+    /// assert_eq!(x.is_close(&y, 1e-5, 1e-8).to_vec::<bool>()?, [true, false, true]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn is_close(&self, other: impl Into<Arg>, relative: f64, absolute: f64) -> Tensor {
+        let args = [self.into(), other.into(), relative.into(), absolute.into()];
+        pointwise("is_close", true, Operands::Float, &args, &|t| {
+            let [x, y] = [&t[0], &t[1]];
+            let near = (x - y).abs().le(&t[3] + &t[2] * y.abs()).logical_and(y.abs().lt(f64::INFINITY));
+            x.eq(y).logical_or(near)
+        })
+    }
+
     /// NaN replaced by a number, infinities by others: by default the largest and the lowest of the dtype.
     ///
     /// ```
@@ -74,7 +117,7 @@ impl Tensor {
         })
     }
 
-    /// The integer next to it towards zero.
+    /// The integer next to it towards zero; integers stay.
     ///
     /// ```
     /// # use tracewright::Tensor;
@@ -83,6 +126,9 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn trunc(&self) -> Tensor {
+        if self.error_ref().is_some() || self.dtype().is_int() {
+            return self.clone();
+        }
         pointwise("trunc", true, Operands::Float, &[self.into()], &|t| t[0].lt(0.0).where_(t[0].ceil(), t[0].floor()))
     }
 
@@ -359,6 +405,77 @@ impl Tensor {
             let step = x.gt(0).where_(prim::full_like(x, 1.0), prim::full_like(x, 0.0));
             let step = x.eq(0).where_(&t[1], step);
             x.ne(x).where_(x, step)
+        })
+    }
+
+    /// `x * 2^exponent`.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([3.0f32]).ldexp(Tensor::from([4i64])).to_vec::<f32>()?, [48.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn ldexp(&self, exponent: impl Into<Arg>) -> Tensor {
+        pointwise("ldexp", true, Operands::Float, &[self.into(), exponent.into()], &|t| &t[0] * t[1].exp2())
+    }
+
+    /// `self + value * x * y`.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// let sum = Tensor::from([1.0f32]).addcmul(Tensor::from([2.0f32]), Tensor::from([3.0f32]), 0.5);
+    /// assert_eq!(sum.to_vec::<f32>()?, [4.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn addcmul(&self, x: impl Into<Arg>, y: impl Into<Arg>, value: impl Into<Arg>) -> Tensor {
+        let args = [self.into(), x.into(), y.into(), value.into()];
+        pointwise("addcmul", true, Operands::Numeric, &args, &|t| &t[0] + &t[3] * &t[1] * &t[2])
+    }
+
+    /// `self + value * x / y`.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// let sum = Tensor::from([1.0f32]).addcdiv(Tensor::from([3.0f32]), Tensor::from([2.0f32]), 2.0);
+    /// assert_eq!(sum.to_vec::<f32>()?, [4.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn addcdiv(&self, x: impl Into<Arg>, y: impl Into<Arg>, value: impl Into<Arg>) -> Tensor {
+        let args = [self.into(), x.into(), y.into(), value.into()];
+        pointwise("addcdiv", true, Operands::Float, &args, &|t| &t[0] + &t[3] * &t[1] / &t[2])
+    }
+
+    /// `-x * log(x)`: 0 at 0, -inf below.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.0f32, 1.0, -1.0]).entr().to_vec::<f32>()?, [0.0, -0.0, f32::NEG_INFINITY]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn entr(&self) -> Tensor {
+        pointwise("entr", true, Operands::Float, &[self.into()], &|t| {
+            let x = &t[0];
+            let inside = x.le(0.0).where_(1.0, x);
+            let outside = x.lt(0.0).where_(f64::NEG_INFINITY, 0.0);
+            x.le(0.0).where_(outside, -x * inside.log())
+        })
+    }
+
+    /// The area under the normal distribution's bell up to `x`: `erfc(-x / sqrt(2)) / 2`.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.0f32, f32::INFINITY]).ndtr().to_vec::<f32>()?, [0.5, 1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn ndtr(&self) -> Tensor {
+        pointwise("ndtr", true, Operands::Float, &[self.into()], &|t| {
+            (&t[0] * -std::f64::consts::FRAC_1_SQRT_2).erfc() * 0.5
         })
     }
 }

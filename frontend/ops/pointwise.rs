@@ -27,12 +27,6 @@ unary! {
     abs: Numeric => unary::Abs {};
     /// -1, 0 or 1; zeros keep their sign, NaN stays.
     sign: Numeric => unary::Sign {};
-    /// The largest integer not above.
-    floor: Float => unary::Floor {};
-    /// The smallest integer not below.
-    ceil: Float => unary::Ceil {};
-    /// The nearest integer, half to even.
-    round: Float => unary::Round {};
     /// Square root.
     sqrt: Float => unary::Sqrt {};
     /// Exponential.
@@ -215,6 +209,50 @@ unary! {
     /// # Ok::<(), tracewright::Error>(())
     /// ```
     stop_gradient: Common => gradient::StopGradient {};
+}
+
+macro_rules! rounding {
+    ($($(#[$doc:meta])* $method:ident => $prim:expr;)*) => {
+        impl Tensor { $(
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $method(&self) -> Tensor {
+                if self.error_ref().is_some() || self.dtype().is_int() {
+                    return self.clone();
+                }
+                let name = stringify!($method);
+                pointwise(name, false, Operands::Float, &[self.into()], &|t| record($prim, &[&t[0]]))
+            }
+        )* }
+    };
+}
+
+rounding! {
+    /// The largest integer not above; integers stay.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1.5f32, -1.5]).floor().to_vec::<f32>()?, [1.0, -2.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    floor => unary::Floor {};
+    /// The smallest integer not below; integers stay.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1.5f32, -1.5]).ceil().to_vec::<f32>()?, [2.0, -1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    ceil => unary::Ceil {};
+    /// The nearest integer, half to even; integers stay.
+    ///
+    /// ```
+    /// # use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([0.5f32, 1.5, -2.5]).round().to_vec::<f32>()?, [0.0, 2.0, -2.0]);
+    /// assert_eq!(Tensor::from([i64::MAX]).round().to_vec::<i64>()?, [i64::MAX]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    round => unary::Round {};
 }
 
 macro_rules! binary {

@@ -44,6 +44,9 @@ def pairs(cases):
     differentiated(cases, "floor_divide", "floor_divide", torch.floor_divide, [a * 7, b], gradients=False)
     differentiated(cases, "nextafter", "nextafter", torch.nextafter, [a, b], gradients=False, kind="exact", dtypes=("f64",))
     differentiated(cases, "heaviside", "heaviside", torch.heaviside, [a, b], gradients=False, kind="exact")
+    differentiated(cases, "ldexp", "ldexp", torch.ldexp, [a, tensor([1.0, -2.0, 3.0, 0.0] * 2, "f64").reshape(2, 4)])
+    for op, f in {"addcmul": torch.addcmul, "addcdiv": torch.addcdiv}.items():
+        differentiated(cases, op, op, lambda x, y, z: f(x, y, z, value=0.7), [a, b, spread(2, 4) + 0.03], {"value": 0.7})
     differentiated(cases, "lerp", "lerp", torch.lerp, [a, b, torch.rand(2, 4, dtype=torch.float64)])
     x = tensor([0.0, -0.0, 1.0, -2.5, INF, -INF, NAN], "f64")
     n = len(x)
@@ -65,6 +68,17 @@ def one_odd(cases):
     x = tensor([*ODD, 1.75, -1.75], "f64")
     for op, f in {"trunc": torch.trunc, "frac": torch.frac, "signbit": torch.signbit}.items():
         differentiated(cases, f"{op}_odd", op, f, [x], gradients=False, kind="exact")
+    for op, f in {"isposinf": torch.isposinf, "isneginf": torch.isneginf}.items():
+        differentiated(cases, op, op, f, [x], gradients=False, kind="exact", dtypes=("f64",))
+    differentiated(cases, "entr", "entr", torch.special.entr, [positive(2, 4)])
+    differentiated(cases, "ndtr", "ndtr", torch.special.ndtr, [spread(2, 4) * 5])
+    for op, f in {"entr": torch.special.entr, "ndtr": torch.special.ndtr}.items():
+        differentiated(cases, f"{op}_odd", op, f, [x], gradients=False, dtypes=("f64",))
+    n = len(ODD)
+    y = tensor(ODD, "f64")
+    a, b = y.repeat_interleave(n), y.repeat(n) * (1 + 1e-6)
+    differentiated(cases, "isclose", "isclose", lambda a, b: torch.isclose(a, b, 1e-5, 1e-8), [a, b], {"rtol": 1e-5, "atol": 1e-8},
+                   gradients=False, kind="exact", dtypes=("f64",))
     differentiated(cases, "nan_to_num", "nan_to_num", torch.nan_to_num, [x], dtypes=("f64",))
     differentiated(cases, "nan_to_num_given", "nan_to_num", lambda x: torch.nan_to_num(x, 2.0, 3.0, -4.0), [x],
                    {"nan": 2.0, "posinf": 3.0, "neginf": -4.0})

@@ -60,6 +60,22 @@ pub fn function(case: &Case) -> Option<Function> {
         "log_sigmoid" => unary(Tensor::log_sigmoid),
         "logsigmoid" => unary(Tensor::log_sigmoid),
         "isinf" => unary(Tensor::is_inf),
+        "isposinf" => unary(Tensor::is_posinf),
+        "isneginf" => unary(Tensor::is_neginf),
+        "entr" => unary(Tensor::entr),
+        "ndtr" => unary(Tensor::ndtr),
+        "ldexp" => binary(|x, y| x.ldexp(y)),
+        "isclose" => {
+            let (relative, absolute) = (float("rtol"), float("atol"));
+            Some(Box::new(move |x| x[0].is_close(&x[1], relative, absolute)))
+        }
+        "addcmul" | "addcdiv" => {
+            let (value, product) = (float("value"), case.op == "addcmul");
+            Some(Box::new(move |x| match product {
+                true => x[0].addcmul(&x[1], &x[2], value),
+                false => x[0].addcdiv(&x[1], &x[2], value),
+            }))
+        }
         "isfinite" => unary(Tensor::is_finite),
         "atan2" => binary(|x, y| x.atan2(y)),
         "hypot" => binary(|x, y| x.hypot(y)),

@@ -176,8 +176,10 @@ fn weight(expr: &Expr) -> usize {
     use UnaryOp::*;
     match expr {
         Expr::Unary(Exp | Logistic, _) => 25,
-        Expr::Unary(op, _) if op.ulps() > 0 => 50,
-        Expr::Binary(BinaryOp::Pow | BinaryOp::Atan2, ..) => 50,
+        Expr::Unary(Log | Tanh | Sin | Cos | Erf, _) | Expr::Binary(BinaryOp::Pow, ..) => 50,
+        Expr::Unary(Lgamma | Digamma, _) => 300,
+        Expr::Unary(op, _) if op.ulps() > 0 => 90,
+        Expr::Binary(BinaryOp::Atan2, ..) => 90,
         Expr::Binary(BinaryOp::Rem, ..) => 15,
         Expr::Binary(BinaryOp::Max | BinaryOp::Min, ..) => 4,
         Expr::Convert(_, DType::F16 | DType::BF16) => 20,

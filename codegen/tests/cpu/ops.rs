@@ -77,6 +77,7 @@ fn tolerance(op: UnaryOp, dtype: DType) -> Within {
         UnaryOp::Erf | UnaryOp::Erfc | UnaryOp::ErfInv if dtype == DType::F64 => Within::Ulps(10),
         // Sums of larger terms.
         UnaryOp::Lgamma | UnaryOp::Digamma if dtype == DType::F64 => Within::Ulps(4096),
+        op if op.ulps() > 0 && dtype == DType::F64 => Within::Ulps(4),
         op if op.ulps() > 0 => Within::Ulps(op.ulps().into()),
         _ => Within::Bits,
     }

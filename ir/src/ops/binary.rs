@@ -240,7 +240,7 @@ binary! {
     }
     /// Angle of a point.
     Atan2 = "atan2" (float Real atan2) {
-        semantics: "The angle of the point with the coordinates `y` and `x`, from -pi to pi, within 4 ulp: `atan(x / y)` \
+        semantics: "The angle of the point with the coordinates `y` and `x`, from -pi to pi, within 2 ulp: `atan(x / y)` \
             in the right quadrant. Signs of zeros and infinities count as in IEEE 754 `atan2`.",
         gradient: "`g * y / (x * x + y * y)` and `-g * x / (x * x + y * y)`; NaN where both are 0.",
         derivative: Some(|b, [x, y], _, i, g| {

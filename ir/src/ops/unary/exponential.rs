@@ -46,7 +46,7 @@ unary! {
     }
     /// Power of two.
     Exp2 = "exp2" (float Real exp2) {
-        semantics: "2 to the power `x`, within 4 ulp, exact for integers: 0 at -inf, inf at inf and above the range.",
+        semantics: "2 to the power `x`, within 2 ulp, exact for integers: 0 at -inf, inf at inf and above the range.",
         gradient: "`g * z * log(2)` with the result `z`.",
         derivative: Some(|b, _, z, g| {
             let slope = b.scale(z, std::f64::consts::LN_2);
@@ -57,7 +57,7 @@ unary! {
     }
     /// Exponential less one.
     Expm1 = "expm1" (float Real expm1) {
-        semantics: "`exp(x) - 1`, within 4 ulp, near 0 too. Zeros keep their sign.",
+        semantics: "`exp(x) - 1`, within 2 ulp, near 0 too. Zeros keep their sign.",
         gradient: "`g * (z + 1)` with the result `z`.",
         derivative: Some(|b, _, z, g| {
             let one = b.full_like(z, 1.0);
@@ -69,7 +69,7 @@ unary! {
     }
     /// Logarithm of one more.
     Log1p = "log1p" (float Real log1p) {
-        semantics: "`log(1 + x)`, within 4 ulp, near 0 too: -inf at -1, NaN below. Zeros keep their sign.",
+        semantics: "`log(1 + x)`, within 2 ulp, near 0 too: -inf at -1, NaN below. Zeros keep their sign.",
         gradient: "`g / (x + 1)`.",
         derivative: Some(|b, x, _, g| {
             let one = b.full_like(x, 1.0);
@@ -81,7 +81,7 @@ unary! {
     }
     /// Logarithm to base 2.
     Log2 = "log2" (float Real log2) {
-        semantics: "The logarithm to base 2, within 4 ulp: -inf at zeros, NaN below.",
+        semantics: "The logarithm to base 2, within 2 ulp: -inf at zeros, NaN below.",
         gradient: "`g / (x * log(2))`.",
         derivative: Some(|b, x, _, g| {
             let by = b.scale(x, std::f64::consts::LN_2);
@@ -92,7 +92,7 @@ unary! {
     }
     /// Logarithm to base 10.
     Log10 = "log10" (float Real log10) {
-        semantics: "The logarithm to base 10, within 4 ulp: -inf at zeros, NaN below.",
+        semantics: "The logarithm to base 10, within 2 ulp: -inf at zeros, NaN below.",
         gradient: "`g / (x * log(10))`.",
         derivative: Some(|b, x, _, g| {
             let by = b.scale(x, std::f64::consts::LN_10);
@@ -103,7 +103,7 @@ unary! {
     }
     /// Cube root.
     Cbrt = "cbrt" (float Real cbrt) {
-        semantics: "The cube root, within 4 ulp, of negative numbers too. Zeros keep their sign.",
+        semantics: "The cube root, within 2 ulp, of negative numbers too. Zeros keep their sign.",
         gradient: "`g / (3 z * z)` with the result `z`, so infinite at 0.",
         derivative: Some(|b, _, z, g| {
             let square = b.mul(z, z);
@@ -115,7 +115,7 @@ unary! {
     }
     /// Hyperbolic sine.
     Sinh = "sinh" (float Real sinh) {
-        semantics: "The hyperbolic sine, `(exp(x) - exp(-x)) / 2`, within 4 ulp. Zeros keep their sign.",
+        semantics: "The hyperbolic sine, `(exp(x) - exp(-x)) / 2`, within 2 ulp. Zeros keep their sign.",
         gradient: "`g * cosh(x)`.",
         derivative: Some(|b, x, _, g| {
             let slope = b.emit(Cosh {}.into(), &[x]);
@@ -126,7 +126,7 @@ unary! {
     }
     /// Hyperbolic cosine.
     Cosh = "cosh" (float Real cosh) {
-        semantics: "The hyperbolic cosine, `(exp(x) + exp(-x)) / 2`, within 4 ulp.",
+        semantics: "The hyperbolic cosine, `(exp(x) + exp(-x)) / 2`, within 2 ulp.",
         gradient: "`g * sinh(x)`.",
         derivative: Some(|b, x, _, g| {
             let slope = b.emit(Sinh {}.into(), &[x]);
@@ -140,7 +140,7 @@ unary! {
     }
     /// Inverse hyperbolic sine.
     Asinh = "asinh" (float Real asinh) {
-        semantics: "The number whose hyperbolic sine is `x`, within 4 ulp. Zeros keep their sign.",
+        semantics: "The number whose hyperbolic sine is `x`, within 2 ulp. Zeros keep their sign.",
         gradient: "`g / sqrt(x * x + 1)`.",
         derivative: Some(|b, x, _, g| {
             let (one, square) = (b.full_like(x, 1.0), b.mul(x, x));
@@ -153,7 +153,7 @@ unary! {
     }
     /// Inverse hyperbolic cosine.
     Acosh = "acosh" (float Real acosh) {
-        semantics: "The number, not negative, whose hyperbolic cosine is `x`, within 4 ulp: NaN below 1.",
+        semantics: "The number, not negative, whose hyperbolic cosine is `x`, within 2 ulp: NaN below 1.",
         gradient: "`g / sqrt((x - 1) * (x + 1))`, so infinite at 1.",
         derivative: Some(|b, x, _, g| {
             let one = b.full_like(x, 1.0);
@@ -167,7 +167,7 @@ unary! {
     }
     /// Inverse hyperbolic tangent.
     Atanh = "atanh" (float Real atanh) {
-        semantics: "The number whose hyperbolic tangent is `x`, within 4 ulp: infinite at 1 and -1, NaN beyond. Zeros \
+        semantics: "The number whose hyperbolic tangent is `x`, within 2 ulp: infinite at 1 and -1, NaN beyond. Zeros \
             keep their sign.",
         gradient: "`g / ((1 - x) * (1 + x))`.",
         derivative: Some(|b, x, _, g| {

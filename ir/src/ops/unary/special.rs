@@ -21,7 +21,7 @@ unary! {
     }
     /// Complementary error function.
     Erfc = "erfc" (float Real erfc) {
-        semantics: "`1 - erf(x)`, within 4 ulp, also where it is small.",
+        semantics: "`1 - erf(x)`, within 2 ulp, also where it is small.",
         gradient: "`-g * 2 / sqrt(pi) * exp(-x * x)`.",
         derivative: Some(|b, x, _, g| {
             let square = b.mul(x, x);
@@ -35,7 +35,7 @@ unary! {
     }
     /// Inverse error function.
     ErfInv = "erf_inv" (float Real erf_inv) {
-        semantics: "The number whose error function is `x`, within 4 ulp: infinite at 1 and -1, NaN beyond. Zeros keep \
+        semantics: "The number whose error function is `x`, within 2 ulp: infinite at 1 and -1, NaN beyond. Zeros keep \
             their sign.",
         gradient: "`g * sqrt(pi) / 2 * exp(z * z)` with the result `z`.",
         derivative: Some(|b, _, z, g| {
@@ -49,7 +49,8 @@ unary! {
     }
     /// Logarithm of the gamma function.
     Lgamma = "lgamma" (float Real lgamma) {
-        semantics: "The logarithm of the absolute value of the gamma function, within 4 ulp: inf at 0, at negative \
+        semantics: "The logarithm of the absolute value of the gamma function, within 2 ulp of f32; in f64 with an error of \
+            some 1e-15 near its zeros: inf at 0, at negative \
             integers and at both infinities.",
         gradient: "`g * digamma(x)`.",
         derivative: Some(|b, x, _, g| {
@@ -61,7 +62,8 @@ unary! {
     }
     /// Derivative of [`Lgamma`].
     Digamma = "digamma" (float Real digamma) {
-        semantics: "The derivative of the logarithm of the gamma function, within 4 ulp: infinite at zeros, of the other \
+        semantics: "The derivative of the logarithm of the gamma function, within 2 ulp of f32; in f64 with an error of \
+            some 1e-15 near its zeros: infinite at zeros, of the other \
             sign, NaN at negative integers and -inf, as PyTorch and SciPy have it.",
         gradient: "`g` times the trigamma function, as a sum of the terms `1 / (x + k)^2` and the asymptotic series of \
             the rest; by reflection for negative `x`.",

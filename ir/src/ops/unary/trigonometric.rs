@@ -46,7 +46,7 @@ unary! {
     }
     /// Inverse sine.
     Asin = "asin" (float Real asin) {
-        semantics: "The angle within ±pi/2 whose sine is `x`, within 4 ulp: NaN beyond 1. Zeros keep their sign.",
+        semantics: "The angle within ±pi/2 whose sine is `x`, within 2 ulp: NaN beyond 1. Zeros keep their sign.",
         gradient: "`g / sqrt((1 - x) * (1 + x))`, so infinite at 1 and -1.",
         derivative: Some(|b, x, _, g| {
             let product = one_less_square(b, x);
@@ -58,7 +58,7 @@ unary! {
     }
     /// Inverse cosine.
     Acos = "acos" (float Real acos) {
-        semantics: "The angle from 0 to pi whose cosine is `x`, within 4 ulp: NaN beyond 1.",
+        semantics: "The angle from 0 to pi whose cosine is `x`, within 2 ulp: NaN beyond 1.",
         gradient: "`-g / sqrt((1 - x) * (1 + x))`, so infinite at 1 and -1.",
         derivative: Some(|b, x, _, g| {
             let product = one_less_square(b, x);
@@ -71,7 +71,7 @@ unary! {
     }
     /// Inverse tangent.
     Atan = "atan" (float Real atan) {
-        semantics: "The angle within ±pi/2 whose tangent is `x`, within 4 ulp. Zeros keep their sign.",
+        semantics: "The angle within ±pi/2 whose tangent is `x`, within 2 ulp. Zeros keep their sign.",
         gradient: "`g / (x * x + 1)`.",
         derivative: Some(|b, x, _, g| {
             let (one, square) = (b.full_like(x, 1.0), b.mul(x, x));
