@@ -270,9 +270,60 @@ def index(cases):
             cases.add(f"scatter_{combine}_{dtype}", "scatter", {**attrs, "combine": combine}, [x, i, u], [y], TORCH, kind)
 
 
+def scan(cases):
+    for dtype in ("f64", "f32", "f16", "i64", "i32"):
+        exact = dtype in INTS
+        for shape, axis in (([7], 0), ([3, 5], 0), ([3, 5], 1), ([2, 4, 3], 1)):
+            x = drawn(shape, dtype)
+            wider = x if exact or dtype == "f64" else x.to(torch.float32)
+            size = "x".join(map(str, shape))
+            for reverse in (False, True):
+                turned = wider.flip(axis) if reverse else wider
+                back = (lambda y: y.flip(axis)) if reverse else (lambda y: y)
+                attrs = {"axis": axis, "reverse": str(reverse).lower()}
+                name = f"{dtype}_{size}_{axis}" + ("_reverse" if reverse else "")
+                for op, f in (("cumsum", torch.cumsum), ("cumprod", torch.cumprod)):
+                    y = back(f(turned, axis, dtype=turned.dtype)).to(DTYPES[dtype])
+                    cases.add(f"{op}_{name}", op, attrs, [x], [y], TORCH, "exact" if exact else "reduction")
+                for op, f in (("cummax", torch.cummax), ("cummin", torch.cummin)):
+                    y = back(f(turned, axis).values).to(DTYPES[dtype])
+                    cases.add(f"{op}_{name}", op, attrs, [x], [y], TORCH, "exact")
+                if dtype == "f16":
+                    continue
+                a = drawn(shape, dtype)
+                d, v = (a.flip(axis), x.flip(axis)) if reverse else (a, x)
+                y, running = [], torch.zeros_like(v.select(axis, 0))
+                for k in range(shape[axis]):
+                    running = d.select(axis, k) * running + v.select(axis, k)
+                    y.append(running)
+                y = back(torch.stack(y, axis))
+                kind = "exact" if exact else "reduction"
+                cases.add(f"linear_recurrence_{name}", "linear_recurrence", attrs, [a, x], [y], TORCH, kind)
+
+
+def sort(cases):
+    nan, inf = float("nan"), float("inf")
+    odd = [1.0, nan, -inf, 0.0, -0.0, 2.5, nan, inf, -0.0, 0.0, 1.0, -3.0]
+    for descending in (False, True):
+        attrs = lambda axis: {"axis": axis, "descending": str(descending).lower()}
+        name = "descending" if descending else "ascending"
+        for dtype in ("f64", "f32", "f16", "bf16", "i64", "i32", "u8", "bool"):
+            for shape, axis in (([6], 0), ([3, 5], 0), ([3, 5], 1)):
+                x = drawn(shape, dtype)
+                y = torch.sort(x, dim=axis, stable=True, descending=descending).indices
+                size = "x".join(map(str, shape))
+                cases.add(f"argsort_{dtype}_{size}_{axis}_{name}", "argsort", attrs(axis), [x], [y], TORCH, "exact")
+            if dtype in FLOATS:
+                x = tensor(odd, dtype)
+                y = torch.sort(x, stable=True, descending=descending).indices
+                cases.add(f"argsort_{dtype}_odd_{name}", "argsort", attrs(0), [x], [y], TORCH, "exact")
+
+
 def record(cases):
     create(cases)
     move(cases)
     reduce(cases)
     contract(cases)
     index(cases)
+    scan(cases)
+    sort(cases)
