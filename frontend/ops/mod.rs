@@ -6,6 +6,7 @@ mod arg;
 mod axes;
 mod bits;
 pub(crate) mod broadcast;
+mod dynamic;
 mod elementary;
 mod index;
 mod indexing;
@@ -17,8 +18,10 @@ mod operators;
 mod pointwise;
 pub(crate) mod prim;
 mod reduce;
+mod scan;
 mod scatter;
 mod slice;
+mod sort;
 
 pub use arg::Arg;
 pub use axes::{Reduction, keepdims};

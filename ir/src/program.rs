@@ -101,6 +101,20 @@ pub struct Product {
     pub out: (BufferId, [Dim; 3]),
 }
 
+/// For each row of `input[outer, n, inner]` along the middle axis, the positions in sorted order, as i64 of the same shape:
+/// NaN counts as largest, equal elements keep their order.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Sort {
+    /// Extents: outer, n, inner.
+    pub extents: [Dim; 3],
+    /// What is sorted.
+    pub input: BufferId,
+    /// The positions.
+    pub out: BufferId,
+    /// From the largest to the smallest.
+    pub descending: bool,
+}
+
 /// What a step does.
 #[derive(Clone, PartialEq, Debug)]
 pub enum StepKind {
@@ -108,6 +122,8 @@ pub enum StepKind {
     Launch(Launch),
     /// Multiplies matrices through the target's library.
     Product(Product),
+    /// Sorts through the target's library.
+    Sort(Sort),
     /// Runs a one-op graph in the interpreter, because the op has no kernel; counted and logged with the reason.
     Interpret {
         /// The graph, whose inputs and outputs are the buffers.
@@ -277,6 +293,7 @@ impl Program {
                 [inputs, outputs].map(|list| list.into_iter().map(|(b, _)| b).collect())
             }
             StepKind::Product(p) => [vec![p.lhs.0, p.rhs.0], vec![p.out.0]],
+            StepKind::Sort(s) => [vec![s.input], vec![s.out]],
             StepKind::Interpret { inputs, outputs, .. } => [inputs.clone(), outputs.clone()],
         }
     }

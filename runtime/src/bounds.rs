@@ -9,6 +9,7 @@
 
 mod elements;
 mod reductions;
+mod scans;
 
 use crate::error::ExecError;
 use crate::interpreter::{Bindings, interpret_observed};
@@ -185,7 +186,10 @@ fn bounds_of(data: &OpData, operands: &[&Bounded], result: &Literal, rules: &Rul
             reductions::bounds(combine, data.primitive.reduced_axes(), operands[0], result, strict16)
         }
         Lowering::Contract => contracted(&data.primitive, operands, result, strict16),
-        Lowering::Fused => vec![UNKNOWN; n],
+        Lowering::Scan => scans::bounds(&data.primitive, operands, result, strict16),
+        // A position is sure where what is sorted is.
+        Lowering::Sort if operands[0].bounds.iter().all(|&e| e == 0.0) => vec![0.0; n],
+        Lowering::Fused | Lowering::Sort => vec![UNKNOWN; n],
     }
 }
 

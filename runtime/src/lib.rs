@@ -13,6 +13,7 @@ pub mod pool;
 pub mod program_interpreter;
 pub mod scratch;
 mod signature;
+pub mod sort;
 
 pub use array::Array;
 pub use error::ExecError;

@@ -8,7 +8,7 @@ use crate::error::ExecError;
 use crate::interpreter::{Bindings, interpret};
 use ir::kernel::Access;
 use ir::kernel::interp::{self, Fault, Order, RunError};
-use ir::program::{BufferId, Launch, Product, Program, StepKind, Storage};
+use ir::program::{BufferId, Launch, Product, Program, Sort, StepKind, Storage};
 use ir::{DType, Data, Dim, Literal, Scalar};
 use std::collections::HashMap;
 
@@ -78,6 +78,7 @@ pub fn run(program: &Program, arguments: &[Literal], options: &RunOptions) -> Re
         let outcome = match &step.kind {
             StepKind::Launch(launch) => m.launch(launch),
             StepKind::Product(product) => m.product(product),
+            StepKind::Sort(sort) => m.sort(sort),
             StepKind::Interpret { graph, inputs, outputs, .. } => m.interpret(graph, inputs, outputs),
         };
         outcome.map_err(|e| match e {
@@ -175,6 +176,28 @@ impl Machine<'_> {
         Ok(())
     }
 
+    fn sort(&mut self, s: &Sort) -> Result<(), ProgramError> {
+        let extents: Vec<i64> = s.extents.iter().map(|d| self.eval(d)).collect::<Result<_, _>>()?;
+        let (n, inner) = (extents[1].max(0) as usize, extents[2].max(0) as usize);
+        let data = self.read(s.input)?;
+        if data.len() != extents.iter().map(|&e| e.max(0) as usize).product() {
+            return fault(format!("sorts {} elements in rows of {extents:?}", data.len()));
+        }
+        let mut out = vec![0i64; data.len()];
+        // By insertion: each element goes behind those that are not after it.
+        for row in 0..data.len() / n.max(1) {
+            let at = |k: usize| (row / inner * n + k) * inner + row % inner;
+            let mut order: Vec<usize> = Vec::new();
+            for k in 0..n {
+                let place = order.partition_point(|&other| !after(data.get(at(other)), data.get(at(k)), s.descending));
+                order.insert(place, k);
+            }
+            order.into_iter().enumerate().for_each(|(k, position)| out[at(k)] = position as i64);
+        }
+        self.write(s.out, Data::I64(out));
+        Ok(())
+    }
+
     fn product(&mut self, p: &Product) -> Result<(), ProgramError> {
         let numbers = |list: &[Dim]| list.iter().map(|d| self.eval(d)).collect::<Result<Vec<i64>, _>>();
         let (extents, ls, rs, os) = (numbers(&p.extents)?, numbers(&p.lhs.1)?, numbers(&p.rhs.1)?, numbers(&p.out.1)?);
@@ -210,6 +233,16 @@ impl Machine<'_> {
         self.write(p.out.0, Data::collect(p.dtype, out.into_iter().flatten()));
         Ok(())
     }
+}
+
+/// True if the first stands after the second in an order in which NaN is largest.
+fn after(x: Scalar, y: Scalar, descending: bool) -> bool {
+    let larger = |x: Scalar, y: Scalar| match x.dtype() {
+        DType::U64 => x.bits() > y.bits(),
+        d if d.is_float() => (x.as_f64().is_nan() && !y.as_f64().is_nan()) || x.as_f64() > y.as_f64(),
+        _ => x.as_i64() > y.as_i64(),
+    };
+    if descending { larger(y, x) } else { larger(x, y) }
 }
 
 /// A sum of products in the accumulation type of a dtype.

@@ -203,6 +203,58 @@ def integer_sums(cases):
                 cases.add(name, op, {"dim": axes, "keepdim": False}, [x], [f(x, axis=tuple(axes))], NUMPY, "exact")
 
 
+def scattered(cases):
+    one = {"dtypes": ("f64",)}
+    along = torch.tensor([[2, 0, 2], [1, 1, 3]])
+    for op, f in {
+        "scatter": lambda x, i, u: x.scatter(1, i[:, ::2], u[:, ::2]),
+        "scatter_add": lambda x, i, u: x.scatter_add(1, i, u),
+        "scatter_prod": lambda x, i, u: x.scatter_reduce(1, i, u, "prod"),
+        "scatter_amax": lambda x, i, u: x.scatter_reduce(1, i, u, "amax"),
+        "scatter_amin": lambda x, i, u: x.scatter_reduce(1, i, u, "amin"),
+    }.items():
+        i = torch.tensor([[2, 0, 0], [1, 1, 3]]) if op == "scatter" else along
+        differentiated(cases, op, op, f, [normal(2, 4), i, normal(2, 3)], {"dim": 1}, "reduction", **one)
+    i = torch.tensor([2, 0])
+    differentiated(cases, "index_copy", "index_copy", lambda x, i, u: x.index_copy(0, i, u), [normal(3, 2), i, normal(2, 2)], {"dim": 0}, "exact", **one)
+    i = torch.tensor([2, 0, 2])
+    differentiated(cases, "index_add", "index_add", lambda x, i, u: x.index_add(1, i, u), [normal(2, 3), i, normal(2, 3)], {"dim": 1}, "reduction", **one)
+
+
+def ordered(cases):
+    one = {"dtypes": ("f64",)}
+    zeros = normal(4, 3)
+    zeros[1, 0] = zeros[2, 1] = zeros[3, 1] = zeros[0, 2] = 0
+    for dim in (0, 1):
+        differentiated(cases, f"cumsum_{dim}", "cumsum", lambda x: x.cumsum(dim), [normal(3, 5)], {"dim": dim}, "reduction")
+        differentiated(cases, f"cumprod_{dim}", "cumprod", lambda x: x.cumprod(dim), [zeros], {"dim": dim}, "reduction")
+        differentiated(cases, f"logcumsumexp_{dim}", "logcumsumexp", lambda x: x.logcumsumexp(dim), [normal(3, 5) * 20], {"dim": dim})
+        differentiated(cases, f"cummax_{dim}", "cummax", lambda x: x.cummax(dim).values, [spread(3, 5)], {"dim": dim}, "reduction", **one)
+        differentiated(cases, f"cummin_{dim}", "cummin", lambda x: x.cummin(dim).values, [spread(3, 5)], {"dim": dim}, "reduction", **one)
+        differentiated(cases, f"median_{dim}", "median", lambda x: x.median(dim).values, [spread(4, 5)], {"dim": dim}, "exact", **one)
+        for q in (0.0, 0.3, 1.0):
+            differentiated(cases, f"quantile_{dim}_{q}", "quantile", lambda x: x.quantile(q, dim), [spread(4, 5)], {"dim": dim, "q": q}, **one)
+        for largest in (0, 1):
+            attrs = {"dim": dim, "largest": largest, "k": 2}
+            differentiated(cases, f"sort_{dim}_{largest}", "sort", lambda x: x.sort(dim, bool(largest)).values, [spread(4, 5)], attrs, "exact", **one)
+            differentiated(cases, f"topk_{dim}_{largest}", "topk", lambda x: x.topk(2, dim, bool(largest)).values, [spread(4, 5)], attrs, "exact", **one)
+        differentiated(cases, f"kthvalue_{dim}", "kthvalue", lambda x: x.kthvalue(2, dim).values, [spread(4, 5)], {"dim": dim, "k": 2}, "exact", **one)
+    without = {"gradients": False, **one}
+    odd = tensor([[1.0, 3.0, NAN, 2.0, 3.0], [0.0, 0.0, -1.0, INF, INF], [-INF, -INF, 5.0, 5.0, NAN]], "f64")
+    for op, f in {
+        "cummax": lambda x: x.cummax(1).values, "cummax_indices": lambda x: x.cummax(1).indices,
+        "cummin_indices": lambda x: x.cummin(1).indices, "logcumsumexp": lambda x: x.logcumsumexp(1), "median": lambda x: x.median(1).values,
+    }.items():
+        differentiated(cases, f"{op}_odd", op, f, [odd], {"dim": 1}, "composition" if op == "logcumsumexp" else "exact", **without)
+    x = tensor([-1.0, 0.0, 0.0, 2.0, 2.0, 2.0, 7.5], "f64")
+    v = tensor([[-3.0, -1.0, 0.0], [2.0, 8.0, NAN]], "f64")
+    rows = spread(2, 9).sort(1).values
+    for right in (0, 1):
+        f = lambda x, v: torch.searchsorted(x, v, right=bool(right))
+        differentiated(cases, f"searchsorted_{right}", "searchsorted", f, [x, v], {"right": right}, "exact", **without)
+        differentiated(cases, f"searchsorted_rows_{right}", "searchsorted", f, [rows, spread(2, 4)], {"right": right}, "exact", **without)
+
+
 def record(cases):
     integer_sums(cases)
     pointwise(cases)
@@ -210,3 +262,5 @@ def record(cases):
     losses(cases)
     products(cases)
     moves(cases)
+    scattered(cases)
+    ordered(cases)

@@ -273,11 +273,13 @@ def index(cases):
 def scan(cases):
     for dtype in ("f64", "f32", "f16", "i64", "i32"):
         exact = dtype in INTS
-        for shape, axis in (([7], 0), ([3, 5], 0), ([3, 5], 1), ([2, 4, 3], 1)):
+        for shape, axis in (([7], 0), ([3, 4], 1), ([2, 3, 2], 1)):
+            if dtype in ("f16", "i32") and shape != [7]:
+                continue
             x = drawn(shape, dtype)
             wider = x if exact or dtype == "f64" else x.to(torch.float32)
             size = "x".join(map(str, shape))
-            for reverse in (False, True):
+            for reverse in (False, True)[: len(shape)]:
                 turned = wider.flip(axis) if reverse else wider
                 back = (lambda y: y.flip(axis)) if reverse else (lambda y: y)
                 attrs = {"axis": axis, "reverse": str(reverse).lower()}
@@ -308,7 +310,7 @@ def sort(cases):
         attrs = lambda axis: {"axis": axis, "descending": str(descending).lower()}
         name = "descending" if descending else "ascending"
         for dtype in ("f64", "f32", "f16", "bf16", "i64", "i32", "u8", "bool"):
-            for shape, axis in (([6], 0), ([3, 5], 0), ([3, 5], 1)):
+            for shape, axis in (([6], 0), ([3, 5], 0), ([3, 5], 1))[: 3 if dtype in ("f32", "i64") else 1]:
                 x = drawn(shape, dtype)
                 y = torch.sort(x, dim=axis, stable=True, descending=descending).indices
                 size = "x".join(map(str, shape))

@@ -182,3 +182,30 @@ fn updates_of_many_tensors_share_a_launch() {
     let tensors = vec![f32s([8, 8]), f32s([8]), f32s([3, 3, 3]), f32s([1000])];
     assert_eq!(steps(&f.lower(&tensors, &tensors).unwrap()), (1, 0));
 }
+
+#[test]
+fn dynamic_slices_fuse() {
+    let at = || [Tensor::from(3i64), Tensor::from(100i32)];
+    let read = jit(|x: Tensor, (row, column): (Tensor, Tensor)| x.dynamic_slice(&[row, column], &[2, 4]) * 2.0);
+    let [row, column] = at();
+    let lowered = read.lower(f32s([6, 10]), (row, column)).unwrap();
+    one_kernel(&lowered, (60 + 8) * F32 + 8 + 4);
+    let write =
+        jit(|x: Tensor, (u, row, column): (Tensor, Tensor, Tensor)| (x + 1.0).dynamic_update_slice(&u, &[row, column]));
+    let [row, column] = at();
+    let lowered = write.lower(f32s([6, 10]), (f32s([2, 4]), row, column)).unwrap();
+    one_kernel(&lowered, (60 + 8 + 60) * F32 + 8 + 4);
+}
+
+#[test]
+fn sorted_values_are_gathered_where_they_are_used() {
+    let f = jit(|x: Tensor| x.sort(-1, true).0.narrow(1, 0, 3).exp());
+    let lowered = f.lower(f32s([8, 100])).unwrap();
+    assert_eq!(steps(&lowered), (1, 1), "{}", lowered.stage("program.txt").unwrap());
+}
+
+#[test]
+fn a_scan_is_one_kernel() {
+    let f = jit(|x: Tensor| x.cumsum(0));
+    one_kernel(&f.lower(f32s([100, 30])).unwrap(), 2 * 3000 * F32);
+}

@@ -34,6 +34,7 @@ fn bytes(lowered: &Lowered) -> i64 {
     let step = |kind: &StepKind| match kind {
         StepKind::Launch(l) => l.buffers.clone(),
         StepKind::Product(m) => vec![m.lhs.0, m.rhs.0, m.out.0],
+        StepKind::Sort(s) => vec![s.input, s.out],
         StepKind::Interpret { .. } => unreachable!("it is compiled"),
     };
     let buffers = p.steps.iter().flat_map(|s| step(&s.kind));

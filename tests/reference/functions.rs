@@ -3,10 +3,11 @@
 use crate::case::{Case, Tolerance, difference, read};
 use crate::elementary;
 use crate::json::Json;
+use crate::ordered;
 use ir::Literal;
 use tracewright::{Tensor, concat, grad, jit, keepdims, nn, stack};
 
-type Function = Box<dyn Fn(&[Tensor]) -> Tensor + Send + Sync>;
+pub type Function = Box<dyn Fn(&[Tensor]) -> Tensor + Send + Sync>;
 
 /// Recorded functions that the frontend does not have; an entry that it does have fails the test.
 const ABSENT: [&str; 5] =
@@ -148,7 +149,7 @@ fn function(case: &Case) -> Option<Function> {
             let dim = int("dim");
             Some(Box::new(move |x| x[0].index_select(dim, &x[1])))
         }
-        _ => elementary::function(case),
+        _ => elementary::function(case).or_else(|| ordered::function(case)),
     }
 }
 

@@ -5,4 +5,5 @@ mod elementary;
 mod functions;
 mod json;
 mod optimizers;
+mod ordered;
 mod primitives;

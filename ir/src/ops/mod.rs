@@ -25,7 +25,9 @@ pub mod reduce;
 pub mod region;
 pub(crate) mod rules;
 mod samples;
+pub mod scan;
 mod simplify;
+pub mod sort;
 pub mod unary;
 pub mod view;
 
@@ -70,6 +72,10 @@ pub enum Lowering {
     Gather,
     /// Element updates at computed indices.
     Scatter(index::Update),
+    /// A running value along an axis, which each element makes of the one before it, through [`OpDef::scalar`].
+    Scan,
+    /// The permutation that sorts along an axis.
+    Sort,
     /// Host data known at compile time.
     Constant,
     /// The op's region, inlined.
@@ -159,6 +165,26 @@ pub enum Conversion {
     Bits,
 }
 
+/// A running value along an axis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Scan {
+    /// The axis.
+    pub axis: usize,
+    /// From the last element to the first.
+    pub reverse: bool,
+    /// The running value before the first element.
+    pub start: Scalar,
+}
+
+/// An order along an axis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sorting {
+    /// The axis.
+    pub axis: usize,
+    /// From the largest element to the smallest.
+    pub descending: bool,
+}
+
 /// The axes of a generalised matrix product.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ContractAxes {
@@ -234,7 +260,8 @@ pub trait OpDef: Attributes {
     fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value;
     /// How it becomes code.
     fn lowering(&self) -> Lowering;
-    /// For [`Lowering::Pointwise`]: the scalar code. 16-bit floats never get here: they are legalised to f32 before.
+    /// For [`Lowering::Pointwise`]: the scalar code. For [`Lowering::Scan`]: the next running value, of the one before and
+    /// the elements of the operands. 16-bit floats never get here: they are legalised to f32 before.
     fn scalar(&self, _k: &mut KernelBuilder, _operands: &[Var]) -> Var {
         unreachable!("{} is not pointwise", self.name())
     }
@@ -275,6 +302,14 @@ pub trait OpDef: Attributes {
     }
     /// For [`Lowering::Gather`] and [`Lowering::Scatter`]: what is indexed.
     fn indexing(&self) -> Option<Indexing> {
+        None
+    }
+    /// For [`Lowering::Scan`]: what it runs along, for elements of that dtype.
+    fn scan(&self, _dtype: crate::DType) -> Option<Scan> {
+        None
+    }
+    /// For [`Lowering::Sort`]: along which axis.
+    fn sorting(&self) -> Option<Sorting> {
         None
     }
     /// For an op that checks its indices: the op for indices that are known to be in range.
@@ -364,6 +399,8 @@ op_table! {
     ReduceAll => reduce, ArgMax => reduce, ArgMin => reduce,
     DotGeneral => contract,
     Gather => index, Scatter => index,
+    CumSum => scan, CumProd => scan, CumMax => scan, CumMin => scan, LinearRecurrence => scan,
+    ArgSort => sort,
     Fused => region,
 }
 

@@ -46,6 +46,40 @@ numbers! { float
 }
 numbers! { int i64, i32, i16, i8, u64, u32, u16, u8 }
 
+/// How elements add up and multiply one after the other: in the element type, but 16-bit floats in f32, rounded once at
+/// the end.
+pub(crate) trait InOrder: Number {
+    /// What is carried.
+    type Running: Copy;
+    /// Begins with an element.
+    fn start(self) -> Self::Running;
+    /// The sum with one more.
+    fn add(running: Self::Running, v: Self) -> Self::Running;
+    /// The product with one more.
+    fn mul(running: Self::Running, v: Self) -> Self::Running;
+    /// The element that it makes.
+    fn end(running: Self::Running) -> Self;
+}
+macro_rules! in_order {
+    ($($t:ty, $running:ty, $start:expr, $add:expr, $mul:expr, $end:expr;)*) => { $(impl InOrder for $t {
+        type Running = $running;
+        fn start(self) -> $running { $start(self) }
+        fn add(running: $running, v: $t) -> $running { $add(running, $start(v)) }
+        fn mul(running: $running, v: $t) -> $running { $mul(running, $start(v)) }
+        fn end(running: $running) -> $t { $end(running) }
+    })* };
+    (wrapping $($t:ty),*) => {
+        in_order! { $($t, $t, |x| x, <$t>::wrapping_add, <$t>::wrapping_mul, |x| x;)* }
+    };
+}
+in_order! {
+    f64, f64, |x| x, |a, b| a + b, |a, b| a * b, |x| x;
+    f32, f32, |x| x, |a, b| a + b, |a, b| a * b, |x| x;
+    f16, f32, f16::to_f32, |a, b| a + b, |a, b| a * b, f16::from_f32;
+    bf16, f32, bf16::to_f32, |a, b| a + b, |a, b| a * b, bf16::from_f32;
+}
+in_order! { wrapping i64, i32, i16, i8, u64, u32, u16, u8 }
+
 /// Elements with an order, in which -0 comes before +0 and NaN has no place.
 pub(crate) trait Ordered: TypedData {
     /// True for NaN.

@@ -11,12 +11,14 @@
 //! 7. An output is read from an input, a constant, or memory of an output, of as many bytes as its type; memory of an
 //!    output belongs to one buffer.
 //! 8. An output over a donated input has the input's type; it is written by a step that cannot fail any more, after
-//!    which nothing reads the input, not even as another output. A product does not write over what it reads.
+//!    which nothing reads the input, not even as another output. A product or sort does not write over what it reads.
 //! 9. Steps that can report an error lie in the fallible prefix: kernels with check sites and interpreted steps.
+//! 10. A sort writes i64, of as many elements as it reads, which are those that its extents name.
 //!
 //! Not checked: what kernels do with their buffers, which their own verifier and interpreter see to.
 
 use super::{BufferId, Program, StepKind, Storage};
+use crate::DType;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -85,6 +87,7 @@ impl Verifier<'_> {
             let exists = match &step.kind {
                 StepKind::Launch(l) => l.kernel < p.kernels.len() && l.buffers.iter().all(buffer),
                 StepKind::Product(m) => [m.lhs.0, m.rhs.0, m.out.0].iter().all(buffer),
+                StepKind::Sort(s) => [s.input, s.out].iter().all(buffer),
                 StepKind::Interpret { inputs, outputs, .. } => inputs.iter().chain(outputs).all(buffer),
             };
             if !exists {
@@ -122,9 +125,17 @@ impl Verifier<'_> {
                     self.report(2, format!("{} {what} (extents and sites given, taken)", self.step_name(i)));
                 }
             }
+            if let StepKind::Sort(s) = &step.kind {
+                let [from, to] = [s.input, s.out].map(|b| &p.buffers[b.at()].ty);
+                let elements = &(&s.extents[0] * &s.extents[1]) * &s.extents[2];
+                if to.dtype != DType::I64 || [from, to].iter().any(|t| t.shape.numel() != elements) {
+                    let what = format!("sorts {from} to {to} in rows of {:?}", s.extents);
+                    self.report(10, format!("{} {what}", self.step_name(i)));
+                }
+            }
             let fallible = match &step.kind {
                 StepKind::Launch(l) => p.kernels[l.kernel].sites > 0,
-                StepKind::Product(_) => false,
+                StepKind::Product(_) | StepKind::Sort(_) => false,
                 StepKind::Interpret { .. } => true,
             };
             if fallible && i >= p.fallible_prefix {
@@ -235,7 +246,7 @@ impl Verifier<'_> {
                 self.report(8, format!("{what} that can fail"));
             }
             for &source in sources.get(&input).map(Vec::as_slice).unwrap_or_default() {
-                let product = matches!(p.steps[written].kind, StepKind::Product(_));
+                let product = matches!(p.steps[written].kind, StepKind::Product(_) | StepKind::Sort(_));
                 let late = self.lives[source].read.is_some_and(|r| r > written || (product && r == written));
                 if late || outputs.contains(&source) {
                     let step = self.step_name(written);

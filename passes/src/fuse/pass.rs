@@ -44,7 +44,7 @@ impl Pass for Isolate {
         "isolate"
     }
     fn about(&self) -> &'static str {
-        "guarantees that the root region holds only groups, products, scatters, constants and reshapes"
+        "guarantees that the root region holds only groups, products, scatters, scans, sorts, constants and reshapes"
     }
     fn required(&self) -> bool {
         true
@@ -53,7 +53,12 @@ impl Pass for Isolate {
         let bare = graph.region(graph.root()).ops.iter().any(|&op| {
             let primitive = &graph.op(op).primitive;
             match primitive.lowering() {
-                Lowering::Fused | Lowering::Contract | Lowering::Scatter(_) | Lowering::Constant => false,
+                Lowering::Fused
+                | Lowering::Contract
+                | Lowering::Scatter(_)
+                | Lowering::Scan
+                | Lowering::Sort
+                | Lowering::Constant => false,
                 _ => !matches!(primitive, ir::Primitive::Reshape(_)),
             }
         });

@@ -6,13 +6,16 @@ mod loops;
 mod nest;
 mod plan;
 mod pull;
+mod scan;
 mod scatter;
 
 use ir::graph::Definition;
 use ir::kernel::Kernel;
-use ir::program::{Buffer, BufferId, Launch, Program, Site, Step, StepKind, Storage};
+use ir::ops::Sorting;
+use ir::program::{Buffer, BufferId, Launch, Program, Site, Sort, Step, StepKind, Storage};
 use ir::{DType, Dim, Graph, Lowering, Op, Origin, Value};
 use nest::GroupKernel;
+use scatter::product;
 use std::collections::{HashMap, HashSet};
 
 /// Why a graph could not be lowered.
@@ -144,6 +147,17 @@ impl<'a> Lowerer<'a> {
             }
             Lowering::Scatter(combine) => {
                 self.kernel(op, name.into(), Ok(scatter::lower_scatter(self.graph, op, combine)))?;
+            }
+            Lowering::Scan => {
+                self.kernel(op, name.into(), Ok(scan::lower_scan(self.graph, op)))?;
+            }
+            Lowering::Sort => {
+                let Sorting { axis, descending } = data.primitive.sorting().expect("a sort says along what");
+                let shape = &self.graph.ty(data.operands[0]).shape;
+                let extents = [product(&shape[..axis]), shape[axis].clone(), product(&shape[axis + 1..])];
+                let input = self.buffer_of[&data.operands[0]];
+                let out = self.new_buffer(data.results[0]);
+                self.push(op, name.into(), StepKind::Sort(Sort { extents, input, out, descending }));
             }
             Lowering::Contract => {
                 let [lhs, rhs] = [0, 1].map(|i| self.buffer_of[&data.operands[i]]);

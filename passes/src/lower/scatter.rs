@@ -12,15 +12,16 @@ use ir::{DType, Dim, Graph, Op, Scalar, Symbol};
 use std::collections::HashSet;
 
 /// Columns that one task updates.
-const TASK_COLUMNS: i64 = 256;
+pub(super) const TASK_COLUMNS: i64 = 256;
 
-struct Extents<'a> {
-    k: &'a mut KernelBuilder,
-    symbols: &'a mut Vec<Symbol>,
+/// Index arithmetic over the symbols of a kernel.
+pub(super) struct Extents<'a> {
+    pub k: &'a mut KernelBuilder,
+    pub symbols: &'a mut Vec<Symbol>,
 }
 
 impl Extents<'_> {
-    fn index(&mut self, d: &Dim) -> Index {
+    pub fn index(&mut self, d: &Dim) -> Index {
         let mut sum = self.k.index(0);
         for t in d.terms() {
             let mut product = self.k.index(t.coefficient);
@@ -44,6 +45,19 @@ impl Extents<'_> {
     }
 }
 
+/// The extents multiplied.
+pub(super) fn product(dims: &[Dim]) -> Dim {
+    dims.iter().fold(Dim::from(1), |n, d| n * d)
+}
+
+/// A kernel that does nothing.
+pub(super) fn nothing(mut k: KernelBuilder, extents: Vec<Symbol>) -> GroupKernel {
+    let none = k.index(0);
+    k.begin_nest(none, none);
+    k.end_nest();
+    GroupKernel { kernel: k.finish().canonical(), extents, sites: Vec::new(), elementwise: HashSet::new() }
+}
+
 /// The kernel with parameters operand, indices, updates, result.
 pub(super) fn lower_scatter(graph: &Graph, op: Op, combine: Update) -> GroupKernel {
     let data = graph.op(op);
@@ -54,18 +68,13 @@ pub(super) fn lower_scatter(graph: &Graph, op: Op, combine: Update) -> GroupKern
     let memory: Vec<Memory> = data.operands.iter().map(|&v| k.param(graph.ty(v).dtype, Access::In)).collect();
     let out = k.param(dtype, Access::InOut);
     let mut symbols = Vec::new();
-    let product = |dims: &[Dim]| dims.iter().fold(Dim::from(1), |n, d| n * d);
     // operand [b, p, extent, q], indices [b, i], updates [b, p, i, q]
     let (b, p) = (product(&operand.shape[..at.batch]), product(&operand.shape[at.batch..at.axis]));
     let (extent, q) = (operand.shape[at.axis].clone(), product(&operand.shape[at.axis + 1..]));
     let i = product(&indices.shape[at.batch..]);
     if [&b, &p, &q].into_iter().any(|n| n.is(0)) {
         // There is nothing to update and no index to check; the arithmetic below would divide by these.
-        let none = k.index(0);
-        k.begin_nest(none, none);
-        k.end_nest();
-        let kernel = k.finish().canonical();
-        return GroupKernel { kernel, extents: symbols, sites: Vec::new(), elementwise: HashSet::new() };
+        return nothing(k, symbols);
     }
     let site = (at.mode == IndexMode::Error).then(|| k.site());
 

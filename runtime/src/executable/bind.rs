@@ -6,6 +6,7 @@ use crate::contract::{self, Matmul, Operand};
 use crate::error::ExecError;
 use crate::interpreter::Bindings;
 use crate::signature::{Signature, SymbolValues};
+use crate::sort::{self, Rows};
 use codegen::cpu::CompiledKernel;
 use ir::program::{Program, StepKind, Storage};
 use ir::{DType, Dim, EvalError};
@@ -30,7 +31,26 @@ pub(super) enum Place {
 pub(super) enum BoundStep {
     Launch { kernel: usize, buffers: SmallVec<[usize; 8]>, extents: SmallVec<[i64; 4]>, tasks: u64, work: u64 },
     Product(BoundProduct),
+    Sort(BoundSort),
     Interpret(usize),
+}
+
+/// A sort with its numbers filled in.
+pub(super) struct BoundSort {
+    dtype: DType,
+    extents: [usize; 3],
+    descending: bool,
+    /// Operand, result.
+    pub buffers: [usize; 2],
+}
+
+impl BoundSort {
+    /// The sort of what lies at those addresses.
+    pub fn on(&self, data: [*mut u8; 2]) -> Rows {
+        let [outer, n, inner] = self.extents;
+        let (dtype, descending) = (self.dtype, self.descending);
+        Rows { dtype, outer, n, inner, descending, data: data[0], out: data[1].cast() }
+    }
 }
 
 /// A matrix product with its numbers filled in.
@@ -157,6 +177,18 @@ impl Bound {
                     let sizes = product.on([std::ptr::null_mut(); 3]);
                     scratch = scratch.max(contract::library().scratch_bytes(&sizes));
                     BoundStep::Product(product)
+                }
+                StepKind::Sort(s) => {
+                    let e: SmallVec<[usize; 3]> = s.extents.iter().map(extent).collect::<Result<_, _>>()?;
+                    let sort = BoundSort {
+                        dtype: program.buffers[s.input.at()].ty.dtype,
+                        extents: [e[0], e[1], e[2]],
+                        descending: s.descending,
+                        buffers: [s.input.at(), s.out.at()],
+                    };
+                    let rows = sort.on([std::ptr::null_mut(); 2]);
+                    scratch = scratch.max(sort::library().scratch_bytes(&rows));
+                    BoundStep::Sort(sort)
                 }
                 StepKind::Interpret { .. } => BoundStep::Interpret(number),
             });

@@ -35,11 +35,12 @@ pub(super) fn program(program: &Program, kernels: &[Arc<CompiledKernel>]) {
     events::write(Artefact::Kernels, || {
         let count = |f: fn(&StepKind) -> bool| program.steps.iter().filter(|s| f(&s.kind)).count();
         let mut text = format!(
-            "{}: kernels {}, launches {}, products {}, interpreted steps {}",
+            "{}: kernels {}, launches {}, products {}, sorts {}, interpreted steps {}",
             program.name,
             program.kernels.len(),
             count(|k| matches!(k, StepKind::Launch(_))),
             count(|k| matches!(k, StepKind::Product(_))),
+            count(|k| matches!(k, StepKind::Sort(_))),
             count(|k| matches!(k, StepKind::Interpret { .. })),
         );
         for (i, (kernel, code)) in program.kernels.iter().zip(kernels).enumerate() {
@@ -137,6 +138,10 @@ pub(super) fn describe(p: &Program) -> String {
             StepKind::Product(m) => {
                 let [batch, rows, columns, sum] = &m.extents;
                 format!("b{} = b{} x b{} [{batch}, {rows}, {columns}, {sum}]", m.out.0.0, m.lhs.0.0, m.rhs.0.0)
+            }
+            StepKind::Sort(s) => {
+                let order = if s.descending { "descending" } else { "ascending" };
+                format!("b{} = {order} order of b{} {:?}", s.out.0, s.input.0, s.extents)
             }
             StepKind::Interpret { reason, .. } => format!("interpreted: {reason}"),
         };

@@ -10,6 +10,7 @@ use crate::events::{self, Event};
 use crate::interpreter::{self, Bindings};
 use crate::pool;
 use crate::scratch::Scratch;
+use crate::sort;
 use codegen::cpu::Status;
 use ir::program::{Launch, StepKind};
 use smallvec::SmallVec;
@@ -159,6 +160,13 @@ impl Compiled {
                 // SAFETY: the strides were derived from the buffers' dense types, and the plan gives the result memory
                 // of its own; scratch memory is enough for every step.
                 unsafe { contract::library().multiply(pool::global(), &product, scratch, None) }
+                    .map_err(|e| ExecError::Bug(e.to_string()))
+            }
+            BoundStep::Sort(sort) => {
+                let rows = sort.on(sort.buffers.map(|b| pointers[b]));
+                // SAFETY: the extents are those of the buffers' dense types, and the plan gives the result memory of its
+                // own; scratch memory is enough for every step.
+                unsafe { sort::library().argsort(pool::global(), &rows, scratch) }
                     .map_err(|e| ExecError::Bug(e.to_string()))
             }
             BoundStep::Interpret(number) => {

@@ -8,6 +8,8 @@ use ir::ops::contract::DotGeneral;
 use ir::ops::convert::{BitcastConvert, Convert};
 use ir::ops::create::{Constant, DimValue, Full, Iota};
 use ir::ops::index::{Gather, IndexMode, Scatter, Update};
+use ir::ops::scan::{CumMax, CumMin, CumProd, CumSum, LinearRecurrence};
+use ir::ops::sort::ArgSort;
 use ir::ops::view::{BroadcastInDim, Concatenate, Pad, Reshape, Reverse, Slice, Transpose};
 use ir::{Axes, DType, Dim, Primitive, Scalar, Shape, Type, Value};
 
@@ -92,6 +94,14 @@ impl Draw {
             "reduce_any" | "reduce_all" => self.reduce(name, |d| d == DType::Bool),
             "reduce_max" | "reduce_min" => self.reduce(name, any),
             "reduce_sum" | "reduce_prod" => self.reduce(name, number),
+            "cumsum" | "cumprod" | "linear_recurrence" => self.scan(name, number),
+            "cummax" | "cummin" => self.scan(name, any),
+            "argsort" => {
+                let x = self.operand(any);
+                let axis = self.r.below(self.rank(x).max(1));
+                let descending = self.r.percent(50);
+                self.emit(ArgSort { axis, descending }, &[x])
+            }
             "argmax" | "argmin" => {
                 let x = self.operand(any);
                 let axis = self.r.below(self.rank(x).max(1));
@@ -359,6 +369,23 @@ impl Draw {
         }
         let i = self.feed(Type::new(dtype, shape), Feed::Index(limit));
         Some((axis, batch, mode, i))
+    }
+
+    fn scan(&mut self, name: &str, legal: fn(DType) -> bool) -> Option<Value> {
+        let x = self.operand(legal);
+        let axis = self.r.below(self.rank(x).max(1));
+        let reverse = self.r.percent(50);
+        match name {
+            "cumsum" => self.emit(CumSum { axis, reverse }, &[x]),
+            "cumprod" => self.emit(CumProd { axis, reverse }, &[x]),
+            "cummax" => self.emit(CumMax { axis, reverse }, &[x]),
+            "cummin" => self.emit(CumMin { axis, reverse }, &[x]),
+            _ => {
+                let ty = self.ty(x);
+                let input = self.of_type(&ty);
+                self.emit(LinearRecurrence { axis, reverse }, &[x, input])
+            }
+        }
     }
 
     fn gather(&mut self) -> Option<Value> {

@@ -8,7 +8,7 @@ use crate::ops::batching::{extra_axis_at, in_front};
 use crate::ops::binary::Direction;
 use crate::ops::create::Iota;
 use crate::ops::index::Gather;
-use crate::ops::numeric::{Number, Ordered, with_any, with_number};
+use crate::ops::numeric::{InOrder, Ordered, with_any, with_number};
 use crate::ops::rules::{arity, dtype_is, one, violation};
 use crate::ops::samples::{bad, bad_types, sample, values};
 use crate::ops::{
@@ -16,7 +16,6 @@ use crate::ops::{
     Rewriter, Sample, Traits, Types, VjpContext,
 };
 use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Scalar, Shape, Type, Violation};
-use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
@@ -323,35 +322,6 @@ fn computed<T: InOrder>(
     }
     Literal::from_vec(x.dims(), running.into_iter().map(T::end).collect())
 }
-
-/// How elements add up and multiply one after the other: in the element type, but 16-bit floats in f32, rounded once at
-/// the end.
-pub(crate) trait InOrder: Number {
-    type Running: Copy;
-    fn start(self) -> Self::Running;
-    fn add(running: Self::Running, v: Self) -> Self::Running;
-    fn mul(running: Self::Running, v: Self) -> Self::Running;
-    fn end(running: Self::Running) -> Self;
-}
-macro_rules! in_order {
-    ($($t:ty, $running:ty, $start:expr, $add:expr, $mul:expr, $end:expr;)*) => { $(impl InOrder for $t {
-        type Running = $running;
-        fn start(self) -> $running { $start(self) }
-        fn add(running: $running, v: $t) -> $running { $add(running, $start(v)) }
-        fn mul(running: $running, v: $t) -> $running { $mul(running, $start(v)) }
-        fn end(running: $running) -> $t { $end(running) }
-    })* };
-    (wrapping $($t:ty),*) => {
-        in_order! { $($t, $t, |x| x, <$t>::wrapping_add, <$t>::wrapping_mul, |x| x;)* }
-    };
-}
-in_order! {
-    f64, f64, |x| x, |a, b| a + b, |a, b| a * b, |x| x;
-    f32, f32, |x| x, |a, b| a + b, |a, b| a * b, |x| x;
-    f16, f32, f16::to_f32, |a, b| a + b, |a, b| a * b, f16::from_f32;
-    bf16, f32, bf16::to_f32, |a, b| a + b, |a, b| a * b, bf16::from_f32;
-}
-in_order! { wrapping i64, i32, i16, i8, u64, u32, u16, u8 }
 
 const ALL: [Update; 5] = [Update::Add, Update::Set, Update::Mul, Update::Min, Update::Max];
 

@@ -1,0 +1,134 @@
+//! Slices whose starts are known at run time only.
+
+use super::prim;
+use super::reduce::dim_scalar;
+use crate::dispatch::{Call, Extents, enter, refuse, run};
+use crate::error::{Code, Error};
+use crate::tensor::Tensor;
+use crate::trace::record;
+use ir::ops::create::Iota;
+use ir::ops::index::{Gather, IndexMode};
+use ir::ops::view::BroadcastInDim;
+use ir::{Axes, DType, Dim, Shape};
+use smallvec::SmallVec;
+
+/// The positions 0, 1, … of an axis.
+fn positions(extent: &Dim) -> Tensor {
+    record(Iota { dtype: DType::I64, shape: Shape::from([extent.clone()]), axis: 0 }, &[])
+}
+
+/// The start, moved so that `size` elements fit into the extent.
+fn clamped(start: &Tensor, extent: &Dim, size: &Dim) -> Tensor {
+    let last = dim_scalar(&(extent - size), DType::I64);
+    prim::cast(start, DType::I64).minimum(&last).maximum(0)
+}
+
+impl Tensor {
+    /// The part of those sizes that begins at `starts`, one integer scalar for each axis, known at run time only. As in
+    /// JAX a start is moved, where it has to be, so that the part lies in the tensor; it is never an error.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let x = Tensor::arange(12, DType::I64).reshape([3, 4]);
+    /// let (row, column) = (Tensor::from(1i64), Tensor::from(9i64));
+    /// assert_eq!(x.dynamic_slice(&[row, column], &[2, 2]).to_vec::<i64>()?, [6, 7, 10, 11]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn dynamic_slice(&self, starts: &[Tensor], sizes: &[usize]) -> Tensor {
+        let _here = enter();
+        let sizes: Shape = sizes.iter().map(|&n| Dim::from(n)).collect();
+        let operands: SmallVec<[&Tensor; 4]> = std::iter::once(self).chain(starts).collect();
+        if let Some(t) = operands.iter().find(|t| t.error_ref().is_some()) {
+            return (*t).clone();
+        }
+        if let Some(e) = self.wrong_starts("dynamic_slice", starts, &sizes) {
+            return refuse(e, &operands);
+        }
+        let attributes: SmallVec<[i64; 4]> = sizes.iter().map(|d| d.known().unwrap_or(-1)).collect();
+        run(Call::composed("dynamic_slice", &attributes, Extents::Symbolic), &operands, &|t| {
+            let shape = t[0].ty().shape;
+            let cut = |x: Tensor, axis: usize| {
+                let (extent, size) = (&shape[axis], &sizes[axis]);
+                if extent == size {
+                    return x;
+                }
+                if size.is(0) {
+                    return x.narrow(axis as isize, 0, 0);
+                }
+                let at = clamped(&t[axis + 1], extent, size) + positions(size);
+                record(Gather { axis, batch: 0, mode: IndexMode::Clamp }, &[&x, &at])
+            };
+            (0..shape.rank()).fold(t[0].clone(), cut)
+        })
+    }
+
+    /// A copy in which the part that begins at `starts`, one integer scalar for each axis, known at run time only, is
+    /// `update`, converted to the dtype of the tensor. As in JAX a start is moved, where it has to be, so that the part
+    /// lies in the tensor; it is never an error.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let x = Tensor::zeros([2, 3], DType::I64);
+    /// let y = x.dynamic_update_slice(&Tensor::from([[1i64, 2]]), &[Tensor::from(1i64), Tensor::from(5i64)]);
+    /// assert_eq!(y.to_vec::<i64>()?, [0, 0, 0, 0, 1, 2]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn dynamic_update_slice(&self, update: &Tensor, starts: &[Tensor]) -> Tensor {
+        let _here = enter();
+        let operands: SmallVec<[&Tensor; 4]> = [self, update].into_iter().chain(starts).collect();
+        if let Some(t) = operands.iter().find(|t| t.error_ref().is_some()) {
+            return (*t).clone();
+        }
+        let sizes = update.shape();
+        if let Some(e) = self.wrong_starts("dynamic_update_slice", starts, &sizes) {
+            return refuse(e, &operands);
+        }
+        let none = sizes.iter().any(|d| d.is(0));
+        run(Call::composed("dynamic_update_slice", &[none as i64], Extents::Symbolic), &operands, &|t| {
+            let shape = t[0].ty().shape;
+            let sizes = t[1].ty().shape;
+            if none {
+                return t[0].clone();
+            }
+            // Each element asks for itself whether it is updated, and from where.
+            let mut update = prim::cast(&t[1], t[0].dtype());
+            let mut inside: Option<Tensor> = None;
+            for axis in 0..shape.rank() {
+                let (extent, size) = (&shape[axis], &sizes[axis]);
+                if extent == size {
+                    continue;
+                }
+                let from = positions(extent) - clamped(&t[axis + 2], extent, size);
+                update = record(Gather { axis, batch: 0, mode: IndexMode::Clamp }, &[&update, &from]);
+                let here = from.ge(0).logical_and(from.lt(dim_scalar(size, DType::I64)));
+                let dims: Axes = [axis].into_iter().collect();
+                let here = record(BroadcastInDim { shape: shape.clone(), dims }, &[&here]);
+                inside = Some(inside.map_or_else(|| here.clone(), |all| all.logical_and(&here)));
+            }
+            inside.map_or_else(|| update.clone(), |inside| inside.where_(&update, &t[0]))
+        })
+    }
+
+    /// What is wrong with the starts or sizes of a part.
+    fn wrong_starts(&self, name: &'static str, starts: &[Tensor], sizes: &Shape) -> Option<Error> {
+        let shape = self.shape();
+        if starts.len() != shape.rank() || sizes.rank() != shape.rank() {
+            let rule =
+                format!("{} starts and {} sizes for a tensor of rank {}", starts.len(), sizes.rank(), shape.rank());
+            return Some(Error::new(Code::Rank, name, rule, "one start and one size for each axis"));
+        }
+        if let Some(t) = starts.iter().find(|t| t.rank() != 0 || !t.dtype().is_int() || t.dtype() == DType::U64) {
+            return Some(Error::new(
+                Code::DType,
+                name,
+                format!("a start has type {}", t.ty()),
+                "integer scalars, not u64",
+            ));
+        }
+        let large = (0..shape.rank()).find(|&a| (&shape[a] - &sizes[a]).known().is_some_and(|rest| rest < 0))?;
+        let rule = format!("the part has size {} on axis {large} of extent {}", sizes[large], shape[large]);
+        Some(Error::new(Code::Shape, name, rule, "no size exceeds the extent"))
+    }
+}
