@@ -33,7 +33,7 @@ pub use error::{Code, Error, Result};
 pub use ir::{DType, Dim, Element, Literal, Scalar, Shape, Symbol, Type};
 pub use jit::jit;
 pub use nested::Nested;
-pub use ops::{Arg, Ellipsis, Index, Indices, NewAxis, Reduction, Update, concat, every, keepdims, stack};
+pub use ops::{Arg, Ellipsis, Index, Indices, NewAxis, Reduction, Unique, Update, concat, every, keepdims, stack};
 pub use promote::{Number, promote};
 pub use random::Generator;
 pub use recording::Recording;

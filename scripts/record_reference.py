@@ -14,7 +14,7 @@ import torch
 from reference import cases, elementary, functions, integers, optimizers, pointwise, shaped
 
 GROUPS = {"pointwise": pointwise, "integers": integers, "shaped": shaped, "functions": functions, "elementary": elementary, "optimizers": optimizers}
-LIMIT = 1_500_000
+LIMIT = 2_000_000
 
 
 def main():

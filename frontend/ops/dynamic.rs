@@ -9,11 +9,11 @@ use crate::trace::record;
 use ir::ops::create::Iota;
 use ir::ops::index::{Gather, IndexMode};
 use ir::ops::view::BroadcastInDim;
-use ir::{Axes, DType, Dim, Shape};
+use ir::{Axes, DType, Dim, Scalar, Shape};
 use smallvec::SmallVec;
 
 /// The positions 0, 1, … of an axis.
-fn positions(extent: &Dim) -> Tensor {
+fn counted(extent: &Dim) -> Tensor {
     record(Iota { dtype: DType::I64, shape: Shape::from([extent.clone()]), axis: 0 }, &[])
 }
 
@@ -21,6 +21,30 @@ fn positions(extent: &Dim) -> Tensor {
 fn clamped(start: &Tensor, extent: &Dim, size: &Dim) -> Tensor {
     let last = dim_scalar(&(extent - size), DType::I64);
     prim::cast(start, DType::I64).minimum(&last).maximum(0)
+}
+
+/// The elements of `x` where, along each axis that has them, those positions stand: positions of several axes become one
+/// index into the elements in order, so that all of it is one kernel.
+fn at(x: &Tensor, positions: &[Option<Tensor>]) -> Tensor {
+    let shape = x.ty().shape;
+    let gather =
+        |x: &Tensor, axis: usize, at: &Tensor| record(Gather { axis, batch: 0, mode: IndexMode::Clamp }, &[x, at]);
+    let given: SmallVec<[usize; 4]> = (0..shape.rank()).filter(|&a| positions[a].is_some()).collect();
+    match given.as_slice() {
+        [] => return x.clone(),
+        &[axis] => return gather(x, axis, positions[axis].as_ref().expect("it is given")),
+        _ => {}
+    }
+    let all: SmallVec<[Tensor; 4]> =
+        (0..shape.rank()).map(|a| positions[a].clone().unwrap_or_else(|| counted(&shape[a]))).collect();
+    let result: Shape = all.iter().map(|p| p.ty().shape[0].clone()).collect();
+    let mut index = prim::full(Scalar::I64(0), &result);
+    for (axis, (position, stride)) in all.iter().zip(shape.strides()).enumerate() {
+        let dims: Axes = [axis].into_iter().collect();
+        let position = record(BroadcastInDim { shape: result.clone(), dims }, &[position]);
+        index = index + position * dim_scalar(&stride, DType::I64);
+    }
+    gather(&prim::reshape(x, &Shape::from([shape.numel()])), 0, &index)
 }
 
 impl Tensor {
@@ -48,18 +72,15 @@ impl Tensor {
         let attributes: SmallVec<[i64; 4]> = sizes.iter().map(|d| d.known().unwrap_or(-1)).collect();
         run(Call::composed("dynamic_slice", &attributes, Extents::Symbolic), &operands, &|t| {
             let shape = t[0].ty().shape;
-            let cut = |x: Tensor, axis: usize| {
+            if sizes.iter().any(|d| d.is(0)) {
+                return prim::full(Scalar::zero(t[0].dtype()), &sizes);
+            }
+            let position = |axis: usize| {
                 let (extent, size) = (&shape[axis], &sizes[axis]);
-                if extent == size {
-                    return x;
-                }
-                if size.is(0) {
-                    return x.narrow(axis as isize, 0, 0);
-                }
-                let at = clamped(&t[axis + 1], extent, size) + positions(size);
-                record(Gather { axis, batch: 0, mode: IndexMode::Clamp }, &[&x, &at])
+                (extent != size).then(|| clamped(&t[axis + 1], extent, size) + counted(size))
             };
-            (0..shape.rank()).fold(t[0].clone(), cut)
+            let positions: SmallVec<[Option<Tensor>; 4]> = (0..shape.rank()).map(position).collect();
+            at(&t[0], &positions)
         })
     }
 
@@ -93,20 +114,22 @@ impl Tensor {
                 return t[0].clone();
             }
             // Each element asks for itself whether it is updated, and from where.
-            let mut update = prim::cast(&t[1], t[0].dtype());
+            let mut sources: SmallVec<[Option<Tensor>; 4]> = SmallVec::from_elem(None, shape.rank());
             let mut inside: Option<Tensor> = None;
             for axis in 0..shape.rank() {
                 let (extent, size) = (&shape[axis], &sizes[axis]);
                 if extent == size {
                     continue;
                 }
-                let from = positions(extent) - clamped(&t[axis + 2], extent, size);
-                update = record(Gather { axis, batch: 0, mode: IndexMode::Clamp }, &[&update, &from]);
+                let from = counted(extent) - clamped(&t[axis + 2], extent, size);
                 let here = from.ge(0).logical_and(from.lt(dim_scalar(size, DType::I64)));
+                let last = dim_scalar(&(size - 1), DType::I64);
+                sources[axis] = Some(from.minimum(last).maximum(0));
                 let dims: Axes = [axis].into_iter().collect();
                 let here = record(BroadcastInDim { shape: shape.clone(), dims }, &[&here]);
                 inside = Some(inside.map_or_else(|| here.clone(), |all| all.logical_and(&here)));
             }
+            let update = at(&prim::cast(&t[1], t[0].dtype()), &sources);
             inside.map_or_else(|| update.clone(), |inside| inside.where_(&update, &t[0]))
         })
     }

@@ -6,6 +6,7 @@ mod arg;
 mod axes;
 mod bits;
 pub(crate) mod broadcast;
+mod count;
 mod dynamic;
 mod elementary;
 mod index;
@@ -25,6 +26,7 @@ mod sort;
 
 pub use arg::Arg;
 pub use axes::{Reduction, keepdims};
+pub use count::Unique;
 pub use indexing::{Ellipsis, Index, Indices, NewAxis, every};
 pub use join::{concat, stack};
 pub use scatter::Update;

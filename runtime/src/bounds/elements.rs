@@ -150,7 +150,9 @@ fn differ(name: &str, computed: DType) -> f64 {
     match (ulps(name), computed) {
         (0, _) => 0.0,
         // The interpreter of kernels has plain algorithms for these.
-        (_, DType::F64) if matches!(name, "erf" | "erfc" | "erf_inv" | "digamma" | "lgamma") => 12.0,
+        (_, DType::F64) if matches!(name, "erf" | "erf_inv" | "digamma" | "lgamma") => 12.0,
+        // Below 1 it is 1 - erf there, which is up to six times smaller than erf.
+        (_, DType::F64) if name == "erfc" => 64.0,
         (_, DType::F64) => 5.0,
         (n, _) => n as f64 + 1.0,
     }
