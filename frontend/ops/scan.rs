@@ -41,7 +41,8 @@ impl Tensor {
         }
     }
 
-    /// Running sum along an axis, one element after the other; integers and bools sum as i64.
+    /// Running sum along an axis, one element after the other; unsigned integers sum as u64, others and
+    /// bools as i64.
     ///
     /// ```
     /// use tracewright::Tensor;
@@ -55,7 +56,8 @@ impl Tensor {
         self.scan("cumsum", axis, &|x, axis| record(scan::CumSum { axis, reverse: false }, &[&wide(x)]))
     }
 
-    /// Running product along an axis, one element after the other; integers and bools multiply as i64.
+    /// Running product along an axis, one element after the other; unsigned integers multiply as u64,
+    /// others and bools as i64.
     ///
     /// ```
     /// use tracewright::Tensor;
@@ -173,7 +175,12 @@ impl Tensor {
     }
 }
 
-/// i64 for integers and bool.
+/// u64 for unsigned integers, i64 for others and bool.
 fn wide(x: &Tensor) -> Tensor {
-    prim::cast(x, if x.dtype().is_float() { x.dtype() } else { DType::I64 })
+    let dtype = match x.dtype() {
+        d if d.is_float() => d,
+        d if d.is_unsigned() => DType::U64,
+        _ => DType::I64,
+    };
+    prim::cast(x, dtype)
 }

@@ -95,17 +95,6 @@ impl Attribute for usize {
         }
     }
 }
-impl Attribute for bool {
-    fn to_attr(&self) -> Attr {
-        Attr::Word(self.to_string())
-    }
-    fn from_attr(attr: &Attr) -> Option<Self> {
-        match attr {
-            Attr::Word(w) => w.parse().ok(),
-            _ => None,
-        }
-    }
-}
 impl Attribute for Axes {
     fn to_attr(&self) -> Attr {
         Attr::Axes(self.clone())

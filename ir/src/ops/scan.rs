@@ -129,19 +129,19 @@ scans! {
     /// Running sum, one element after the other in the element type; integers wrap, 16-bit floats add in f32 and each element of the result rounds once.
     CumSum = "cumsum" (number) sum start negative_zero, step Add,
         gradient "The running sum of the cotangent in the other direction.",
-        example "cumsum [1, 2, 3]:f32[3] {axis = 0, reverse = false} = [1, 3, 6]";
+        example "cumsum [1, 2, 3]:f32[3] {axis = 0} = [1, 3, 6]";
     /// Running product, one element after the other in the element type; integers wrap, 16-bit floats multiply in f32 and each element of the result rounds once.
     CumProd = "cumprod" (number) product start Scalar::one, step Mul,
         gradient "A `linear_recurrence` of the cotangent in the other direction, times the product of the elements before. Nothing is divided, so it is right where elements are 0, in every order.",
-        example "cumprod [2, 3, 4]:f32[3] {axis = 0, reverse = false} = [2, 6, 24]";
+        example "cumprod [2, 3, 4]:f32[3] {axis = 0} = [2, 6, 24]";
     /// Largest element so far, NaN once there is one, +0 above -0.
     CumMax = "cummax" (any) max start Scalar::lowest, step Max,
         gradient "The cotangent, to the last element so far that equals the result, or to the last NaN.",
-        example "cummax [1, 3, 2]:f32[3] {axis = 0, reverse = false} = [1, 3, 3]";
+        example "cummax [1, 3, 2]:f32[3] {axis = 0} = [1, 3, 3]";
     /// Smallest element so far, NaN once there is one, -0 below +0.
     CumMin = "cummin" (any) min start Scalar::highest, step Min,
         gradient "The cotangent, to the last element so far that equals the result, or to the last NaN.",
-        example "cummin [2, 1, 3]:f32[3] {axis = 0, reverse = false} = [2, 1, 1]";
+        example "cummin [2, 1, 3]:f32[3] {axis = 0} = [2, 1, 1]";
 }
 
 /// What a sum starts with: 0 would turn a leading -0 into +0.
@@ -164,7 +164,7 @@ impl OpDef for LinearRecurrence {
             semantics: "`result[i] = decay[i] * result[i-1] + input[i]` along an axis, one element after the other in the element type, with 0 before the first. The product rounds before the sum. Integers wrap, 16-bit floats compute in f32 and each element of the result rounds once.",
             constraints: &["operands are not bool", "both operands have one type", "`axis` exists"],
             gradient: "A `linear_recurrence` of the cotangent in the other direction, with the decay of the element after: that is the gradient by the input, and times the result before the gradient by the decay.",
-            example: "linear_recurrence [5, 2, 3]:f32[3], [1, 1, 1]:f32[3] {axis = 0, reverse = false} = [1, 3, 10]",
+            example: "linear_recurrence [5, 2, 3]:f32[3], [1, 1, 1]:f32[3] {axis = 0} = [1, 3, 10]",
         }
     }
     fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {

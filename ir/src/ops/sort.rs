@@ -29,7 +29,7 @@ impl OpDef for ArgSort {
             semantics: "Along an axis, the positions (i64) of the elements from the smallest to the largest, or `descending` from the largest to the smallest; equal elements keep their order. NaN counts as largest, and all NaN as equal, as zeros of either sign do. `gather` with the positions gives the sorted values.",
             constraints: &["`axis` exists"],
             gradient: "None: positions are integers. That of sorted values is the gather's.",
-            example: "argsort [3, 1, 2]:f32[3] {axis = 0, descending = false} = [1, 2, 0]",
+            example: "argsort [3, 1, 2]:f32[3] {axis = 0} = [1, 2, 0]",
         }
     }
     fn infer(&self, operands: &[&Type], _: &[RegionType]) -> Result<Types, Violation> {
