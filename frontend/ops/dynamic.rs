@@ -8,41 +8,43 @@ use crate::tensor::Tensor;
 use crate::trace::record;
 use ir::ops::create::Iota;
 use ir::ops::index::{Gather, IndexMode};
-use ir::ops::view::BroadcastInDim;
-use ir::{Axes, DType, Dim, Scalar, Shape};
+use ir::{DType, Dim, Scalar, Shape};
 use smallvec::SmallVec;
 
-/// The positions 0, 1, … of an axis.
-fn counted(extent: &Dim) -> Tensor {
-    record(Iota { dtype: DType::I64, shape: Shape::from([extent.clone()]), axis: 0 }, &[])
+/// Positions along an axis of a tensor of that shape, one for each of its elements.
+type Positions<'a> = Box<dyn Fn(&Shape, usize) -> Tensor + 'a>;
+
+/// The positions 0, 1, … along an axis.
+fn counted(shape: &Shape, axis: usize) -> Tensor {
+    record(Iota { dtype: DType::I64, shape: shape.clone(), axis }, &[])
 }
 
-/// The start, moved so that `size` elements fit into the extent.
-fn clamped(start: &Tensor, extent: &Dim, size: &Dim) -> Tensor {
+/// The start, moved so that `size` elements fit into the extent, for each element of a tensor: computed where it is used,
+/// so that it fuses.
+fn clamped(start: &Tensor, extent: &Dim, size: &Dim, shape: &Shape) -> Tensor {
     let last = dim_scalar(&(extent - size), DType::I64);
-    prim::cast(start, DType::I64).minimum(&last).maximum(0)
+    prim::broadcast(&prim::cast(start, DType::I64), shape).minimum(&last).maximum(0)
 }
 
-/// The elements of `x` where, along each axis that has them, those positions stand: positions of several axes become one
-/// index into the elements in order, so that all of it is one kernel.
-fn at(x: &Tensor, positions: &[Option<Tensor>]) -> Tensor {
+/// The part of `x` whose elements stand, along each axis that has them, at those positions: those of several axes become
+/// one index into the elements in order, so that all of it is one kernel.
+fn at(x: &Tensor, sizes: &Shape, positions: &[Option<Positions<'_>>]) -> Tensor {
     let shape = x.ty().shape;
     let gather =
         |x: &Tensor, axis: usize, at: &Tensor| record(Gather { axis, batch: 0, mode: IndexMode::Clamp }, &[x, at]);
     let given: SmallVec<[usize; 4]> = (0..shape.rank()).filter(|&a| positions[a].is_some()).collect();
+    let along = |shape: &Shape, axis: usize, at: usize| match &positions[axis] {
+        Some(position) => position(shape, at),
+        None => counted(shape, at),
+    };
     match given.as_slice() {
         [] => return x.clone(),
-        &[axis] => return gather(x, axis, positions[axis].as_ref().expect("it is given")),
+        &[axis] => return gather(x, axis, &along(&Shape::from([sizes[axis].clone()]), axis, 0)),
         _ => {}
     }
-    let all: SmallVec<[Tensor; 4]> =
-        (0..shape.rank()).map(|a| positions[a].clone().unwrap_or_else(|| counted(&shape[a]))).collect();
-    let result: Shape = all.iter().map(|p| p.ty().shape[0].clone()).collect();
-    let mut index = prim::full(Scalar::I64(0), &result);
-    for (axis, (position, stride)) in all.iter().zip(shape.strides()).enumerate() {
-        let dims: Axes = [axis].into_iter().collect();
-        let position = record(BroadcastInDim { shape: result.clone(), dims }, &[position]);
-        index = index + position * dim_scalar(&stride, DType::I64);
+    let mut index = prim::full(Scalar::I64(0), sizes);
+    for (axis, stride) in shape.strides().iter().enumerate() {
+        index = index + along(sizes, axis, axis) * dim_scalar(stride, DType::I64);
     }
     gather(&prim::reshape(x, &Shape::from([shape.numel()])), 0, &index)
 }
@@ -75,12 +77,13 @@ impl Tensor {
             if sizes.iter().any(|d| d.is(0)) {
                 return prim::full(Scalar::zero(t[0].dtype()), &sizes);
             }
-            let position = |axis: usize| {
-                let (extent, size) = (&shape[axis], &sizes[axis]);
-                (extent != size).then(|| clamped(&t[axis + 1], extent, size) + counted(size))
+            let position = |axis: usize| -> Option<Positions<'_>> {
+                let (extent, size, start) = (&shape[axis], &sizes[axis], &t[axis + 1]);
+                let from = move |s: &Shape, at: usize| clamped(start, extent, size, s) + counted(s, at);
+                (extent != size).then(|| Box::new(from) as _)
             };
-            let positions: SmallVec<[Option<Tensor>; 4]> = (0..shape.rank()).map(position).collect();
-            at(&t[0], &positions)
+            let positions: SmallVec<[Option<Positions<'_>>; 4]> = (0..shape.rank()).map(position).collect();
+            at(&t[0], &sizes, &positions)
         })
     }
 
@@ -114,22 +117,23 @@ impl Tensor {
                 return t[0].clone();
             }
             // Each element asks for itself whether it is updated, and from where.
-            let mut sources: SmallVec<[Option<Tensor>; 4]> = SmallVec::from_elem(None, shape.rank());
+            let mut sources: SmallVec<[Option<Positions<'_>>; 4]> = SmallVec::new();
             let mut inside: Option<Tensor> = None;
             for axis in 0..shape.rank() {
-                let (extent, size) = (&shape[axis], &sizes[axis]);
+                let (extent, size, start) = (&shape[axis], &sizes[axis], &t[axis + 2]);
                 if extent == size {
+                    sources.push(None);
                     continue;
                 }
-                let from = counted(extent) - clamped(&t[axis + 2], extent, size);
-                let here = from.ge(0).logical_and(from.lt(dim_scalar(size, DType::I64)));
-                let last = dim_scalar(&(size - 1), DType::I64);
-                sources[axis] = Some(from.minimum(last).maximum(0));
-                let dims: Axes = [axis].into_iter().collect();
-                let here = record(BroadcastInDim { shape: shape.clone(), dims }, &[&here]);
+                let from = move |s: &Shape, at: usize| counted(s, at) - clamped(start, extent, size, s);
+                let here = from(&shape, axis);
+                let here = here.ge(0).logical_and(here.lt(dim_scalar(size, DType::I64)));
                 inside = Some(inside.map_or_else(|| here.clone(), |all| all.logical_and(&here)));
+                sources.push(Some(Box::new(move |s: &Shape, at: usize| {
+                    from(s, at).minimum(dim_scalar(&(size - 1), DType::I64)).maximum(0)
+                })));
             }
-            let update = at(&prim::cast(&t[1], t[0].dtype()), &sources);
+            let update = at(&prim::cast(&t[1], t[0].dtype()), &shape, &sources);
             inside.map_or_else(|| update.clone(), |inside| inside.where_(&update, &t[0]))
         })
     }
