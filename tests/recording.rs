@@ -60,3 +60,12 @@ fn wrong_arguments_leave_it_usable() {
         assert_eq!(numbers(&recording.call(&[zeros([n, 2])]).unwrap()[0]), vec![1.0; 2 * n]);
     }
 }
+
+#[test]
+fn scopes_may_hold_anything() {
+    let f = jit(|x: Tensor| tracewright::scope("two\nlines // } %9", || x * 2.0));
+    let text = f.lower(Tensor::from([1.0f32])).unwrap().ir();
+    assert!(text.contains("two\\nlines // } %9"), "{text}");
+    let again = Recording::parse("f.ir", &text).unwrap();
+    assert_eq!(again.ir().lines().count(), text.lines().count());
+}

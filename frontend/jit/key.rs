@@ -31,7 +31,7 @@ impl Dynamic {
         for d in all {
             let name = d.symbol.symbol.name();
             if !Symbol::is_valid(name) {
-                let legal = "letters, digits and `_`, no digit first; not `floordiv` or `mod`";
+                let legal = "ASCII letters, digits and `_`, no digit first; not `floordiv` or `mod`";
                 let rule = format!("{name:?} is to be the name of a dimension");
                 return Err(Error::new(Code::Argument, "call", rule, legal));
             }

@@ -114,7 +114,7 @@ impl<A, R> Jit<A, R> {
 
     /// Keeps an axis of a leaf symbolic, so that one entry serves every extent in the bounds. The path names the leaf:
     /// `arguments.0` is the first argument, `arguments.1.0` the first part of the second. Axes with one symbol have one
-    /// extent, and the same bounds. A symbol's name is made of letters, digits and underscores.
+    /// extent, and the same bounds. A symbol's name is made of ASCII letters, digits and underscores.
     ///
     /// ```
     /// use tracewright::{jit, DType, Tensor};

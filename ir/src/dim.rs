@@ -15,9 +15,9 @@ impl Symbol {
     pub fn new(name: &str) -> Self {
         Symbol(name.into())
     }
-    /// True for letters, digits and underscores that do not begin with a digit and are not `floordiv` or `mod`.
+    /// True for ASCII letters, digits and underscores that do not begin with a digit and are not `floordiv` or `mod`.
     pub fn is_valid(name: &str) -> bool {
-        let word = |c: char| c.is_alphanumeric() || c == '_';
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         name.chars().all(word)
             && name.starts_with(|c: char| word(c) && !c.is_ascii_digit())
             && !matches!(name, "floordiv" | "mod")

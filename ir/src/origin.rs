@@ -60,7 +60,9 @@ impl fmt::Display for Origin {
         }
         write!(f, "{}", self.location)?;
         if !self.scope.is_empty() {
-            write!(f, " in {}", self.scope)?;
+            // Origins stand in comments, which a line break would end.
+            let printed = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+            write!(f, " in {}", self.scope.chars().map(printed).collect::<String>())?;
         }
         Ok(())
     }
