@@ -195,6 +195,28 @@ fn sixteen_bit_floats_round() {
     }
 }
 
+/// Nobody asks for the elements of a dead op, interpreted or compiled; extents are checked all the same.
+#[test]
+fn dead_ops_read_nothing() {
+    use tracewright::options::{Options, with_options};
+    for jit_on in [true, false] {
+        let options = Options { jit: jit_on, ..Options::default() };
+        with_options(options, || {
+            let f = tracewright::jit(|x: Tensor, at: Tensor| {
+                let _ = x.take(&at, 0) * 2.0;
+                x + 1.0
+            });
+            assert_eq!(f.call(Tensor::from([1.0f32]), Tensor::from([7i64])).unwrap().to_vec::<f32>().unwrap(), [2.0]);
+            let f = tracewright::jit(|x: Tensor| {
+                let _ = x.select(0, 3);
+                x + 1.0
+            });
+            let f = f.dynamic("arguments.0", 0, "B", 1..=8);
+            assert!(f.call(Tensor::from([1.0f32])).is_err());
+        });
+    }
+}
+
 #[test]
 fn index_errors_name_index_and_extent() {
     let f = jit(|x: Tensor, i: Tensor| x.take(&i, 0) * 2.0);

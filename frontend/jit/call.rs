@@ -83,6 +83,10 @@ impl<A: 'static, R: Tree> Jit<A, R> {
         let entry = Arc::new(Entry::compile(signature, self.label(), recorded, traced, self.check)?);
         entry.used.store(self.clock.fetch_add(1, Relaxed) + 1, Relaxed);
         let mut entries = self.entries.write().unwrap_or_else(|e| e.into_inner());
+        // Another thread may have been faster.
+        if let Some(first) = entries.iter().find(|e| e.fits(&walk, donated, &modes)) {
+            return Ok(first.clone());
+        }
         if entries.len() >= self.capacity {
             let oldest = (0..entries.len()).min_by_key(|&i| entries[i].used.load(Relaxed)).unwrap_or(0);
             let gone = entries.swap_remove(oldest);

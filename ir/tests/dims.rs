@@ -93,7 +93,7 @@ fn text_that_is_no_dimension_is_refused() {
     let deep = format!("{}B{}", "mod(".repeat(100_000), ", 2)".repeat(100_000));
     assert_eq!(deep.parse::<Dim>(), Err("dimension nests too deep".into()));
     for (name, valid) in
-        [("B", true), ("_x1", true), ("é", true), ("", false), ("1B", false), ("a b", false), ("mod", false)]
+        [("B", true), ("_x1", true), ("é", false), ("", false), ("1B", false), ("a b", false), ("mod", false)]
     {
         assert_eq!(Symbol::is_valid(name), valid, "{name}");
         assert_eq!(name.parse::<Dim>().is_ok_and(|d| d == Dim::symbol(name)), valid, "{name}");

@@ -18,9 +18,14 @@ impl Pass for EliminateDeadCode {
         "needs nothing; leaves only ops that outputs depend on, and those with effects"
     }
     fn run(&self, graph: &mut Graph, _: &mut PassContext) -> Result<bool, PassError> {
-        let mut live = vec![false; graph.value_count()];
-        Ok(sweep(graph, graph.root(), &mut live))
+        Ok(sweep_dead(graph))
     }
+}
+
+/// Drops dead ops; true if there were any.
+pub fn sweep_dead(graph: &mut Graph) -> bool {
+    let mut live = vec![false; graph.value_count()];
+    sweep(graph, graph.root(), &mut live)
 }
 
 /// True if the op may go when its results are unused.

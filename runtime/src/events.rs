@@ -63,6 +63,8 @@ events! {
     CheckSkipped = "check skipped", Passes, Info;
     /// A graph was compiled.
     Compile = "compile", Passes, Debug;
+    /// A dump could not be written.
+    DumpFailed = "dump failed", Passes, Warn;
     /// A pass was left out on request.
     PassSkipped = "pass skipped", Passes, Info;
     /// Two ops that stand side by side were not fused.

@@ -61,7 +61,7 @@ impl Executable {
         let watch = options.nan.then(|| graph.clone());
         if !options.jit {
             artifacts.fallback = Some("the JIT is off".into());
-            return Ok(Executable { mode: Mode::Interpreted { graph: graph.clone(), wanted: true }, artifacts, watch });
+            return Ok(Executable { mode: Mode::interpreted(graph, true), artifacts, watch });
         }
         let start = Instant::now();
         let mut inspector = Inspector::new(graph, &options, keep);
@@ -92,7 +92,7 @@ impl Executable {
         events::record(Event::Fallback, format!("{} is interpreted: {reason}", graph.name));
         artifacts.fallback = Some(reason);
         artifacts.stages = inspector.finish(&timing);
-        Ok(Executable { mode: Mode::Interpreted { graph: graph.clone(), wanted: false }, artifacts, watch })
+        Ok(Executable { mode: Mode::interpreted(graph, false), artifacts, watch })
     }
 }
 

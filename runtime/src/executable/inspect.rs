@@ -4,6 +4,7 @@
 use super::compare::Comparison;
 use super::page::page;
 use super::report::describe;
+use crate::events::{self, Event};
 use crate::options::Options;
 use codegen::cpu::CompiledKernel;
 use ir::Graph;
@@ -85,7 +86,7 @@ impl Inspector {
         if let Some(folder) = &self.folder
             && let Err(e) = write_all(folder, &self.title, &self.stages)
         {
-            log::error!(target: "tracewright", "cannot write the dump to {}: {e}", folder.display());
+            events::record(Event::DumpFailed, format_args!("cannot write to {}: {e}", folder.display()));
         }
         if self.keep { self.stages } else { Vec::new() }
     }

@@ -19,11 +19,11 @@ mod run;
 use crate::array::Array;
 use crate::error::ExecError;
 use crate::events::{self, Event};
-use crate::interpreter;
+use crate::interpreter::{self, Bindings};
 use crate::signature::Signature;
 use bind::Bound;
 use codegen::cpu::CompiledKernel;
-use ir::program::Program;
+use ir::program::{Program, ShapeCheck};
 use ir::{Graph, Literal};
 use smallvec::SmallVec;
 use std::sync::{Arc, Mutex};
@@ -71,7 +71,10 @@ enum Mode {
     Compiled(Box<Compiled>),
     /// Runs op by op, because the user asked for it or, if not `wanted`, because compilation failed.
     Interpreted {
-        graph: Graph,
+        /// Without dead ops: nobody asks for their elements, as in compiled code.
+        graph: Box<Graph>,
+        /// Those of the whole graph.
+        checks: Vec<ShapeCheck>,
         wanted: bool,
     },
 }
@@ -104,6 +107,14 @@ impl std::fmt::Debug for Executable {
     }
 }
 
+impl Mode {
+    fn interpreted(graph: &Graph, wanted: bool) -> Mode {
+        let mut live = graph.clone();
+        passes::dce::sweep_dead(&mut live);
+        Mode::Interpreted { graph: Box::new(live), checks: ir::program::shape_checks(graph), wanted }
+    }
+}
+
 impl Executable {
     /// Runs it. On an error every argument is as it was.
     pub fn call(&self, inputs: &mut [Input]) -> Result<Outputs, ExecError> {
@@ -112,7 +123,7 @@ impl Executable {
         }
         match &self.mode {
             Mode::Compiled(c) => c.call(inputs),
-            Mode::Interpreted { graph, wanted } => {
+            Mode::Interpreted { graph, checks, wanted } => {
                 if !wanted {
                     events::count(Event::InterpretedStep);
                 }
@@ -120,7 +131,9 @@ impl Executable {
                     .iter()
                     .map(|i| i.array().ok_or_else(|| ExecError::Bug("a taken argument".into()))?.to_literal())
                     .collect::<Result<_, _>>()?;
-                interpreter::interpret(graph, &literals)?.iter().map(Array::from_literal).collect()
+                let bindings = Bindings::of(&graph.input_types(), &graph.symbols, &literals)?;
+                checks.iter().try_for_each(|check| bindings.check(check))?;
+                interpreter::interpret_bound(graph, &bindings, &literals)?.iter().map(Array::from_literal).collect()
             }
         }
     }

@@ -62,7 +62,7 @@ pub static REGISTRY: &[Entry] = &[
     Entry {
         name: "PASSES",
         values: "list of `-NAME` and `stop=N`",
-        help: "leaves passes out, or skips the rest after the first N: bisection",
+        help: "leaves passes out, or skips the rest after the first N: bisection; `tracewright inspect FILE --stage timing` lists their names; what lowering needs stays",
         set: |o, v| passes(v).map(|x| o.passes = x),
         get: |o| o.passes.to_string(),
     },
@@ -76,7 +76,7 @@ pub static REGISTRY: &[Entry] = &[
     Entry {
         name: "NAN",
         values: "`on` or `off`",
-        help: "names the op that first made a NaN or infinity",
+        help: "names the op that first made a NaN or infinity, by interpreting every call: hundreds of times slower",
         set: |o, v| switch(v).map(|x| o.nan = x),
         get: |o| on_off(o.nan),
     },
