@@ -478,7 +478,7 @@ impl<'a> DimParser<'a> {
     fn word(&mut self) -> &'a str {
         self.skip_space();
         let rest = &self.text[self.at..];
-        let len = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
         self.at += len;
         &rest[..len]
     }
