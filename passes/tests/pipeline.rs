@@ -6,9 +6,8 @@ use graphs::{graph, optimize_and_compare, sample_inputs, show};
 use ir::ops::contract::DotGeneral;
 use ir::ops::create::Constant;
 use ir::ops::reduce::ReduceMax;
-use ir::{DType, Dim, Emit, EmitExt, Graph, Literal, Lowering, Primitive, Scalar, Shape, Type, Value};
+use ir::{DType, Dim, Emit, EmitExt, Graph, Literal, Primitive, Scalar, Shape, Type, Value};
 use passes::{CheckLevel, PassSpec, Settings, optimize, pipeline};
-use std::time::Duration;
 
 /// The graph of one sample, with its operands as inputs or as constants.
 fn sample_graph(
@@ -132,36 +131,6 @@ fn chain(length: usize) -> Graph {
         }
         vec![y]
     })
-}
-
-/// The least time of several runs, in all and of each pass: other work on the machine only adds to it.
-fn time(length: usize) -> (Duration, Vec<(&'static str, Duration)>) {
-    let g = chain(length);
-    let mut least: Vec<(&'static str, Duration)> = Vec::new();
-    for _ in 0..5 {
-        let outcome = optimize(g.clone(), &Settings { check: CheckLevel::Off, ..Settings::default() }, None).unwrap();
-        let groups = outcome.graph.region(outcome.graph.root()).ops.iter();
-        let fused = groups.filter(|&&op| outcome.graph.op(op).primitive.lowering() == Lowering::Fused).count();
-        assert!(fused <= 2, "{fused} groups for a chain of {length}");
-        let times = outcome.runs.iter().map(|r| (r.name, r.elapsed));
-        if least.is_empty() {
-            least = times.collect();
-        } else {
-            least.iter_mut().zip(times).for_each(|(l, (_, t))| l.1 = l.1.min(t));
-        }
-    }
-    (least.iter().map(|l| l.1).sum(), least)
-}
-
-#[test]
-fn time_grows_linearly_with_the_graph() {
-    let (short, _) = time(1_000);
-    let (long, passes) = time(10_000);
-    println!("1,000 ops {short:?}, 10,000 ops {long:?}");
-    for (name, elapsed) in passes {
-        println!("{name:>14} {elapsed:?}");
-    }
-    assert!(long < short * 25 + Duration::from_millis(20), "1,000 ops take {short:?}, 10,000 take {long:?}");
 }
 
 #[test]
