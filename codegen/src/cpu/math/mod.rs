@@ -12,8 +12,8 @@
 //!
 //! # Accuracy
 //!
-//! Largest distance from the exact value in units of the last place, over all 2^32 arguments; `pow` and `atan2` over 10^9
-//! pairs (from `tan` on over each 251st argument and 10^7 pairs):
+//! Largest distance from the exact value in units of the last place, over all 2^32 arguments, of `pow` over 10^9 pairs;
+//! from `tan` on over each 251st argument, of `atan2` over 10^7 pairs:
 //!
 //! | | bound | with FMA | without |
 //! |---|---|---|---|
