@@ -435,3 +435,20 @@ fn eager_ops_compile_once_for_every_shape() {
     let ((), counts) = Counters::of(|| (5..12).for_each(|n| drop(run(n))));
     assert_eq!(counts[Event::Compile], 0);
 }
+
+/// Two threads that trace one function at the same time leave one entry.
+#[test]
+fn the_first_of_two_threads_to_compile_keeps_its_entry() {
+    let both = std::sync::Barrier::new(2);
+    let f = jit(move |x: Tensor| {
+        both.wait();
+        x + 1.0
+    });
+    std::thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| assert_eq!(value(&f.call(scalar(1.0)).unwrap()), 2.0));
+        }
+    });
+    let stats = f.stats();
+    assert_eq!((stats.traces, stats.entries, stats.evictions), (2, 1, 0));
+}
