@@ -120,3 +120,13 @@ pub(crate) fn refuse(error: Error, operands: &[&Tensor]) -> Tensor {
     let types = operands.iter().map(|t| t.ty().to_string());
     Tensor::error(error.with_operands(types).at(here()).in_scope(&scope::current()))
 }
+
+/// What `f` makes of operands that are no error values; its error becomes an error value of the op that it names.
+#[track_caller]
+pub(crate) fn checked(operands: &[&Tensor], f: impl FnOnce() -> Result<Tensor, Error>) -> Tensor {
+    let _here = enter();
+    if let Some(e) = operands.iter().find_map(|t| t.error_ref()) {
+        return Tensor(Repr::Error(e.clone()));
+    }
+    f().unwrap_or_else(|e| refuse(e, operands))
+}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from reference import cases, elementary, functions, integers, optimizers, pointwise, shaped
+from reference import arranged, cases, elementary, functions, integers, optimizers, pointwise, shaped
 
-GROUPS = {"pointwise": pointwise, "integers": integers, "shaped": shaped, "functions": functions, "elementary": elementary, "optimizers": optimizers}
+GROUPS = {"pointwise": pointwise, "integers": integers, "shaped": shaped, "functions": functions, "elementary": elementary, "arranged": arranged, "optimizers": optimizers}
 LIMIT = 2_000_000
 
 

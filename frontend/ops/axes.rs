@@ -58,6 +58,19 @@ impl<const N: usize> From<[i32; N]> for Reduction {
 }
 
 impl Reduction {
+    /// The axes of a tensor of that rank in the order given, and whether they are kept.
+    pub(crate) fn ordered(&self, rank: usize, op: &'static str) -> Result<(Axes, bool), Error> {
+        match &self.axes {
+            Some(axes) => Ok((resolve_all(axes, rank, op)?, self.keep)),
+            None => Ok(((0..rank).collect(), self.keep)),
+        }
+    }
+
+    /// The axes as given; `None` for all.
+    pub(crate) fn listed(&self) -> Option<&[isize]> {
+        self.axes.as_deref()
+    }
+
     /// The axes of a tensor of that rank, sorted, and whether they are kept.
     pub(crate) fn resolve(&self, rank: usize, op: &'static str) -> Result<(Axes, bool), Error> {
         let Some(axes) = &self.axes else { return Ok(((0..rank).collect(), self.keep)) };

@@ -2,7 +2,7 @@
 
 use super::axes::resolve;
 use super::prim;
-use crate::dispatch::{Call, Extents, enter, here, refuse, run};
+use crate::dispatch::{Call, Extents, checked, enter, here, refuse, run};
 use crate::error::{Code, Error};
 use crate::promote::promote;
 use crate::tensor::Tensor;
@@ -74,4 +74,98 @@ pub fn stack(tensors: &[Tensor], axis: isize) -> Tensor {
         Err(e) => return refuse(e, &refs),
     };
     concat(&tensors.iter().map(|t| t.unsqueeze(at)).collect::<Vec<_>>(), at)
+}
+
+/// Tensors one after the other along the second axis, or the first if they are vectors; scalars become vectors.
+///
+/// ```
+/// use tracewright::{Tensor, hstack};
+/// assert_eq!(hstack(&[Tensor::from([1i64, 2]), Tensor::from([3i64])]).to_vec::<i64>()?, [1, 2, 3]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn hstack(tensors: &[Tensor]) -> Tensor {
+    let _here = enter();
+    let parts: Vec<Tensor> = tensors.iter().map(Tensor::atleast_1d).collect();
+    let vectors = parts.first().is_some_and(|t| t.error_ref().is_none() && t.rank() == 1);
+    concat(&parts, if vectors { 0 } else { 1 })
+}
+
+/// Tensors one after the other along the first axis, vectors as rows.
+///
+/// ```
+/// use tracewright::{Tensor, vstack};
+/// let rows = vstack(&[Tensor::from([1i64, 2]), Tensor::from([3i64, 4])]);
+/// assert_eq!(rows.shape().to_string(), "[2, 2]");
+/// ```
+#[track_caller]
+pub fn vstack(tensors: &[Tensor]) -> Tensor {
+    let _here = enter();
+    concat(&tensors.iter().map(Tensor::atleast_2d).collect::<Vec<_>>(), 0)
+}
+
+/// Tensors one after the other along the third axis, after [`Tensor::atleast_3d`].
+///
+/// ```
+/// use tracewright::{Tensor, dstack};
+/// let both = dstack(&[Tensor::from([1i64, 2]), Tensor::from([3i64, 4])]);
+/// assert_eq!((both.shape().to_string(), both.to_vec::<i64>()?), ("[1, 2, 2]".into(), vec![1, 3, 2, 4]));
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn dstack(tensors: &[Tensor]) -> Tensor {
+    let _here = enter();
+    concat(&tensors.iter().map(Tensor::atleast_3d).collect::<Vec<_>>(), 2)
+}
+
+/// Tensors one after the other along the second axis, vectors as columns.
+///
+/// ```
+/// use tracewright::{Tensor, column_stack};
+/// let columns = column_stack(&[Tensor::from([1i64, 2]), Tensor::from([3i64, 4])]);
+/// assert_eq!(columns.to_vec::<i64>()?, [1, 3, 2, 4]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn column_stack(tensors: &[Tensor]) -> Tensor {
+    let _here = enter();
+    let column = |t: &Tensor| match t.error_ref() {
+        None if t.rank() < 2 => t.atleast_1d().unsqueeze(1),
+        _ => t.clone(),
+    };
+    concat(&tensors.iter().map(column).collect::<Vec<_>>(), 1)
+}
+
+/// Matrices along the diagonal of one, zeros elsewhere; a vector is a row, a scalar one element.
+///
+/// ```
+/// use tracewright::{Tensor, block_diag};
+/// let all = block_diag(&[Tensor::from([[1i64], [2]]), Tensor::from(3i64)]);
+/// assert_eq!(all.to_vec::<i64>()?, [1, 0, 2, 0, 0, 3]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn block_diag(tensors: &[Tensor]) -> Tensor {
+    let _here = enter();
+    let refs: Vec<&Tensor> = tensors.iter().collect();
+    checked(&refs, || {
+        if let Some(i) = tensors.iter().position(|t| t.rank() > 2) {
+            let rule = format!("tensor {i} has rank {}", tensors[i].rank());
+            return Err(Error::new(Code::Rank, "block_diag", rule, "matrices, vectors and scalars"));
+        }
+        let Some(dtype) = tensors.iter().map(Tensor::dtype).reduce(promote) else {
+            return Err(Error::new(Code::Empty, "block_diag", "no tensors", "at least one"));
+        };
+        Ok(run(Call::composed("block_diag", &[], Extents::Symbolic), &refs, &|t| {
+            let blocks: Vec<Tensor> = t.iter().map(|t| prim::cast(&t.atleast_2d(), dtype)).collect();
+            let width = |blocks: &[Tensor]| blocks.iter().fold(ir::Dim::from(0), |n, b| n + &b.ty().shape[1]);
+            let rows: Vec<Tensor> = (0..blocks.len())
+                .map(|i| {
+                    let (before, after) = (width(&blocks[..i]), width(&blocks[i + 1..]));
+                    prim::pad(&blocks[i], 1, before, after, ir::Scalar::zero(dtype))
+                })
+                .collect();
+            prim::concat(&rows, 0)
+        }))
+    })
 }

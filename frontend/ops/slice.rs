@@ -3,12 +3,10 @@
 use super::axes::resolve;
 use crate::dispatch::{Call, Extents, enter, refuse, run};
 use crate::error::{Code, Error, Result};
-use crate::promote::Number;
 use crate::tensor::Tensor;
 use crate::trace::record;
 use ir::ops::view;
 use ir::{Axes, Dim, Shape};
-use smallvec::SmallVec;
 use std::ops::{Bound, RangeBounds};
 
 /// The place of a bound, moved on by that many places if it is included or excluded.
@@ -166,6 +164,78 @@ impl Tensor {
         parts.map(Tensor::ok).collect()
     }
 
+    /// Parts of one extent along an axis; the last has what is left.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let parts = Tensor::arange(5, DType::I64).split_every(2, 0)?;
+    /// assert_eq!(parts.iter().map(|p| p.size(0)).collect::<Vec<_>>(), [2, 2, 1]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn split_every(&self, size: usize, axis: isize) -> Result<Vec<Tensor>> {
+        let _here = enter();
+        self.parts("split_every", axis, |n| {
+            let count = n.div_ceil(size.max(1)).max(1);
+            (size > 0 || n == 0).then(|| (0..count).map(|i| size.min(n - i * size)).collect())
+        })
+    }
+
+    /// At most `count` parts along an axis, as PyTorch's `chunk` has them: of the least extent for which there are not
+    /// more; the last has what is left.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let parts = Tensor::arange(7, DType::I64).chunk(3, 0)?;
+    /// assert_eq!(parts.iter().map(|p| p.size(0)).collect::<Vec<_>>(), [3, 3, 1]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn chunk(&self, count: usize, axis: isize) -> Result<Vec<Tensor>> {
+        let _here = enter();
+        self.parts("chunk", axis, |n| {
+            let size = n.div_ceil(count.max(1));
+            let made = if n == 0 { count } else { n.div_ceil(size) };
+            (count > 0).then(|| (0..made).map(|i| size.min(n - i * size)).collect())
+        })
+    }
+
+    /// Exactly `count` parts along an axis, as NumPy's `array_split` has them: the first ones may be longer by one.
+    /// `hsplit` and its like are this along their axis.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let parts = Tensor::arange(5, DType::I64).tensor_split(3, 0)?;
+    /// assert_eq!(parts.iter().map(|p| p.size(0)).collect::<Vec<_>>(), [2, 2, 1]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn tensor_split(&self, count: usize, axis: isize) -> Result<Vec<Tensor>> {
+        let _here = enter();
+        self.parts("tensor_split", axis, |n| {
+            (count > 0).then(|| (0..count).map(|i| n / count + usize::from(i < n % count)).collect())
+        })
+    }
+
+    /// Parts of the extents that `sizes` makes of that of the axis, which must be a number.
+    #[track_caller]
+    fn parts(
+        &self,
+        name: &'static str,
+        axis: isize,
+        sizes: impl FnOnce(usize) -> Option<Vec<usize>>,
+    ) -> Result<Vec<Tensor>> {
+        let ty = self.try_type()?;
+        let refused = |e: Error| e.with_operands([ty.to_string()]).at(crate::dispatch::here()).observed();
+        let at = resolve(axis, ty.rank(), name).map_err(refused)?;
+        let Some(sizes) = sizes(crate::tensor::extent(&ty.shape[at])) else {
+            let (what, legal) =
+                if name == "split_every" { ("parts of extent 0", "an extent") } else { ("0 parts", "a number") };
+            return Err(refused(Error::new(Code::Argument, name, what, format!("{legal} of at least 1"))));
+        };
+        self.split(&sizes, axis)
+    }
+
     /// The parts at every index of an axis, which falls away. The extent must be a number.
     ///
     /// ```
@@ -180,38 +250,5 @@ impl Tensor {
         let ty = self.try_type()?;
         let at = resolve(axis, ty.rank(), "unbind").map_err(|e| e.at(crate::dispatch::here()).observed())?;
         (0..crate::tensor::extent(&ty.shape[at])).map(|i| self.select(at as isize, i as isize).ok()).collect()
-    }
-
-    /// With `before` and `after` elements of one value added at the ends of each axis, given as `(before, after)`.
-    ///
-    /// ```
-    /// use tracewright::Tensor;
-    /// assert_eq!(Tensor::from([1i64, 2]).pad(&[(1, 2)], 9).to_vec::<i64>()?, [9, 1, 2, 9, 9]);
-    /// # Ok::<(), tracewright::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn pad(&self, ends: &[(usize, usize)], value: impl Into<Number>) -> Tensor {
-        let _here = enter();
-        if self.error_ref().is_some() {
-            return self.clone();
-        }
-        let rank = self.rank();
-        if ends.len() != rank {
-            let rule = format!("{} pairs for a tensor of rank {rank}", ends.len());
-            return refuse(Error::new(Code::Rank, "pad", rule, "one pair per axis"), &[self]);
-        }
-        let value = value.into();
-        if let Err(e) = value.fits("pad", self.dtype()) {
-            return refuse(e, &[self]);
-        }
-        let value = value.scalar(self.dtype());
-        let mut attributes: SmallVec<[i64; 8]> = ends.iter().flat_map(|&(a, b)| [a as i64, b as i64]).collect();
-        attributes.push(value.bits() as i64);
-        let low: Shape = ends.iter().map(|e| e.0).collect();
-        let high: Shape = ends.iter().map(|e| e.1).collect();
-        run(Call::plain("pad", &attributes, Extents::Exact), &[self], &|t| {
-            let (low, high, interior) = (low.clone(), high.clone(), Axes::from_elem(0, rank));
-            record(view::Pad { value, low, high, interior }, &[&t[0]])
-        })
     }
 }

@@ -1,5 +1,6 @@
 //! Functions of the frontend and their gradients, eager and compiled.
 
+use crate::arranged;
 use crate::case::{Case, Tolerance, difference, read};
 use crate::elementary;
 use crate::json::Json;
@@ -14,7 +15,7 @@ const ABSENT: [&str; 5] =
     ["norm", "rms_norm", "l1_loss", "binary_cross_entropy_with_logits", "scaled_dot_product_attention"];
 
 fn cases() -> Vec<Case> {
-    [read("functions.jsonl"), read("elementary.jsonl")].into_iter().flatten().collect()
+    ["functions", "elementary", "arranged"].map(|file| read(&format!("{file}.jsonl"))).into_iter().flatten().collect()
 }
 
 fn unary(f: fn(&Tensor) -> Tensor) -> Option<Function> {
@@ -149,7 +150,7 @@ fn function(case: &Case) -> Option<Function> {
             let dim = int("dim");
             Some(Box::new(move |x| x[0].index_select(dim, &x[1])))
         }
-        _ => elementary::function(case).or_else(|| ordered::function(case)),
+        _ => elementary::function(case).or_else(|| ordered::function(case)).or_else(|| arranged::function(case)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Values that NumPy and PyTorch computed, against ours.
 
+mod arranged;
 mod case;
 mod elementary;
 mod functions;
