@@ -33,8 +33,12 @@ pub use error::{Code, Error, Result};
 pub use ir::{DType, Dim, Element, Literal, Scalar, Shape, Symbol, Type};
 pub use jit::jit;
 pub use nested::Nested;
-pub use ops::{Arg, Ellipsis, Index, Indexing, Indices, NewAxis, PadMode, Reduction, Unique, Update, every, keepdims};
-pub use ops::{block_diag, cartesian_prod, column_stack, concat, dstack, hstack, meshgrid, stack, vstack};
+pub use ops::{
+    Arg, Ellipsis, Index, Indexing, Indices, NewAxis, PadMode, Reduction, Summed, Unique, Update, every, keepdims,
+};
+pub use ops::{
+    block_diag, cartesian_prod, column_stack, concat, dstack, einsum, hstack, meshgrid, multi_dot, stack, vstack,
+};
 pub use promote::{Number, promote};
 pub use random::Generator;
 pub use recording::Recording;

@@ -74,6 +74,15 @@ fn diagonal(x: &Tensor, offset: isize, end: End) -> Tensor {
     prim::reshape(&prim::slice(&wider, k + 1, 0, 1, 1), &leading().chain([n]).collect())
 }
 
+/// The diagonal of two axes of one extent, as a last axis.
+pub(super) fn main_diagonal(x: &Tensor, a: usize, b: usize) -> Tensor {
+    if x.error_ref().is_some() {
+        return x.clone();
+    }
+    let empty = x.ty().shape[a].is(0);
+    diagonal(&prim::to_back(x, &[a, b]), 0, if empty { End::Nowhere } else { End::Rows })
+}
+
 /// How far each element of a matrix is to the right of the main diagonal.
 fn distance(rows: &Dim, columns: &Dim) -> Tensor {
     let shape = Shape::from([rows.clone(), columns.clone()]);

@@ -2,7 +2,7 @@
 
 use super::broadcast::common_shape;
 use super::prim;
-use crate::dispatch::{Call, Extents, enter, refuse, run};
+use crate::dispatch::{Call, Extents, checked, run};
 use crate::error::{Code, Error};
 use crate::promote::promote;
 use crate::tensor::Tensor;
@@ -21,40 +21,50 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn matmul(&self, other: &Tensor) -> Tensor {
-        let _here = enter();
+        self.multiplied("matmul", other)
+    }
+
+    /// The matrix product, under the name of the op that asks for it.
+    #[track_caller]
+    pub(super) fn multiplied(&self, name: &'static str, other: &Tensor) -> Tensor {
         let operands = [self, other];
-        if let Some(t) = operands.into_iter().find(|t| t.error_ref().is_some()) {
-            return t.clone();
-        }
-        match check(self, other) {
-            Ok(()) => {}
-            Err(e) => return refuse(e, &operands),
-        }
-        let dtype = promote(self.dtype(), other.dtype());
-        run(Call::plain("matmul", &[], Extents::Symbolic), &operands, &|t| {
-            product(&prim::cast(&t[0], dtype), &prim::cast(&t[1], dtype))
+        checked(&operands, || {
+            check(name, self, other)?;
+            let dtype = promote(self.dtype(), other.dtype());
+            Ok(run(Call::plain(name, &[], Extents::Symbolic), &operands, &|t| {
+                product(&prim::cast(&t[0], dtype), &prim::cast(&t[1], dtype))
+            }))
         })
     }
 }
 
-fn check(x: &Tensor, y: &Tensor) -> Result<(), Error> {
+fn check(name: &'static str, x: &Tensor, y: &Tensor) -> Result<(), Error> {
     let (a, b) = (x.shape(), y.shape());
     if a.rank() == 0 || b.rank() == 0 {
-        return Err(Error::new(Code::Rank, "matmul", "an operand is a scalar", "at least one axis each; or use `*`"));
+        return Err(Error::new(Code::Rank, name, "an operand is a scalar", "at least one axis each; or use `*`"));
     }
-    if promote(x.dtype(), y.dtype()) == DType::Bool {
-        return Err(Error::new(Code::DType, "matmul", "both operands are bool", "numbers; convert with to_dtype"));
-    }
+    numbers(name, &[x, y])?;
     let (k, l) = (&a[a.rank() - 1], &b[b.rank().saturating_sub(2)]);
     if k != l {
         let rule = format!(
             "the last axis of the left operand has extent {k}, {} of the right has {l}",
             if b.rank() == 1 { "the axis" } else { "the axis before the last" }
         );
-        return Err(Error::new(Code::Shape, "matmul", rule, "both are equal"));
+        return Err(Error::new(Code::Shape, name, rule, "both are equal"));
     }
     let batch = |s: &Shape| Shape::from(&s[..s.rank().saturating_sub(2)]);
-    common_shape("matmul", [&batch(&a), &batch(&b)].into_iter()).map(drop)
+    common_shape(name, [&batch(&a), &batch(&b)].into_iter()).map(drop)
+}
+
+/// An error if the common dtype is bool, of which there are no products.
+pub(super) fn numbers(name: &'static str, operands: &[&Tensor]) -> Result<(), Error> {
+    match operands.iter().map(|t| t.dtype()).reduce(promote) {
+        Some(DType::Bool) if operands.len() == 2 => {
+            Err(Error::new(Code::DType, name, "both operands are bool", "numbers; convert with to_dtype"))
+        }
+        Some(DType::Bool) => Err(Error::new(Code::DType, name, "operands are bool", "numbers; convert with to_dtype")),
+        _ => Ok(()),
+    }
 }
 
 fn product(x: &Tensor, y: &Tensor) -> Tensor {

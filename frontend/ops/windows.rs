@@ -56,11 +56,15 @@ impl Tensor {
             let axis = resolve(axis, self.rank(), "unfold")?;
             windows("unfold", axis, &self.shape()[axis], size, step)?;
             let attributes = [axis as i64, size as i64, step as i64];
-            Ok(run(Call::composed("unfold", &attributes, Extents::Symbolic), &[self], &|t| {
-                match windows("unfold", axis, &t[0].ty().shape[axis], size, step) {
-                    Ok(count) => prim::to_back(&unfolded(&t[0], axis, size, step, &count), &[axis + 1]),
-                    Err(e) => Tensor::error(e),
-                }
+            Ok(run(Call::composed("unfold", &attributes, Extents::Symbolic), &[self], &|t| match windows(
+                "unfold",
+                axis,
+                &t[0].ty().shape[axis],
+                size,
+                step,
+            ) {
+                Ok(count) => prim::to_back(&unfolded(&t[0], axis, size, step, &count), &[axis + 1]),
+                Err(e) => Tensor::error(e),
             }))
         })
     }

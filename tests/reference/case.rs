@@ -146,7 +146,14 @@ fn comparison_sees_a_difference() {
 
 #[test]
 fn the_files_are_sound() {
-    let files = ["pointwise.jsonl", "shaped.jsonl", "functions.jsonl", "arranged.jsonl", "optimizers.jsonl"];
+    let files = [
+        "pointwise.jsonl",
+        "shaped.jsonl",
+        "functions.jsonl",
+        "arranged.jsonl",
+        "contracted.jsonl",
+        "optimizers.jsonl",
+    ];
     let mut total = 0;
     for file in files {
         let cases = read(file);

@@ -2,6 +2,7 @@
 
 use crate::arranged;
 use crate::case::{Case, Tolerance, difference, read};
+use crate::contracted;
 use crate::elementary;
 use crate::json::Json;
 use crate::ordered;
@@ -15,7 +16,11 @@ const ABSENT: [&str; 5] =
     ["norm", "rms_norm", "l1_loss", "binary_cross_entropy_with_logits", "scaled_dot_product_attention"];
 
 fn cases() -> Vec<Case> {
-    ["functions", "elementary", "arranged"].map(|file| read(&format!("{file}.jsonl"))).into_iter().flatten().collect()
+    ["functions", "elementary", "arranged", "contracted"]
+        .map(|file| read(&format!("{file}.jsonl")))
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn unary(f: fn(&Tensor) -> Tensor) -> Option<Function> {
@@ -150,7 +155,10 @@ fn function(case: &Case) -> Option<Function> {
             let dim = int("dim");
             Some(Box::new(move |x| x[0].index_select(dim, &x[1])))
         }
-        _ => elementary::function(case).or_else(|| ordered::function(case)).or_else(|| arranged::function(case)),
+        _ => elementary::function(case)
+            .or_else(|| ordered::function(case))
+            .or_else(|| arranged::function(case))
+            .or_else(|| contracted::function(case)),
     }
 }
 

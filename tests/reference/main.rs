@@ -2,6 +2,7 @@
 
 mod arranged;
 mod case;
+mod contracted;
 mod elementary;
 mod functions;
 mod json;
