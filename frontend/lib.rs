@@ -34,10 +34,12 @@ pub use ir::{DType, Dim, Element, Literal, Scalar, Shape, Symbol, Type};
 pub use jit::jit;
 pub use nested::Nested;
 pub use ops::{
-    Arg, Ellipsis, Index, Indexing, Indices, NewAxis, PadMode, Reduction, Summed, Unique, Update, every, keepdims,
+    Arg, Ellipsis, Index, Indexing, Indices, Interpolation, MatrixNorm, NewAxis, PadMode, Reduction, Shares, Summed,
+    Unique, Update,
 };
 pub use ops::{
-    block_diag, cartesian_prod, column_stack, concat, dstack, einsum, hstack, meshgrid, multi_dot, stack, vstack,
+    block_diag, cartesian_prod, column_stack, concat, dstack, einsum, every, hstack, keepdims, meshgrid, multi_dot,
+    stack, vstack,
 };
 pub use promote::{Number, promote};
 pub use random::Generator;

@@ -184,24 +184,6 @@ impl Tensor {
         })
     }
 
-    /// `log(sum(exp(x)))` along an axis, which falls away; without overflow.
-    ///
-    /// ```
-    /// use tracewright::Tensor;
-    /// assert_eq!(Tensor::from([1000.0f32, 0.0]).logsumexp(0).item::<f32>()?, 1000.0);
-    /// # Ok::<(), tracewright::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn logsumexp(&self, axis: isize) -> Tensor {
-        self.along("logsumexp", axis, |x, axis| {
-            let top = top(x, axis);
-            // The difference of infinities would be NaN.
-            let finite = top.abs().lt(f64::INFINITY).where_(&top, 0.0);
-            let sum = (x - &finite).exp().sum(keepdims(axis)).log();
-            (sum + finite).squeeze(axis)
-        })
-    }
-
     /// `x` above 0, else `alpha * (exp(x) - 1)`.
     ///
     /// ```

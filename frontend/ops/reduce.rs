@@ -1,8 +1,8 @@
 //! Reductions.
 
-use super::axes::{Reduction, resolve};
+use super::axes::Reduction;
 use super::prim;
-use crate::dispatch::{Call, Extents, refuse, run};
+use crate::dispatch::{Call, Extents, checked, refuse, run};
 use crate::error::{Code, Error};
 use crate::promote;
 use crate::tensor::Tensor;
@@ -12,7 +12,7 @@ use ir::{Axes, DType, Dim, Primitive};
 
 /// What dtype a reduction works in.
 #[derive(Clone, Copy, PartialEq)]
-enum Input {
+pub(super) enum Input {
     /// That of the tensor.
     Same,
     /// u64 for unsigned integers, i64 for others and bool.
@@ -37,13 +37,23 @@ impl Input {
 }
 
 /// The extents of those axes multiplied.
-fn count(t: &Tensor, axes: &[usize]) -> Dim {
+pub(super) fn count(t: &Tensor, axes: &[usize]) -> Dim {
     let shape = t.ty().shape;
     axes.iter().fold(Dim::from(1), |n, &a| n * &shape[a])
 }
 
+/// Those axes as one, behind all others.
+pub(super) fn merged(x: &Tensor, axes: &[usize]) -> Tensor {
+    let back = prim::to_back(x, axes);
+    if axes.len() == 1 || back.error_ref().is_some() {
+        return back;
+    }
+    let others = x.ty().shape.without(axes);
+    prim::reshape(&back, &others.iter().cloned().chain([count(x, axes)]).collect())
+}
+
 /// Puts reduced axes back with extent 1.
-fn keep(reduced: Tensor, of: &Tensor, axes: &[usize], keep: bool) -> Tensor {
+pub(super) fn keep(reduced: Tensor, of: &Tensor, axes: &[usize], keep: bool) -> Tensor {
     if !keep || reduced.error_ref().is_some() {
         return reduced;
     }
@@ -72,8 +82,10 @@ fn variance(x: &Tensor, axes: &Axes, correction: u32) -> Tensor {
         }
 }
 
+/// A reduction, whose body sees the dtype that `input` says (compositions: wide enough to round once, at the end) and
+/// takes the axes away. `extra` goes with the axes into the key of what is kept.
 #[track_caller]
-fn reduction(
+pub(super) fn reduction(
     x: &Tensor,
     name: &'static str,
     spec: Reduction,
@@ -139,9 +151,9 @@ reductions! {
     sum: Wide => ReduceSum;
     /// Product over axes; integers and bools as i64, unsigned integers as u64.
     prod: Wide => ReduceProd;
-    /// The largest element over axes; NaN wins. An empty axis is refused; a symbolic one, when a call makes it empty.
+    /// The largest element over axes, PyTorch's `amax`; NaN wins. An empty axis is refused; a symbolic one, when a call makes it empty.
     max: Same => ReduceMax { nonempty };
-    /// The smallest element over axes; NaN wins. An empty axis is refused; a symbolic one, when a call makes it empty.
+    /// The smallest element over axes, PyTorch's `amin`; NaN wins. An empty axis is refused; a symbolic one, when a call makes it empty.
     min: Same => ReduceMin { nonempty };
     /// True where any element over the axes is not zero.
     any: Truth => ReduceAny;
@@ -196,36 +208,41 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn arg(&self, name: &'static str, axis: isize, body: &dyn Fn(Axes) -> Primitive) -> Tensor {
-        if self.error_ref().is_some() {
-            return self.clone();
-        }
-        let axis = match resolve(axis, self.rank(), name) {
-            Ok(a) => a,
-            Err(e) => return refuse(e, &[self]),
-        };
-        if self.shape()[axis].is(0) {
-            let rule = format!("axis {axis} is empty, so there is no position to give");
-            return refuse(Error::new(Code::Empty, name, rule, "an axis with elements"), &[self]);
-        }
-        run(Call::plain(name, &[axis as i64], Extents::Symbolic), &[self], &|t| {
-            record(body(Axes::from_slice(&[axis])), &[&t[0]])
+    fn arg(&self, name: &'static str, axes: Reduction, body: &dyn Fn(Axes) -> Primitive) -> Tensor {
+        checked(&[self], || {
+            let (axes, kept) = axes.ordered(self.rank(), name)?;
+            if let Some(a) = axes.iter().find(|&&a| self.shape()[a].is(0)) {
+                let rule = format!("axis {a} is empty, so there is no position to give");
+                return Err(Error::new(Code::Empty, name, rule, "an axis with elements"));
+            }
+            let mut attributes: smallvec::SmallVec<[i64; 8]> = axes.iter().map(|&a| a as i64).collect();
+            attributes.push(kept as i64);
+            Ok(run(Call::plain(name, &attributes, Extents::Symbolic), &[self], &|t| {
+                let (x, axis) = match axes[..] {
+                    [axis] => (t[0].clone(), axis),
+                    _ => (merged(&t[0], &axes), t[0].rank() - axes.len()),
+                };
+                keep(record(body(Axes::from_slice(&[axis])), &[&x]), &t[0], &axes, kept)
+            }))
         })
     }
 
-    /// Position (i64) of the first largest element along an axis; NaN counts as largest.
+    /// Position (i64) of the first largest element over axes; NaN counts as largest. Over several axes it is the position
+    /// in them made one, in the order in which they are given.
     ///
     /// ```
     /// use tracewright::Tensor;
-    /// assert_eq!(Tensor::from([[1.0f32, 5.0], [7.0, 7.0]]).argmax(-1).to_vec::<i64>()?, [1, 0]);
+    /// let x = Tensor::from([[1.0f32, 5.0], [7.0, 7.0]]);
+    /// assert_eq!(x.argmax(-1).to_vec::<i64>()?, [1, 0]);
+    /// assert_eq!(x.argmax(..).item::<i64>()?, 2);
     /// # Ok::<(), tracewright::Error>(())
     /// ```
     #[track_caller]
-    pub fn argmax(&self, axis: isize) -> Tensor {
-        self.arg("argmax", axis, &|axes| reduce::ArgMax { axes }.into())
+    pub fn argmax(&self, axes: impl Into<Reduction>) -> Tensor {
+        self.arg("argmax", axes.into(), &|axes| reduce::ArgMax { axes }.into())
     }
 
-    /// Position (i64) of the first smallest element along an axis; NaN counts as smallest.
+    /// Position (i64) of the first smallest element over axes, as [`Tensor::argmax`] has it; NaN counts as smallest.
     ///
     /// ```
     /// use tracewright::Tensor;
@@ -233,7 +250,29 @@ impl Tensor {
     /// # Ok::<(), tracewright::Error>(())
     /// ```
     #[track_caller]
-    pub fn argmin(&self, axis: isize) -> Tensor {
-        self.arg("argmin", axis, &|axes| reduce::ArgMin { axes }.into())
+    pub fn argmin(&self, axes: impl Into<Reduction>) -> Tensor {
+        self.arg("argmin", axes.into(), &|axes| reduce::ArgMin { axes }.into())
+    }
+
+    /// `log(sum(exp(x)))` over axes, without overflow.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1000.0f32, 0.0]).logsumexp(0).item::<f32>()?, 1000.0);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn logsumexp(&self, axes: impl Into<Reduction>) -> Tensor {
+        reduction(self, "logsumexp", axes.into(), Input::Float, 0, true, &|x, axes| {
+            if axes.is_empty() {
+                return x.clone();
+            }
+            let listed: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
+            let most = record(reduce::ReduceMax { axes: axes.clone(), nonempty: false }, &[x]).stop_gradient();
+            // The difference of infinities would be NaN.
+            let finite = most.abs().lt(f64::INFINITY).where_(&most, 0.0);
+            let shift = keep(finite.clone(), x, axes, true);
+            (x - shift).exp().sum(listed.as_slice()).log() + finite
+        })
     }
 }

@@ -2,7 +2,6 @@
 
 use super::axes::resolve;
 use super::prim;
-use super::reduce::dim_scalar;
 use crate::dispatch::{Call, Extents, enter, refuse, run};
 use crate::error::{Code, Error};
 use crate::promote;
@@ -11,10 +10,10 @@ use crate::trace::record;
 use ir::ops::index::{Gather, IndexMode};
 use ir::ops::sort::ArgSort;
 use ir::ops::view::BroadcastInDim;
-use ir::{Axes, DType, Dim, Shape};
+use ir::{Axes, Shape};
 
 /// Along an axis, the elements at positions that are known to be in range.
-fn at(x: &Tensor, positions: &Tensor, axis: usize) -> Tensor {
+pub(super) fn at(x: &Tensor, positions: &Tensor, axis: usize) -> Tensor {
     let last = x.rank() - 1;
     let mut swap: Axes = (0..=last).collect();
     swap.swap(axis, last);
@@ -135,86 +134,6 @@ impl Tensor {
         }
         let indices = self.argsort(axis, false).narrow(axis, k - 1, 1);
         (self.at_positions("kthvalue", &indices, at).squeeze(axis), indices.squeeze(axis))
-    }
-
-    /// The middle element along an axis, of two the smaller, as PyTorch has it, and its position (i64); NaN if there is
-    /// one.
-    ///
-    /// ```
-    /// use tracewright::Tensor;
-    /// let (value, index) = Tensor::from([4.0f32, 1.0, 3.0, 2.0]).median(0);
-    /// assert_eq!((value.item::<f32>()?, index.item::<i64>()?), (2.0, 3));
-    /// # Ok::<(), tracewright::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn median(&self, axis: isize) -> (Tensor, Tensor) {
-        let _here = enter();
-        let at_axis = match self.sorted_axis("median", axis, true) {
-            Ok(a) => a,
-            Err(t) => return (t.clone(), t),
-        };
-        let sorted = self.argsort(axis, false);
-        let attributes = [at_axis as i64];
-        let call = Call::composed("median", &attributes, Extents::Symbolic);
-        let indices = run(call, &[self, &sorted], &|t| {
-            let (x, sorted) = (&t[0], &t[1]);
-            let n = x.ty().shape[at_axis].clone();
-            let pick = |at: Dim| {
-                let at = dim_scalar(&at, DType::I64);
-                record(Gather { axis: at_axis, batch: 0, mode: IndexMode::Clamp }, &[sorted, &at])
-            };
-            let (middle, last) = (pick((&n - 1).floor_div(&Dim::from(2))), pick(&n - 1));
-            if !x.dtype().is_float() {
-                return middle;
-            }
-            // NaN comes last.
-            let nan = x.is_nan();
-            nan.any(at_axis as isize).where_(&last, &middle)
-        });
-        let kept = indices.unsqueeze(at_axis as isize);
-        (self.at_positions("median", &kept, at_axis).squeeze(at_axis as isize), indices)
-    }
-
-    /// The value below which the share `q` of the elements along an axis lie, interpolated linearly between neighbours;
-    /// NaN if there is one. Integers give f32.
-    ///
-    /// ```
-    /// use tracewright::Tensor;
-    /// let x = Tensor::from([4.0f32, 1.0, 3.0, 2.0]);
-    /// assert_eq!(x.quantile(0.5, 0).item::<f32>()?, 2.5);
-    /// assert_eq!(x.quantile(1.0, 0).item::<f32>()?, 4.0);
-    /// # Ok::<(), tracewright::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn quantile(&self, q: f64, axis: isize) -> Tensor {
-        let _here = enter();
-        let axis = match self.sorted_axis("quantile", axis, true) {
-            Ok(a) => a,
-            Err(t) => return t,
-        };
-        if !(0.0..=1.0).contains(&q) {
-            let rule = format!("the share is {q}");
-            return refuse(Error::new(Code::Argument, "quantile", rule, "a number from 0 to 1"), &[self]);
-        }
-        let attributes = [axis as i64, q.to_bits() as i64];
-        run(Call::composed("quantile", &attributes, Extents::Symbolic), &[self], &|t| {
-            let x = prim::cast(&t[0], promote::float(t[0].dtype()));
-            let sorted = record(ArgSort { axis, descending: false }, &[&x]);
-            let values = at(&x, &sorted, axis);
-            let place = dim_scalar(&(&x.ty().shape[axis] - 1), DType::F64) * q;
-            let low = place.floor();
-            let share = prim::cast(&(&place - &low), x.dtype());
-            let pick = |at: &Tensor| {
-                let at = prim::cast(at, DType::I64);
-                record(Gather { axis, batch: 0, mode: IndexMode::Clamp }, &[&values, &at])
-            };
-            let (low, high) = (pick(&low), pick(&place.ceil()));
-            let between = &low + (high - &low) * share;
-            // Infinities of one sign have nothing between them.
-            let between = low.eq(&between).where_(&low, &between);
-            let nan = x.is_nan().any(axis as isize);
-            nan.where_(f64::NAN, between)
-        })
     }
 
     /// For each value, the first position (i64) in the last axis of this sorted tensor at which it could stand: before

@@ -1,0 +1,291 @@
+//! Counts, differences, and statistics over axes.
+
+use super::axes::{Reduction, resolve};
+use super::prim;
+use super::reduce::{Input, count, dim_scalar, reduction};
+use crate::dispatch::{Call, Extents, checked, enter, run};
+use crate::error::{Code, Error};
+use crate::promote;
+use crate::tensor::Tensor;
+use crate::trace::record;
+use ir::ops::reduce;
+use ir::{Axes, DType, Shape};
+
+fn listed(axes: &Axes) -> Vec<isize> {
+    axes.iter().map(|&a| a as isize).collect()
+}
+
+impl Tensor {
+    /// How many elements (i64) over axes are not 0; NaN is not.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([[1.0f32, 0.0], [2.0, 3.0]]).count_nonzero(1).to_vec::<i64>()?, [1, 2]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn count_nonzero(&self, axes: impl Into<Reduction>) -> Tensor {
+        reduction(self, "count_nonzero", axes.into(), Input::Truth, 0, false, &|x, axes| {
+            record(reduce::ReduceSum { axes: axes.clone() }, &[&prim::cast(x, DType::I64)])
+        })
+        .to_dtype(DType::I64)
+    }
+
+    /// The smallest and the largest element over axes; NaN wins.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let (least, most) = Tensor::from([3i64, 1, 2]).aminmax(..);
+    /// assert_eq!((least.item::<i64>()?, most.item::<i64>()?), (1, 3));
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn aminmax(&self, axes: impl Into<Reduction>) -> (Tensor, Tensor) {
+        let _here = enter();
+        let axes = axes.into();
+        (self.min(axes.clone()), self.max(axes))
+    }
+
+    /// Variance ([`Tensor::var`]) and mean over axes.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let (variance, mean) = Tensor::from([1.0f32, 3.0]).var_mean(.., 1);
+    /// assert_eq!((variance.item::<f32>()?, mean.item::<f32>()?), (2.0, 2.0));
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn var_mean(&self, axes: impl Into<Reduction>, correction: u32) -> (Tensor, Tensor) {
+        let _here = enter();
+        let axes = axes.into();
+        (self.var(axes.clone(), correction), self.mean(axes))
+    }
+
+    /// Standard deviation ([`Tensor::std`]) and mean over axes.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let (deviation, mean) = Tensor::from([1.0f32, 3.0]).std_mean(.., 0);
+    /// assert_eq!((deviation.item::<f32>()?, mean.item::<f32>()?), (1.0, 2.0));
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn std_mean(&self, axes: impl Into<Reduction>, correction: u32) -> (Tensor, Tensor) {
+        let _here = enter();
+        let axes = axes.into();
+        (self.std(axes.clone(), correction), self.mean(axes))
+    }
+
+    /// [`Tensor::sum`], in which NaN counts as 0.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1.0f32, f32::NAN, 2.0]).nansum(..).item::<f32>()?, 3.0);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn nansum(&self, axes: impl Into<Reduction>) -> Tensor {
+        reduction(self, "nansum", axes.into(), Input::Wide, 0, true, &|x, axes| {
+            if !x.dtype().is_float() {
+                return x.sum(listed(axes).as_slice());
+            }
+            x.is_nan().where_(0.0, x).sum(listed(axes).as_slice())
+        })
+    }
+
+    /// [`Tensor::mean`] of what is not NaN; NaN if there is nothing else.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1.0f32, f32::NAN, 2.0]).nanmean(..).item::<f32>()?, 1.5);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn nanmean(&self, axes: impl Into<Reduction>) -> Tensor {
+        reduction(self, "nanmean", axes.into(), Input::Float, 0, true, &|x, axes| {
+            let (axes, nan) = (listed(axes), x.is_nan());
+            let there = prim::cast(&nan.logical_not(), DType::I64).sum(axes.as_slice());
+            nan.where_(0.0, x).sum(axes.as_slice()) / prim::cast(&there, x.dtype())
+        })
+    }
+
+    /// The differences of neighbours along an axis, `n` times; of bools whether they differ. What comes before or behind
+    /// the axis is joined to it by [`concat`](crate::concat).
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([1i64, 4, 9, 16]);
+    /// assert_eq!(x.diff(1, 0).to_vec::<i64>()?, [3, 5, 7]);
+    /// assert_eq!(x.diff(2, 0).to_vec::<i64>()?, [2, 2]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn diff(&self, n: usize, axis: isize) -> Tensor {
+        checked(&[self], || {
+            let axis = resolve(axis, self.rank(), "diff")?;
+            Ok(run(Call::composed("diff", &[n as i64, axis as i64], Extents::Symbolic), &[self], &|t| {
+                (0..n).fold(t[0].clone(), |x, _| {
+                    if x.error_ref().is_some() {
+                        return x;
+                    }
+                    let end = x.ty().shape[axis].clone();
+                    if end.is(0) {
+                        return x;
+                    }
+                    let (after, before) =
+                        (prim::slice(&x, axis, 1, end.clone(), 1), prim::slice(&x, axis, 0, end - 1, 1));
+                    if x.dtype() == DType::Bool { after.ne(before) } else { after - before }
+                })
+            }))
+        })
+    }
+
+    /// The integral along an axis by the trapezoidal rule, of values at distances `dx`.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1.0f32, 3.0, 5.0]).trapezoid(0.5, 0).item::<f32>()?, 3.0);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn trapezoid(&self, dx: f64, axis: isize) -> Tensor {
+        checked(&[self], || {
+            let axis = resolve(axis, self.rank(), "trapezoid")?;
+            let attributes = [dx.to_bits() as i64, axis as i64];
+            Ok(run(Call::composed("trapezoid", &attributes, Extents::Symbolic), &[self], &|t| {
+                let dtype = promote::float(t[0].dtype());
+                let x = prim::cast(&t[0], dtype.accumulator());
+                prim::cast(&(pairs(&x, axis).sum(axis as isize) * (dx / 2.0)), dtype)
+            }))
+        })
+    }
+
+    /// The integral along an axis by the trapezoidal rule, of values at the places `x`: a vector, or of the same shape.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let (y, x) = (Tensor::from([1.0f32, 3.0, 5.0]), Tensor::from([0.0f32, 1.0, 3.0]));
+    /// assert_eq!(y.trapezoid_at(&x, 0).item::<f32>()?, 10.0);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn trapezoid_at(&self, x: &Tensor, axis: isize) -> Tensor {
+        let operands = [self, x];
+        checked(&operands, || {
+            let axis = resolve(axis, self.rank(), "trapezoid")?;
+            let (shape, places) = (self.shape(), x.shape());
+            if places != shape && places != Shape::from([shape[axis].clone()]) {
+                let rule = format!("values of shape {shape} at places of shape {places}");
+                let legal = format!("places of shape {shape} or [{}]", shape[axis]);
+                return Err(Error::new(Code::Shape, "trapezoid", rule, legal));
+            }
+            Ok(run(Call::composed("trapezoid_at", &[axis as i64], Extents::Symbolic), &operands, &|t| {
+                let dtype = promote::float(promote::promote(t[0].dtype(), t[1].dtype()));
+                let [y, x] = [0, 1].map(|i| prim::cast(&t[i], dtype.accumulator()));
+                let shape = y.ty().shape;
+                let x = if x.rank() == shape.rank() { x } else { prim::spread(&x, &shape, &[axis]) };
+                prim::cast(&((pairs(&y, axis) * x.diff(1, axis as isize)).sum(axis as isize) * 0.5), dtype)
+            }))
+        })
+    }
+
+    /// The vector product along an axis of extent 3 of both tensors, which broadcast.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let z = Tensor::from([1.0f32, 0.0, 0.0]).cross(&Tensor::from([0.0f32, 1.0, 0.0]), 0);
+    /// assert_eq!(z.to_vec::<f32>()?, [0.0, 0.0, 1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn cross(&self, other: &Tensor, axis: isize) -> Tensor {
+        let operands = [self, other];
+        checked(&operands, || {
+            let shapes = [self.shape(), other.shape()];
+            let common = super::broadcast::common_shape("cross", shapes.iter())?;
+            let axis = resolve(axis, common.rank(), "cross")?;
+            // Counted from the last axis, which both have.
+            let back = axis as isize - common.rank() as isize;
+            if let Some(i) = shapes.iter().position(|s| resolve(back, s.rank(), "cross").is_ok_and(|a| !s[a].is(3))) {
+                let rule = format!("axis {axis} of operand {i}, of shape {}, has not extent 3", shapes[i]);
+                return Err(Error::new(Code::Shape, "cross", rule, "extent 3"));
+            }
+            super::matmul::numbers("cross", &operands)?;
+            Ok(run(Call::composed("cross", &[back as i64], Extents::Symbolic), &operands, &|t| {
+                let turned = |t: &Tensor, by: isize| t.roll(&[by], [back]);
+                turned(&t[0], -1) * turned(&t[1], -2) - turned(&t[0], -2) * turned(&t[1], -1)
+            }))
+        })
+    }
+
+    /// The covariances of variables, which are the rows of a matrix, or one vector; the columns are observations. Divides
+    /// by their number less `correction`.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([[0.0f32, 1.0, 2.0], [2.0, 1.0, 0.0]]);
+    /// assert_eq!(x.cov(1).to_vec::<f32>()?, [1.0, -1.0, -1.0, 1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn cov(&self, correction: u32) -> Tensor {
+        checked(&[self], || {
+            variables("cov", self)?;
+            Ok(run(Call::composed("cov", &[correction as i64], Extents::Symbolic), &[self], &|t| {
+                let dtype = promote::float(t[0].dtype());
+                let covariance = covariance(&prim::cast(&t[0], dtype.accumulator()), correction);
+                let shape: Shape = t[0].ty().shape.iter().rev().skip(1).flat_map(|n| [n.clone(), n.clone()]).collect();
+                prim::cast(&prim::reshape(&covariance, &shape), dtype)
+            }))
+        })
+    }
+
+    /// The correlations of variables, which are the rows of a matrix, or one vector; the columns are observations.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([[0.0f32, 1.0, 2.0], [4.0, 2.0, 0.0]]);
+    /// assert_eq!(x.corrcoef().to_vec::<f32>()?, [1.0, -1.0, -1.0, 1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn corrcoef(&self) -> Tensor {
+        checked(&[self], || {
+            variables("corrcoef", self)?;
+            Ok(run(Call::composed("corrcoef", &[], Extents::Symbolic), &[self], &|t| {
+                let dtype = promote::float(t[0].dtype());
+                let covariance = covariance(&prim::cast(&t[0], dtype.accumulator()), 1);
+                let deviation = covariance.diagonal(0, 0, 1).sqrt();
+                let all = (covariance / deviation.unsqueeze(1) / deviation.unsqueeze(0)).clamp(-1.0, 1.0);
+                let shape: Shape = t[0].ty().shape.iter().rev().skip(1).flat_map(|n| [n.clone(), n.clone()]).collect();
+                prim::cast(&prim::reshape(&all, &shape), dtype)
+            }))
+        })
+    }
+}
+
+/// The sums of neighbours along an axis.
+fn pairs(x: &Tensor, axis: usize) -> Tensor {
+    let end = x.ty().shape[axis].clone();
+    if end.is(0) {
+        return x.clone();
+    }
+    prim::slice(x, axis, 1, end.clone(), 1) + prim::slice(x, axis, 0, end - 1, 1)
+}
+
+fn variables(name: &'static str, x: &Tensor) -> Result<(), Error> {
+    if (1..=2).contains(&x.rank()) {
+        return Ok(());
+    }
+    let rule = format!("the tensor has rank {}", x.rank());
+    Err(Error::new(Code::Rank, name, rule, "a matrix, or a vector"))
+}
+
+/// The covariances of the rows, or of one vector, as a matrix.
+fn covariance(x: &Tensor, correction: u32) -> Tensor {
+    let x = x.atleast_2d();
+    let centred = &x - x.mean(super::keepdims(1));
+    let divisor = count(&x, &[1]) - correction as i64;
+    let divisor = dim_scalar(&divisor, x.dtype()).maximum(0.0);
+    super::einsum::einsum("ik,jk->ij", &[&centred, &centred]) / divisor
+}
