@@ -34,8 +34,8 @@ pub use ir::{DType, Dim, Element, Literal, Scalar, Shape, Symbol, Type};
 pub use jit::jit;
 pub use nested::Nested;
 pub use ops::{
-    Arg, Ellipsis, Index, Indexing, Indices, Interpolation, MatrixNorm, NewAxis, PadMode, Reduction, Shares, Summed,
-    Unique, Update,
+    Arg, Ellipsis, Index, Indexing, Indices, Interpolation, MatrixNorm, Merge, NewAxis, PadMode, Reduction, Shares,
+    Summed, Unique, Update,
 };
 pub use ops::{
     block_diag, cartesian_prod, column_stack, concat, dstack, einsum, every, hstack, keepdims, meshgrid, multi_dot,

@@ -46,4 +46,4 @@ pub use norm::MatrixNorm;
 pub use pad::PadMode;
 pub use products::{Summed, multi_dot};
 pub use quantile::{Interpolation, Shares};
-pub use scatter::Update;
+pub use scatter::{Merge, Update};

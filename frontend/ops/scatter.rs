@@ -8,13 +8,75 @@ use crate::promote::promote;
 use crate::tensor::Tensor;
 use crate::trace::record;
 use ir::ops::index::{IndexMode, Scatter};
-use ir::{Axes, DType, Shape};
+use ir::{Axes, DType, Scalar, Shape};
 
 pub use ir::ops::index::Update;
 
+/// How [`Tensor::scatter_reduce`] and [`Tensor::index_reduce`] combine updates with what is there: an [`Update`], or
+/// their mean; with the element that was there, or without it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Merge {
+    /// `None` for the mean.
+    how: Option<Update>,
+    with_self: bool,
+}
+
+impl Merge {
+    /// The mean of the element and the updates that meet it; of integers rounded down.
+    pub const MEAN: Merge = Merge { how: None, with_self: true };
+
+    /// Only the updates, where there are any: PyTorch's `include_self=False`.
+    pub fn without_self(self) -> Merge {
+        Merge { with_self: false, ..self }
+    }
+
+    fn attribute(self) -> i64 {
+        self.how.map_or(-1, |how| how as i64) * 2 + self.with_self as i64
+    }
+}
+
+impl From<Update> for Merge {
+    fn from(how: Update) -> Merge {
+        Merge { how: Some(how), with_self: true }
+    }
+}
+
+/// `updates` combined into `x` at `indices`, all of them ready for [`Scatter`].
+fn scattered(x: &Tensor, indices: &Tensor, updates: &Tensor, axis: usize, batch: usize, merge: Merge) -> Tensor {
+    if let Some(t) = [x, indices, updates].into_iter().find(|t| t.error_ref().is_some()) {
+        return t.clone();
+    }
+    let (shape, dtype) = (x.ty().shape, x.dtype());
+    let many = updates.ty().shape;
+    let scatter = |x: &Tensor, updates: &Tensor, combine: Update| {
+        record(Scatter { axis, batch, mode: IndexMode::Error, combine }, &[x, indices, updates])
+    };
+    let start = if merge.with_self || merge.how == Some(Update::Set) {
+        x.clone()
+    } else {
+        let nowhere = prim::full(Scalar::Bool(false), &shape);
+        let met = scatter(&nowhere, &prim::full(Scalar::Bool(true), &many), Update::Set);
+        let neutral = match merge.how {
+            Some(Update::Mul) => Scalar::one(dtype),
+            Some(Update::Min) => Scalar::highest(dtype),
+            Some(Update::Max) => Scalar::lowest(dtype),
+            _ => Scalar::zero(dtype),
+        };
+        met.where_(prim::full(neutral, &shape), x)
+    };
+    let Some(combine) = merge.how else {
+        let sum = scatter(&start, updates, Update::Add);
+        let itself = prim::full(Scalar::I64(merge.with_self as i64), &shape);
+        let count = scatter(&itself, &prim::full(Scalar::I64(1), &many), Update::Add).maximum(1);
+        let count = prim::cast(&count, dtype);
+        return if dtype.is_float() { sum / count } else { sum.floor_divide(count) };
+    };
+    scatter(&start, updates, combine)
+}
+
 /// The dtype in which elements and updates are combined; `set` keeps that of the elements.
-fn common(x: &Tensor, updates: &Tensor, how: Update) -> DType {
-    if how == Update::Set { x.dtype() } else { promote(x.dtype(), updates.dtype()) }
+fn common(x: &Tensor, updates: &Tensor, how: Merge) -> DType {
+    if how.how == Some(Update::Set) { x.dtype() } else { promote(x.dtype(), updates.dtype()) }
 }
 
 impl Tensor {
@@ -27,7 +89,7 @@ impl Tensor {
         axis: isize,
         indices: &Tensor,
         updates: &Tensor,
-        combine: Update,
+        merge: impl Into<Merge>,
     ) -> Tensor {
         let axis = match self.check_indices(name, axis, indices) {
             Ok(a) => a,
@@ -43,11 +105,16 @@ impl Tensor {
             let e = Error::new(Code::Shape, name, rule, format!("shape {wanted}"));
             return refuse(e, &[self, indices, updates]);
         }
-        let dtype = common(self, updates, combine);
-        let attributes = [axis as i64, combine as i64];
+        let merge = merge.into();
+        let dtype = common(self, updates, merge);
+        if dtype == DType::Bool && matches!(merge.how, None | Some(Update::Add | Update::Mul)) {
+            let e = Error::new(Code::DType, name, "the elements are bool", "numbers; convert with to_dtype");
+            return refuse(e, &[self, indices, updates]);
+        }
+        let attributes = [axis as i64, merge.attribute()];
         run(Call::plain(name, &attributes, Extents::Symbolic), &[self, indices, updates], &|t| {
             let (x, u) = (prim::cast(&t[0], dtype), prim::cast(&t[2], dtype));
-            record(Scatter { axis, batch: 0, mode: IndexMode::Error, combine }, &[&x, &t[1], &u])
+            scattered(&x, &t[1], &u, axis, 0, merge)
         })
     }
 
@@ -83,8 +150,8 @@ impl Tensor {
         self.update_parts("index_copy", axis, indices, updates, Update::Set)
     }
 
-    /// A copy into whose parts at `indices` along an axis those of `updates` are combined; `updates` has the shape that
-    /// [`Tensor::take`] would give.
+    /// A copy into whose parts at `indices` along an axis those of `updates` are combined, as an [`Update`] or [`Merge`]
+    /// says; `updates` has the shape that [`Tensor::take`] would give.
     ///
     /// ```
     /// use tracewright::{Tensor, Update};
@@ -94,7 +161,7 @@ impl Tensor {
     /// # Ok::<(), tracewright::Error>(())
     /// ```
     #[track_caller]
-    pub fn index_reduce(&self, axis: isize, indices: &Tensor, updates: &Tensor, how: Update) -> Tensor {
+    pub fn index_reduce(&self, axis: isize, indices: &Tensor, updates: &Tensor, how: impl Into<Merge>) -> Tensor {
         let _here = enter();
         self.update_parts("index_reduce", axis, indices, updates, how)
     }
@@ -132,19 +199,21 @@ impl Tensor {
         self.update_along("scatter", axis, indices, updates, Update::Set)
     }
 
-    /// [`Tensor::scatter`], with the updates combined into what is there.
+    /// [`Tensor::scatter`], with the updates combined into what is there, as an [`Update`] or [`Merge`] says.
     ///
     /// ```
-    /// use tracewright::{Tensor, Update};
+    /// use tracewright::{Merge, Tensor, Update};
     /// let (x, at) = (Tensor::from([[1.0f32, 2.0]]), Tensor::from([[1i64, 1]]));
     /// let u = Tensor::from([[3.0f32, 4.0]]);
     /// assert_eq!(x.scatter_reduce(1, &at, &u, Update::Add).to_vec::<f32>()?, [1.0, 9.0]);
     /// assert_eq!(x.scatter_reduce(1, &at, &u, Update::Mul).to_vec::<f32>()?, [1.0, 24.0]);
     /// assert_eq!(x.scatter_reduce(1, &at, &u, Update::Max).to_vec::<f32>()?, [1.0, 4.0]);
+    /// assert_eq!(x.scatter_reduce(1, &at, &u, Merge::MEAN).to_vec::<f32>()?, [1.0, 3.0]);
+    /// assert_eq!(x.scatter_reduce(1, &at, &u, Merge::MEAN.without_self()).to_vec::<f32>()?, [1.0, 3.5]);
     /// # Ok::<(), tracewright::Error>(())
     /// ```
     #[track_caller]
-    pub fn scatter_reduce(&self, axis: isize, indices: &Tensor, updates: &Tensor, how: Update) -> Tensor {
+    pub fn scatter_reduce(&self, axis: isize, indices: &Tensor, updates: &Tensor, how: impl Into<Merge>) -> Tensor {
         let _here = enter();
         self.update_along("scatter_reduce", axis, indices, updates, how)
     }
@@ -170,7 +239,7 @@ impl Tensor {
         axis: isize,
         indices: &Tensor,
         updates: &Tensor,
-        combine: Update,
+        merge: impl Into<Merge>,
     ) -> Tensor {
         let axis = match self.check_indices(name, axis, indices) {
             Ok(a) => a,
@@ -186,15 +255,20 @@ impl Tensor {
                 format!("indices and updates have one shape, and extents of all axes but {axis} are the tensor's");
             return refuse(Error::new(Code::Shape, name, rule, legal), &[self, indices, updates]);
         }
-        let dtype = common(self, updates, combine);
-        let attributes = [axis as i64, combine as i64];
+        let merge = merge.into();
+        let dtype = common(self, updates, merge);
+        if dtype == DType::Bool && matches!(merge.how, None | Some(Update::Add | Update::Mul)) {
+            let e = Error::new(Code::DType, name, "the elements are bool", "numbers; convert with to_dtype");
+            return refuse(e, &[self, indices, updates]);
+        }
+        let attributes = [axis as i64, merge.attribute()];
         run(Call::plain(name, &attributes, Extents::Symbolic), &[self, indices, updates], &|t| {
             let last = t[0].rank() - 1;
             let mut swap: Axes = (0..=last).collect();
             swap.swap(axis, last);
             let [x, i, u] =
                 [prim::cast(&t[0], dtype), t[1].clone(), prim::cast(&t[2], dtype)].map(|t| prim::transpose(&t, &swap));
-            let updated = record(Scatter { axis: last, batch: last, mode: IndexMode::Error, combine }, &[&x, &i, &u]);
+            let updated = scattered(&x, &i, &u, last, last, merge);
             prim::transpose(&updated, &swap)
         })
     }

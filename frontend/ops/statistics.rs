@@ -110,7 +110,7 @@ impl Tensor {
     }
 
     /// The differences of neighbours along an axis, `n` times; of bools whether they differ. What comes before or behind
-    /// the axis is joined to it by [`concat`](crate::concat).
+    /// the axis is joined to it by [`concat`](crate::concat). A symbolic extent is at least `n`.
     ///
     /// ```
     /// use tracewright::Tensor;
@@ -123,6 +123,8 @@ impl Tensor {
     pub fn diff(&self, n: usize, axis: isize) -> Tensor {
         checked(&[self], || {
             let axis = resolve(axis, self.rank(), "diff")?;
+            // Nothing is left after as many times as there are elements.
+            let n = self.shape()[axis].as_usize().map_or(n, |extent| n.min(extent));
             Ok(run(Call::composed("diff", &[n as i64, axis as i64], Extents::Symbolic), &[self], &|t| {
                 (0..n).fold(t[0].clone(), |x, _| {
                     if x.error_ref().is_some() {

@@ -9,3 +9,4 @@ mod json;
 mod optimizers;
 mod ordered;
 mod primitives;
+mod reduced;

@@ -20,7 +20,7 @@ pub fn function(case: &Case) -> Option<Function> {
             let dim = int("dim");
             Some(Box::new(move |x| x[0].index_add(dim, &x[1], &x[2])))
         }
-        name if name.starts_with("scatter") => {
+        name if name.starts_with("scatter") && name != "scatter_reduce" => {
             let dim = int("dim");
             let how = match name {
                 // The recorded call takes every second column.
