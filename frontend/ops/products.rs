@@ -425,11 +425,9 @@ pub fn multi_dot(matrices: &[&Tensor]) -> Tensor {
         let shapes: Vec<Shape> = matrices.iter().map(|t| t.shape()).collect();
         let rows = |i: usize| if i == 0 && shapes[0].rank() == 1 { Dim::from(1) } else { shapes[i][0].clone() };
         let inner = |i: usize| shapes[i][shapes[i].rank() - 1].clone();
-        for i in 1..n {
-            if inner(i - 1) != shapes[i][0] {
-                let rule = format!("operand {} has {} columns, operand {i} has {} rows", i - 1, inner(i - 1), rows(i));
-                return Err(Error::new(Code::Shape, "multi_dot", rule, "both are equal"));
-            }
+        if let Some(i) = (1..n).find(|&i| inner(i - 1) != shapes[i][0]) {
+            let rule = format!("operand {} has {} columns, operand {i} has {} rows", i - 1, inner(i - 1), rows(i));
+            return Err(Error::new(Code::Shape, "multi_dot", rule, "both are equal"));
         }
         let last = if shapes[n - 1].rank() == 1 { Dim::from(1) } else { inner(n - 1) };
         let extents: Vec<Dim> = (0..n).map(rows).chain([last]).collect();

@@ -268,11 +268,12 @@ impl Tensor {
                 return x.clone();
             }
             let listed: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
-            let most = record(reduce::ReduceMax { axes: axes.clone(), nonempty: false }, &[x]).stop_gradient();
+            let most = record(reduce::ReduceMax { axes: axes.clone(), nonempty: false }, &[x]);
+            let most = keep(most, x, axes, true).stop_gradient();
             // The difference of infinities would be NaN.
             let finite = most.abs().lt(f64::INFINITY).where_(&most, 0.0);
-            let shift = keep(finite.clone(), x, axes, true);
-            (x - shift).exp().sum(listed.as_slice()).log() + finite
+            let sum = (x - &finite).exp().sum(super::keepdims(listed.as_slice())).log() + finite;
+            prim::reshape(&sum, &x.ty().shape.without(axes))
         })
     }
 }

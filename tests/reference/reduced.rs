@@ -5,6 +5,9 @@ use crate::functions::Function;
 use crate::json::Json;
 use tracewright::{Interpolation, MatrixNorm, Merge, Reduction, Shares, Tensor, Update, keepdims};
 
+/// A function of a tensor over axes.
+type Over = Box<dyn Fn(&Tensor, Reduction) -> Tensor + Send + Sync>;
+
 fn interpolation(word: &str) -> Interpolation {
     use Interpolation::*;
     match word {
@@ -46,7 +49,7 @@ pub fn function(case: &Case) -> Option<Function> {
         other => panic!("{}: {other:?} is no number", case.name),
     };
     let float = |key: &str| number(case.attrs.get(key));
-    let over = |f: Box<dyn Fn(&Tensor, Reduction) -> Tensor + Send + Sync>| -> Option<Function> {
+    let over = |f: Over| -> Option<Function> {
         let axes: Vec<isize> = case.attrs.get("dim").ints().iter().map(|&a| a as isize).collect();
         let keep = case.attrs.find("keepdim") == Some(&Json::Bool(true));
         let axes = if keep { keepdims(axes.as_slice()) } else { axes.as_slice().into() };
