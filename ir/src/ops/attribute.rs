@@ -57,6 +57,8 @@ impl AttrReader {
 
 /// A Rust type that can be a field of an op.
 pub trait Attribute: Clone + PartialEq {
+    /// What its values are, for documentation.
+    const KIND: &'static str;
     /// The value that text leaves out.
     const UNSAID: Option<Self> = None;
     /// By name, unless it is the value that text leaves out.
@@ -75,6 +77,7 @@ pub trait Attribute: Clone + PartialEq {
 
 /// A flag: `true`, or left out.
 impl Attribute for bool {
+    const KIND: &'static str = "flag, left out if false";
     const UNSAID: Option<bool> = Some(false);
     fn to_attr(&self) -> Attr {
         Attr::Word(self.to_string())
@@ -84,6 +87,7 @@ impl Attribute for bool {
     }
 }
 impl Attribute for usize {
+    const KIND: &'static str = "number";
     fn to_attr(&self) -> Attr {
         Attr::Int(*self as i64)
     }
@@ -96,6 +100,7 @@ impl Attribute for usize {
     }
 }
 impl Attribute for Axes {
+    const KIND: &'static str = "list of numbers";
     fn to_attr(&self) -> Attr {
         Attr::Axes(self.clone())
     }
@@ -108,6 +113,7 @@ impl Attribute for Axes {
     }
 }
 impl Attribute for Shape {
+    const KIND: &'static str = "list of dimensions";
     fn to_attr(&self) -> Attr {
         Attr::Dims(self.to_vec())
     }
@@ -123,6 +129,7 @@ impl Attribute for Shape {
     }
 }
 impl Attribute for Dim {
+    const KIND: &'static str = "dimension";
     fn to_attr(&self) -> Attr {
         Attr::Dim(self.clone())
     }
@@ -141,6 +148,7 @@ impl Attribute for Dim {
     }
 }
 impl Attribute for Scalar {
+    const KIND: &'static str = "scalar with its dtype";
     fn to_attr(&self) -> Attr {
         Attr::Scalar(*self)
     }
@@ -152,6 +160,7 @@ impl Attribute for Scalar {
     }
 }
 impl Attribute for DType {
+    const KIND: &'static str = "dtype";
     fn to_attr(&self) -> Attr {
         Attr::DType(*self)
     }
@@ -163,6 +172,7 @@ impl Attribute for DType {
     }
 }
 impl Attribute for Literal {
+    const KIND: &'static str = "dense data";
     fn to_attr(&self) -> Attr {
         Attr::Literal(self.clone())
     }
@@ -176,13 +186,15 @@ impl Attribute for Literal {
 
 /// Makes an enum of words an attribute.
 macro_rules! word_attribute {
-    ($t:ty { $($v:ident = $word:literal),* $(,)? }) => {
+    ($t:ty { $first:ident = $first_word:literal $(, $v:ident = $word:literal)* $(,)? }) => {
         impl crate::ops::attribute::Attribute for $t {
+            const KIND: &'static str = concat!("`", $first_word, "`" $(, ", `", $word, "`")*);
             fn to_attr(&self) -> crate::ops::Attr {
-                crate::ops::Attr::Word(match self { $(Self::$v => $word),* }.into())
+                crate::ops::Attr::Word(match self { Self::$first => $first_word $(, Self::$v => $word)* }.into())
             }
             fn from_attr(attr: &crate::ops::Attr) -> Option<Self> {
                 match attr {
+                    crate::ops::Attr::Word(w) if w == $first_word => Some(Self::$first),
                     $(crate::ops::Attr::Word(w) if w == $word => Some(Self::$v),)*
                     _ => None,
                 }
@@ -191,6 +203,17 @@ macro_rules! word_attribute {
     };
 }
 pub(crate) use word_attribute;
+
+/// Documentation of an attribute.
+#[derive(Clone, Copy, Debug)]
+pub struct AttributeDoc {
+    /// Its name in text.
+    pub name: &'static str,
+    /// What its values are.
+    pub kind: &'static str,
+    /// What it says.
+    pub doc: &'static str,
+}
 
 /// Name and attributes of an op, in declared order; `op_struct!` writes the `impl`.
 pub trait Attributes {
@@ -204,14 +227,26 @@ pub trait Attributes {
 
 /// Declares an op's struct with its name in text and its attributes.
 macro_rules! op_struct {
-    ($(#[$doc:meta])* $name:ident = $text:literal { $($(#[$fdoc:meta])* $field:ident: $t:ty),* $(,)? }) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident = $text:literal {
+        $($(#[doc = $fdoc:literal])* $field:ident: $t:ty),* $(,)?
+    }) => {
+        $(#[doc = $doc])*
         #[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
-        pub struct $name { $($(#[$fdoc])* pub $field: $t),* }
+        pub struct $name { $($(#[doc = $fdoc])* pub $field: $t),* }
 
         impl $name {
             /// The name in text.
             pub const NAME: &'static str = $text;
+            /// What it is.
+            pub const DOC: &'static str = concat!($($doc),*);
+            /// Its attributes, in declared order.
+            pub const ATTRIBUTES: &'static [crate::ops::attribute::AttributeDoc] = &[$(
+                crate::ops::attribute::AttributeDoc {
+                    name: stringify!($field),
+                    kind: <$t as crate::ops::attribute::Attribute>::KIND,
+                    doc: concat!($($fdoc),*),
+                }
+            ),*];
             /// Reads the op from its attributes.
             pub fn read(_attributes: &mut crate::ops::AttrReader) -> Result<Self, String> {
                 Ok($name { $($field: _attributes.take(stringify!($field))?),* })

@@ -13,12 +13,15 @@ use crate::kernel::{BinaryOp, CompareOp, KernelBuilder, Var};
 use crate::{DType, Dim, Literal, NotDifferentiable, Scalar, Type, Violation, ViolationKind};
 use smallvec::smallvec;
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Pointwise ops of two operands, comparison and selection";
+
 /// `g` times the derivative by operand `i`: the emitter, the operands, the result `z`, `i`, and `g`.
 type Derivative = fn(&mut dyn Emit, [Value; 2], Value, usize, Value) -> Value;
 
 macro_rules! binary {
     ($(
-        $(#[$struct_doc:meta])*
+        $(#[doc = $struct_doc:literal])*
         $name:ident = $text:literal ($legal:ident $class:ident $f:ident) {
             semantics: $semantics:literal,
             gradient: $gradient:literal,
@@ -28,7 +31,7 @@ macro_rules! binary {
             example: $example:literal,
         }
     )*) => { $(
-        op_struct! { $(#[$struct_doc])* $name = $text {} }
+        op_struct! { $(#[doc = $struct_doc])* $name = $text {} }
         impl OpDef for $name {
             fn doc(&self) -> OpDoc {
                 OpDoc {

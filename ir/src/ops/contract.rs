@@ -15,6 +15,9 @@ use crate::graph::Value;
 use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Shape, Type, Violation, ViolationKind};
 use smallvec::{SmallVec, smallvec};
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Generalised matrix products";
+
 op_struct! {
     /// Sums products over pairs of axes. The result's axes: batch, then what is left of the left operand, then of the right.
     DotGeneral = "dot_general" {

@@ -13,6 +13,9 @@ use crate::kernel::{KernelBuilder, Var};
 use crate::{DType, Dim, Literal, NotDifferentiable, Scalar, Type, Violation};
 use smallvec::smallvec;
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Conversion between dtypes";
+
 op_struct! {
     /// Converts each element, as [`Scalar::convert`](crate::Scalar::convert) does.
     Convert = "convert" {

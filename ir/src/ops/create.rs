@@ -14,6 +14,9 @@ use crate::literal::strides_of;
 use crate::{DType, Dim, Literal, NotDifferentiable, Scalar, Shape, Type, Violation, ViolationKind};
 use smallvec::smallvec;
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Ops without operands";
+
 macro_rules! no_derivative {
     () => {
         fn vjp(&self, _: &mut dyn Emit, _: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {

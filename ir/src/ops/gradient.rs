@@ -12,6 +12,9 @@ use crate::kernel::{KernelBuilder, Var};
 use crate::{Dim, Literal, NotDifferentiable, Type, Violation};
 use smallvec::smallvec;
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Ops that say something about gradients alone";
+
 op_struct! {
     /// Its operand, which counts as a constant when it is differentiated.
     StopGradient = "stop_gradient" {}

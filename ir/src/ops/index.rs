@@ -22,6 +22,9 @@ use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Scalar, Sha
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Reads and updates at computed indices";
+
 /// What an index out of range means. Negative indices are out of range.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum IndexMode {

@@ -31,7 +31,7 @@ pub mod sort;
 pub mod unary;
 pub mod view;
 
-pub use attribute::{Attr, AttrReader, Attributes};
+pub use attribute::{Attr, AttrReader, AttributeDoc, Attributes};
 pub use emit::{Emit, EmitExt, GraphEmitter};
 
 use crate::graph::{RegionType, Value};
@@ -338,6 +338,23 @@ pub trait OpSamples {
     fn bad_samples() -> Vec<BadSample>;
 }
 
+/// A line of the table: what there is to know about a primitive without a value of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The name in text.
+    pub name: &'static str,
+    /// What it is, in a sentence.
+    pub doc: &'static str,
+    /// What its family is, in a sentence: the ops of one file.
+    pub family: &'static str,
+    /// Its attributes, in declared order.
+    pub attributes: &'static [attribute::AttributeDoc],
+    /// Its legal samples.
+    pub samples: fn() -> Vec<Sample>,
+    /// Its illegal samples.
+    pub bad_samples: fn() -> Vec<BadSample>,
+}
+
 macro_rules! op_table {
     ($($name:ident => $family:ident),* $(,)?) => {
         /// Every primitive with its attributes.
@@ -357,6 +374,16 @@ macro_rules! op_table {
         impl Primitive {
             /// Names of all primitives, in the order of the table.
             pub const NAMES: &[&str] = &[$($family::$name::NAME),*];
+
+            /// The table.
+            pub const TABLE: &[Entry] = &[$(Entry {
+                name: $family::$name::NAME,
+                doc: $family::$name::DOC,
+                family: $family::FAMILY,
+                attributes: $family::$name::ATTRIBUTES,
+                samples: $family::$name::samples,
+                bad_samples: $family::$name::bad_samples,
+            }),*];
 
             /// Reads a primitive from its name and attributes.
             pub fn from_text(name: &str, attributes: &mut AttrReader) -> Result<Primitive, String> {

@@ -10,6 +10,9 @@ use crate::{Dim, EvalError, Literal, NotDifferentiable, Type, Violation};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Ops with regions";
+
 /// What shape of kernel a fused group becomes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum FusionKind {

@@ -20,6 +20,9 @@ use crate::{
 };
 use smallvec::{SmallVec, smallvec};
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Running values along an axis";
+
 fn number(d: DType) -> bool {
     d != DType::Bool
 }

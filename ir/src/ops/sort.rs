@@ -14,6 +14,9 @@ use crate::{DType, Dim, EvalError, Literal, NotDifferentiable, Type, Violation};
 use smallvec::{SmallVec, smallvec};
 use std::cmp::Ordering;
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Sorting";
+
 op_struct! {
     /// Along an axis, the positions (i64) of the elements in sorted order, of equal ones in the order in which they stand.
     ArgSort = "argsort" {

@@ -16,6 +16,9 @@ use crate::kernel::Combine;
 use crate::{Axes, DType, Dim, EvalError, Literal, NotDifferentiable, Scalar, Type, Violation, ViolationKind};
 use smallvec::{SmallVec, smallvec};
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Reductions over sets of axes";
+
 /// What all reductions do alike.
 macro_rules! shared_rules {
     ($name:ident, $combine:ident, $rules:ident) => {

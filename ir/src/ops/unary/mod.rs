@@ -12,12 +12,15 @@ use crate::graph::{RegionType, Value};
 use crate::kernel::{KernelBuilder, UnaryOp, Var};
 use crate::{DType, Dim, Literal, NotDifferentiable, Type, Violation};
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Pointwise ops of one operand";
+
 /// `g` times the derivative: the emitter, the operand `x`, the result `z`, and `g`.
 type Derivative = fn(&mut dyn Emit, Value, Value, Value) -> Value;
 
 macro_rules! unary {
     ($(
-        $(#[$struct_doc:meta])*
+        $(#[doc = $struct_doc:literal])*
         $name:ident = $text:literal ($legal:ident $class:ident $f:ident) {
             semantics: $semantics:literal,
             gradient: $gradient:literal,
@@ -26,7 +29,7 @@ macro_rules! unary {
             example: $example:literal,
         }
     )*) => { $(
-        op_struct! { $(#[$struct_doc])* $name = $text {} }
+        op_struct! { $(#[doc = $struct_doc])* $name = $text {} }
         impl OpDef for $name {
             fn doc(&self) -> OpDoc {
                 OpDoc {

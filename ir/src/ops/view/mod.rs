@@ -21,6 +21,9 @@ use crate::graph::Value;
 use crate::{Dim, Shape, Type};
 use smallvec::{SmallVec, smallvec};
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Views: elements of the operand, elsewhere";
+
 /// The largest stride and interior padding, well inside the range in which extents are computed.
 const LARGEST_STEP: usize = u32::MAX as usize;
 
