@@ -226,18 +226,21 @@ impl Tensor {
         skip: bool,
     ) -> Tensor {
         let _here = enter();
-        let q = match q {
-            Shares::One(q) => Ok(Tensor::from(q)),
-            Shares::Several(q) => Ok(Tensor::from_slice(&q, [q.len()])),
-            Shares::Tensor(q) => Err(q),
+        let listed = match &q {
+            Shares::One(q) => std::slice::from_ref(q),
+            Shares::Several(q) => q,
+            Shares::Tensor(_) => &[],
         };
-        let known = q.as_ref().ok().and_then(|q| q.to_literal().ok());
-        let q = q.unwrap_or_else(|q| q);
+        if let Some(q) = listed.iter().find(|q| !(0.0..=1.0).contains(*q)) {
+            let rule = format!("the share is {q}");
+            return refuse(Error::new(Code::Argument, name, rule, "a number from 0 to 1"), &[self]);
+        }
+        let q = match q {
+            Shares::One(q) => Tensor::from(q),
+            Shares::Several(q) => Tensor::from_slice(&q, [q.len()]),
+            Shares::Tensor(q) => q,
+        };
         checked(&[self, &q], || {
-            let outside = known.and_then(|q| q.iter().map(|q| q.as_f64()).find(|q| !(0.0..=1.0).contains(q)));
-            if let Some(q) = outside {
-                return Err(Error::new(Code::Argument, name, format!("the share is {q}"), "a number from 0 to 1"));
-            }
             if !q.dtype().is_float() || q.rank() > 1 {
                 let rule = format!("the shares are {}", q.ty());
                 return Err(Error::new(Code::Argument, name, rule, "a float scalar or vector"));

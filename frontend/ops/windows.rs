@@ -2,12 +2,13 @@
 
 use super::axes::resolve;
 use super::prim;
+use super::reduce::dim_scalar;
 use crate::dispatch::{Call, Extents, checked, run};
 use crate::error::{Code, Error};
 use crate::tensor::Tensor;
 use crate::trace::record;
 use ir::ops::index::{Gather, IndexMode};
-use ir::{Dim, Scalar, Shape};
+use ir::{DType, Dim, Scalar, Shape};
 
 /// How many windows an axis has.
 fn windows(op: &'static str, axis: usize, extent: &Dim, size: usize, step: usize) -> Result<Dim, Error> {
@@ -97,10 +98,22 @@ impl Tensor {
                 let shape = t[0].ty().shape;
                 let count = |i: usize| windows("im2col", c + 1 + i, &shape[c + 1 + i], size[i], step[i]);
                 let (Ok(rows), Ok(columns)) = (count(0), count(1)) else { unreachable!("checked before") };
-                // [.., channels, rows, size, columns, size]
-                let x = unfolded(&t[0], c + 2, size[1], step[1], &columns);
-                let x = unfolded(&x, c + 1, size[0], step[0], &rows);
-                let x = prim::to_back(&x, &[c, c + 2, c + 4, c + 1, c + 3]);
+                let x = if step[0] >= size[0] && step[1] >= size[1] {
+                    // [.., channels, rows, size, columns, size]
+                    let x = unfolded(&t[0], c + 2, size[1], step[1], &columns);
+                    let x = unfolded(&x, c + 1, size[0], step[0], &rows);
+                    prim::to_back(&x, &[c, c + 2, c + 4, c + 1, c + 3])
+                } else {
+                    // Where the elements of each patch stand in an image whose rows are joined.
+                    let grid: Shape =
+                        [size[0].into(), size[1].into(), rows.clone(), columns.clone()].into_iter().collect();
+                    let place = |i: usize| prim::iota(&grid, i + 2) * step[i] as i64 + prim::iota(&grid, i);
+                    let width = prim::broadcast(&dim_scalar(&shape[c + 2], DType::I64), &grid);
+                    let places = place(0) * width + place(1);
+                    let joined = shape[..=c].iter().cloned().chain([&shape[c + 1] * &shape[c + 2]]).collect();
+                    let image = prim::reshape(&t[0], &joined);
+                    record(Gather { axis: c + 1, batch: 0, mode: IndexMode::Clamp }, &[&image, &places])
+                };
                 let all = &shape[c] * size[0] * size[1];
                 prim::reshape(&x, &shape[..c].iter().cloned().chain([all, rows * columns]).collect())
             }))

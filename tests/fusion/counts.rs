@@ -2,7 +2,7 @@
 
 use crate::{bytes, f32s, refusals, steps};
 use tracewright::jit::Lowered;
-use tracewright::{DType, Tensor, concat, jit, keepdims, nn, value_and_grad};
+use tracewright::{DType, PadMode, Tensor, concat, einsum, jit, keepdims, nn, value_and_grad};
 
 /// One kernel that reads every input once and writes every output once.
 #[track_caller]
@@ -208,4 +208,80 @@ fn sorted_values_are_gathered_where_they_are_used() {
 fn a_scan_is_one_kernel() {
     let f = jit(|x: Tensor| x.cumsum(0));
     one_kernel(&f.lower(f32s([100, 30])).unwrap(), 2 * 3000 * F32);
+}
+
+/// Rearrangements are index maps, so chains of them are one kernel with what they feed.
+#[test]
+fn rearrangements_are_index_maps() {
+    type Function = fn(&Tensor) -> Tensor;
+    let cases: &[(&str, Function)] = &[
+        ("pad", |x| x.pad(&[(3, 2), (0, 4)], PadMode::Reflect).roll(&[5], [0]).tril(1) * 2.0),
+        ("replicate", |x| x.pad(&[(3, 2), (0, 0)], PadMode::Replicate).exp()),
+        ("circular", |x| x.pad(&[(0, 0), (3, 2)], PadMode::Circular).exp()),
+        ("roll", |x| x.roll(&[3, -4], [0, 1]).roll(&[1], ..) + 1.0),
+        ("tile", |x| x.tile(&[2, 1, 3]) * 2.0),
+        ("repeat_interleave", |x| x.repeat_interleave(3, 0).tanh()),
+        ("diagonal", |x| x.diagonal(2, 0, 1) * 2.0),
+        ("diag_embed", |x| x.diag_embed(-1) * 2.0),
+        ("triu", |x| x.t().triu(-2).exp()),
+        ("unfold", |x| x.unfold(1, 5, 2) * 0.2),
+        ("unfold apart", |x| x.unfold(0, 3, 4) * 0.2),
+        ("im2col", |x| x.unsqueeze(0).im2col([3, 3], [1, 1]) * 0.2),
+        ("rot90", |x| x.rot90(1, 0, 1).fliplr() * 2.0),
+        ("kron", |x| x.kron(&x.narrow(0, 0, 2)) * 2.0),
+        ("outer", |x| x.select(0, 0).outer(&x.select(1, 1)).exp()),
+        ("views of einsum", |x| einsum("iji->j", &[&x.tile(&[1, 12]).reshape([12, 10, 12])]) * 2.0),
+        ("hadamard", |x| einsum("ij,j,i->ji", &[x, &x.select(0, 1), &x.select(1, 1)]) * 2.0),
+        ("rows", |x| einsum("ij,ij->i", &[x, &x.exp()])),
+        ("diff", |x| x.diff(2, 1) * 2.0),
+    ];
+    for (name, function) in cases {
+        let function = *function;
+        let f = jit(move |x: Tensor| function(&x));
+        let lowered = f.lower(f32s([12, 10])).unwrap();
+        let text = lowered.stage("program.txt").unwrap();
+        assert_eq!(steps(&lowered), (1, 0), "{name}: {text}");
+        let output = (lowered.graph().output_types()[0].bytes().known()).unwrap();
+        assert_eq!(bytes(&lowered), 120 * F32 + output, "{name}: {text}");
+    }
+    // With a sum behind them nothing but the sum is written.
+    let f = jit(|x: Tensor| (x.pad(&[(2, 2), (3, 3)], PadMode::Reflect).roll(&[1], [0]).tril(0) * 2.0).sum(..));
+    one_kernel(&f.lower(f32s([40, 30])).unwrap(), (40 * 30 + 1) * F32);
+}
+
+#[test]
+fn norms_are_one_kernel() {
+    let n = 64 * 300;
+    for axis in [0, 1] {
+        let out = [300, 64][axis as usize];
+        for p in [0.0, 1.0, 2.0, 3.0, f64::INFINITY] {
+            let f = jit(move |x: Tensor| x.norm(p, axis));
+            one_kernel(&f.lower(f32s([64, 300])).unwrap(), (n + out) * F32);
+        }
+        one_kernel(&jit(move |x: Tensor| x.normalize(2.0, axis, 1e-12)).lower(f32s([64, 300])).unwrap(), 2 * n * F32);
+    }
+    let similar = jit(|x: Tensor, y: Tensor| x.cosine_similarity(&y, -1, 1e-8));
+    one_kernel(&similar.lower(f32s([64, 300]), f32s([64, 300])).unwrap(), (2 * n + 64) * F32);
+    // The differences of all pairs are never in memory.
+    let distances = jit(|x: Tensor, y: Tensor| x.cdist(&y, 2.0));
+    one_kernel(&distances.lower(f32s([20, 30]), f32s([40, 30])).unwrap(), (20 * 30 + 40 * 30 + 20 * 40) * F32);
+}
+
+/// One library product for each pair, and kernels only where something is summed or multiplied besides.
+#[test]
+fn einsums_are_products() {
+    let f = jit(|x: Tensor, y: Tensor| einsum("bij,bjk->bik", &[&x, &y]));
+    assert_eq!(steps(&f.lower(f32s([2, 3, 4]), f32s([2, 4, 5])).unwrap()), (0, 1));
+    // Heads in the middle, as in attention.
+    let f = jit(|q: Tensor, k: Tensor| einsum("bqhd,bkhd->bhqk", &[&q, &k]));
+    assert_eq!(steps(&f.lower(f32s([2, 8, 4, 16]), f32s([2, 8, 4, 16])).unwrap()).1, 1);
+    // What only one operand has is summed before, in one kernel.
+    let f = jit(|x: Tensor, y: Tensor| einsum("ijl,jkm->ik", &[&x, &y]));
+    assert_eq!(steps(&f.lower(f32s([3, 4, 50]), f32s([4, 5, 60])).unwrap()).1, 1);
+    // A chain that is cheaper from the right: 100 x 100 times 100 x 1 first.
+    let f = jit(|x: Tensor, y: Tensor, z: Tensor| einsum("ij,jk,kl->il", &[&x, &y, &z]));
+    let lowered = f.lower(f32s([100, 100]), f32s([100, 100]), f32s([100, 1])).unwrap();
+    assert_eq!(steps(&lowered).1, 2);
+    let moved = (100 * 100 + 100 + 100) * F32;
+    assert_eq!(bytes(&lowered), 2 * moved, "{}", lowered.stage("program.txt").unwrap());
 }

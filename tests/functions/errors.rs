@@ -1,0 +1,139 @@
+//! Bad input of compositions: every message names the function, the operands and the line.
+
+use std::panic::Location;
+use tracewright::{Code, DType, Error, Interpolation, MatrixNorm, Merge, PadMode, Shape, Tensor, einsum, jit};
+use tracewright::{Indexing, block_diag, concat, hstack, meshgrid, multi_dot};
+
+fn f32s(shape: impl Into<Shape>) -> Tensor {
+    Tensor::ones(shape, DType::F32)
+}
+
+fn err(t: Tensor) -> Error {
+    t.ok().unwrap_err()
+}
+
+/// The error of a call on this line, eager and while it is traced.
+#[track_caller]
+fn says(call: impl Fn() -> Tensor + Send + Sync + 'static, code: Code, headline: &str, legal: &str) {
+    let line = Location::caller().line();
+    let eager = err(call());
+    let traced = jit(move |_: Tensor| call()).call(f32s([1])).unwrap_err();
+    for e in [eager, traced] {
+        assert_eq!((e.code(), e.headline().as_str(), e.legal()), (code, headline, legal));
+        let at = e.location().expect("a line");
+        assert_eq!((at.file.as_ref(), at.line), (file!(), line), "{e}");
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn arranging() {
+    says(|| f32s([2, 3]).pad(&[(1, 1)], 0.0), Code::Rank, "error[rank]: pad(f32[2, 3]): 1 pairs for a tensor of rank 2", "one pair per axis");
+    says(|| f32s([2, 3]).pad(&[(0, 0), (3, 0)], PadMode::Reflect), Code::Shape, "error[shape]: pad(f32[2, 3]): 3 elements of axis 1 of extent 3 cannot be reflected", "at most 2 at each end of axis 1");
+    says(|| f32s([0]).pad(&[(1, 0)], PadMode::Reflect), Code::Shape, "error[shape]: pad(f32[0]): 1 elements of axis 0 of extent 0 cannot be reflected", "at most 0 at each end of axis 0");
+    says(|| f32s([3]).pad(&[(0, 4)], PadMode::Circular), Code::Shape, "error[shape]: pad(f32[3]): 4 elements of axis 0 of extent 3 cannot be wrapped", "at most 3 at each end of axis 0");
+    says(|| f32s([0, 3]).pad(&[(1, 0), (0, 0)], PadMode::Replicate), Code::Empty, "error[empty]: pad(f32[0, 3]): axis 0 is empty, so there is no element to repeat", "an axis with elements, or a constant");
+    says(|| f32s([3]).to_dtype(DType::U8).pad(&[(1, 0)], 300), Code::DType, "error[dtype]: pad(u8[3]): 300 does not fit u8", "numbers from 0 to 255, or another dtype");
+    says(|| f32s([3]).roll(&[1, 2], [0]), Code::Argument, "error[argument]: roll(f32[3]): 2 shifts for 1 axes", "one shift per axis");
+    says(|| f32s([3]).roll(&[1], [1]), Code::Axis, "error[axis]: roll(f32[3]): axis 1 does not exist", "axes go from -1 to 0");
+    says(|| f32s([3]).repeat_interleave(2, 1), Code::Axis, "error[axis]: repeat_interleave(f32[3]): axis 1 does not exist", "axes go from -1 to 0");
+    says(|| f32s([3]).repeat_each(&Tensor::from([1i64, 2]), 0, 3), Code::Shape, "error[shape]: repeat_each(f32[3], i64[2]): counts of shape [2] for axis 0 of extent 3", "shape [3]");
+    says(|| f32s([2, 2]).diagonal(0, 1, -1), Code::Axis, "error[axis]: diagonal(f32[2, 2]): axis 1 is named twice", "two axes");
+    says(|| f32s([2]).tril(0), Code::Rank, "error[rank]: tril(f32[2]): the tensor has rank 1", "at least two axes");
+    says(|| f32s([2, 2, 2]).diag(0), Code::Rank, "error[rank]: diag(f32[2, 2, 2]): the tensor has rank 3", "a vector or a matrix");
+    says(|| f32s([2]).trace(), Code::Rank, "error[rank]: trace(f32[2]): the tensor has rank 1", "a matrix");
+    says(|| f32s([3]).unfold(0, 4, 1), Code::Shape, "error[shape]: unfold(f32[3]): windows of 4 elements do not fit axis 0 of extent 3", "at most 3 elements");
+    says(|| f32s([3]).unfold(0, 1, 0), Code::Argument, "error[argument]: unfold(f32[3]): the step is 0", "a step of at least 1");
+    says(|| f32s([3, 3]).im2col([1, 1], [1, 1]), Code::Rank, "error[rank]: im2col(f32[3, 3]): the tensor has rank 2", "[.., channels, height, width]");
+    says(|| f32s([2, 3]).movedim(&[0, 1], &[0]), Code::Argument, "error[argument]: movedim(f32[2, 3]): 2 axes are to move to 1 places", "one place per axis");
+    says(|| f32s([2, 3]).unflatten(1, [2, 2]), Code::Shape, "error[shape]: unflatten(f32[2, 3]): axis 1 of extent 3 cannot take shape [2, 2]", "extents whose product is that of the axis");
+    says(|| f32s([2, 3]).rot90(1, 0, 0), Code::Axis, "error[axis]: rot90(f32[2, 3]): axis 0 is named twice", "name each axis once");
+    says(|| meshgrid(&[f32s([2]), f32s([2, 2])], Indexing::Ij)[0].clone(), Code::Rank, "error[rank]: meshgrid(f32[2], f32[2, 2]): tensor 1 has rank 2", "vectors and scalars");
+    says(|| block_diag(&[f32s([2, 2, 2])]), Code::Rank, "error[rank]: block_diag(f32[2, 2, 2]): tensor 0 has rank 3", "matrices, vectors and scalars");
+    says(|| hstack(&[f32s([2, 2]), f32s([3, 2])]), Code::Shape, "error[shape]: concat(f32[2, 2], f32[3, 2]): tensors 0 and 1 have shapes [2, 2] and [3, 2]", "extents of all axes but 1 are equal");
+    let parts = [f32s([5]).chunk(0, 0), f32s([5]).tensor_split(0, 0), f32s([5]).split_every(0, 0)].map(|r| r.unwrap_err().rule().to_string());
+    assert_eq!(parts, ["0 parts", "0 parts", "parts of extent 0"]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn einsums() {
+    let pair = || (f32s([2, 3]), f32s([4, 5]));
+    says(move || { let (a, b) = pair(); einsum("ij,jk->ik", &[&a, &b]) }, Code::Shape, "error[shape]: einsum(f32[2, 3], f32[4, 5]): `j` of \"ij,jk->ik\" has extent 3 in operand 0 (axis 1) and 4 in operand 1 (axis 0)", "both are equal, or one is 1");
+    says(move || { let (a, b) = pair(); einsum("ij,kl->im", &[&a, &b]) }, Code::Argument, "error[argument]: einsum(f32[2, 3], f32[4, 5]): `m` at position 8 of \"ij,kl->im\" stands in the output and in no operand", "letters of the operands");
+    says(move || { let (a, b) = pair(); einsum("ij,kl->ii", &[&a, &b]) }, Code::Argument, "error[argument]: einsum(f32[2, 3], f32[4, 5]): `i` at position 8 of \"ij,kl->ii\" stands in the output for the second time", "each letter once in the output");
+    says(|| einsum("ij,jk", &[&f32s([2, 3])]), Code::Argument, "error[argument]: einsum(f32[2, 3]): \"ij,jk\" is for 2 operands, there are 1", "as many, with `,` between them");
+    says(|| einsum("ijk", &[&f32s([2, 3])]), Code::Rank, "error[rank]: einsum(f32[2, 3]): \"ijk\" has 3 letters for operand 0, which has 2 axes", "a letter for each axis, or `...` for those that have none");
+    says(|| einsum("i", &[&f32s([2, 3])]), Code::Rank, "error[rank]: einsum(f32[2, 3]): \"i\" has 1 letters for operand 0, which has 2 axes", "a letter for each axis, or `...` for those that have none");
+    says(|| einsum("...ijk", &[&f32s([2, 3])]), Code::Rank, "error[rank]: einsum(f32[2, 3]): \"...ijk\" has 3 letters for operand 0, which has 2 axes", "a letter for each axis, or `...` for those that have none");
+    says(|| einsum("ii->i", &[&f32s([2, 3])]), Code::Shape, "error[shape]: einsum(f32[2, 3]): `i` of \"ii->i\" stands for axes 0 and 1 of operand 0, of extents 2 and 3", "both are equal");
+    says(|| einsum("...,...", &[&f32s([2, 3]), &f32s([2])]), Code::Shape, "error[shape]: einsum(f32[2, 3], f32[2]): `...` of \"...,...\" has extent 3 in operand 0 (axis 1) and 2 in operand 1 (axis 0)", "both are equal, or one is 1");
+    let grammar = "letters for axes, `...`, `,` between operands, and once `->` before the output";
+    says(|| einsum("i1->i", &[&f32s([2, 3])]), Code::Argument, "error[argument]: einsum(f32[2, 3]): '1' at position 1 of \"i1->i\"", "letters for axes, `...`, `,` between operands, and once `->` before the output");
+    for (text, rule) in [
+        ("i->j->k", "'-' at position 4 of \"i->j->k\""), ("i->j,k", "',' at position 4 of \"i->j,k\""), ("i-j", "'-' at position 1 of \"i-j\""), ("i..j", "'.' at position 1 of \"i..j\""),
+        ("é", "'é' at position 0 of \"é\""), ("i>", "'>' at position 1 of \"i>\""),
+    ] {
+        let e = err(einsum(text, &[&f32s([2])]));
+        assert_eq!((e.rule(), e.legal()), (rule, grammar));
+    }
+    assert_eq!(err(einsum("...i...", &[&f32s([2])])).rule(), "a second ellipsis at position 4 of \"...i...\"");
+    assert_eq!(err(einsum("", &[])).rule(), "\"\" is for 1 operands, there are 0");
+    says(|| einsum("i,i->", &[&f32s([2]).gt(0.0), &f32s([2]).gt(0.0)]), Code::DType, "error[dtype]: einsum(bool[2], bool[2]): \"i,i->\" asks for products or sums of bools", "numbers; convert with to_dtype");
+    // A bool can be arranged.
+    assert_eq!(einsum("ij->ji", &[&f32s([1, 2]).gt(0.0)]).to_vec::<bool>().unwrap(), [true, true]);
+    // An operand that is an error already.
+    assert_eq!(err(einsum("ij,jk", &[&f32s([2, 3]), &(f32s([2]) + f32s([3]))])).op(), "add");
+}
+
+#[test]
+#[rustfmt::skip]
+fn products() {
+    says(|| f32s([2, 3]).tensordot(&f32s([2, 3]), 1), Code::Shape, "error[shape]: tensordot(f32[2, 3], f32[2, 3]): axis 1 of the left operand has extent 3, axis 0 of the right 2", "paired axes have one extent");
+    says(|| f32s([2]).tensordot(&f32s([2, 3]), 2), Code::Rank, "error[rank]: tensordot(f32[2], f32[2, 3]): 2 axes of operands of ranks 1 and 2", "as many axes as both have, or fewer");
+    says(|| f32s([2]).tensordot(&f32s([2, 3]), ([0].as_slice(), [].as_slice())), Code::Argument, "error[argument]: tensordot(f32[2], f32[2, 3]): 1 axes of the left operand, 0 of the right", "axes in pairs");
+    says(|| f32s([2]).dot(&f32s([2, 3])), Code::Rank, "error[rank]: dot(f32[2], f32[2, 3]): operand 1 has rank 2", "rank 1");
+    says(|| f32s([2]).dot(&f32s([3])), Code::Shape, "error[shape]: dot(f32[2], f32[3]): the last axis of the left operand has extent 2, the axis of the right has 3", "both are equal");
+    says(|| f32s([2, 2]).outer(&f32s([3])), Code::Rank, "error[rank]: outer(f32[2, 2], f32[3]): operand 0 has rank 2", "rank 1");
+    says(|| f32s([2, 2]).inner(&f32s([3])), Code::Shape, "error[shape]: inner(f32[2, 2], f32[3]): the last axes have extents 2 and 3", "both are equal");
+    says(|| f32s([2, 2]).mv(&f32s([2, 2])), Code::Rank, "error[rank]: mv(f32[2, 2], f32[2, 2]): operand 1 has rank 2", "rank 1");
+    says(|| f32s([2, 2]).mm(&f32s([3, 2])), Code::Shape, "error[shape]: mm(f32[2, 2], f32[3, 2]): the last axis of the left operand has extent 2, the axis before the last of the right has 3", "both are equal");
+    says(|| f32s([2, 1, 2]).bmm(&f32s([3, 2, 1])), Code::Shape, "error[shape]: bmm(f32[2, 1, 2], f32[3, 2, 1]): there are 2 matrices on the left and 3 on the right", "as many on both sides; matmul broadcasts");
+    says(|| f32s([3]).addmm(&f32s([2, 2]), &f32s([2, 2]), 1, 1), Code::Shape, "error[shape]: addmm(f32[3], f32[2, 2], f32[2, 2]): shape [3] does not broadcast to [2, 2], that of the product", "aligned at the last axis, extents are equal or 1");
+    says(|| f32s([2]).addmv(&f32s([2, 2]), &f32s([2, 2]), 1, 1), Code::Rank, "error[rank]: addmv(f32[2], f32[2, 2], f32[2, 2]): operand 2 has rank 2", "rank 1");
+    says(|| f32s([2, 3]).matrix_power(2), Code::Shape, "error[shape]: matrix_power(f32[2, 3]): the shape is [2, 3]", "square matrices in the last two axes");
+    says(|| multi_dot(&[&f32s([2, 3])]), Code::Argument, "error[argument]: multi_dot(f32[2, 3]): there are 1 matrices", "at least two");
+    says(|| multi_dot(&[&f32s([2, 3]), &f32s([3]), &f32s([3, 2])]), Code::Rank, "error[rank]: multi_dot(f32[2, 3], f32[3], f32[3, 2]): operand 1 has rank 1", "matrices; the first and the last may be vectors");
+    says(|| multi_dot(&[&f32s([2, 3]), &f32s([4, 2])]), Code::Shape, "error[shape]: multi_dot(f32[2, 3], f32[4, 2]): operand 0 has 3 columns, operand 1 has 4 rows", "both are equal");
+    let b = || f32s([2]).gt(0.0);
+    for e in [err(b().kron(&b())), err(b().inner(&b())), err(b().tensordot(&b(), 1)), err(b().dot(&b()))] {
+        assert_eq!((e.code(), e.rule()), (Code::DType, "both operands are bool"));
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn norms_and_statistics() {
+    says(|| f32s([2, 0]).norm(f64::INFINITY, 1), Code::Empty, "error[empty]: norm(f32[2, 0]): axis 1 is empty, and the norm of order inf has no value for no elements", "an axis with elements, or a finite order of at least 0");
+    says(|| f32s([2]).norm(f64::NAN, 0), Code::Argument, "error[argument]: norm(f32[2]): the order is NaN", "a number or an infinity");
+    says(|| f32s([2]).norm(2.0, 1), Code::Axis, "error[axis]: norm(f32[2]): axis 1 does not exist", "axes go from -1 to 0");
+    says(|| f32s([2, 2]).matrix_norm(MatrixNorm::One, 1), Code::Argument, "error[argument]: matrix_norm(f32[2, 2]): 1 axes are named", "that of the rows and that of the columns");
+    says(|| f32s([2]).cosine_similarity(&f32s([3]), 0, 1e-8), Code::Shape, "error[shape]: cosine_similarity(f32[2], f32[3]): extents 2 and 3 of axis 0 do not broadcast", "aligned at the last axis, extents are equal or one of them is 1");
+    says(|| f32s([2, 3]).cdist(&f32s([2, 4]), 2.0), Code::Shape, "error[shape]: cdist(f32[2, 3], f32[2, 4]): the tensors have shapes [2, 3] and [2, 4]", "[.., n, k] and [.., m, k]");
+    says(|| f32s([2, 3]).cdist(&f32s([2, 3]), -1.0), Code::Argument, "error[argument]: cdist(f32[2, 3], f32[2, 3]): the order is -1", "at least 0");
+    says(|| f32s([2]).quantile_with(1.5, .., Interpolation::Lower), Code::Argument, "error[argument]: quantile(f32[2]): the share is 1.5", "a number from 0 to 1");
+    says(|| f32s([2]).quantile([0.5, f64::NAN], 0), Code::Argument, "error[argument]: quantile(f32[2]): the share is NaN", "a number from 0 to 1");
+    says(|| f32s([2]).quantile(&f32s([1, 1]), 0), Code::Argument, "error[argument]: quantile(f32[2], f32[1, 1]): the shares are f32[1, 1]", "a float scalar or vector");
+    says(|| f32s([0]).quantile(0.5, 0), Code::Empty, "error[empty]: quantile(f32[0], f64[]): axis 0 is empty, so there is no element to give", "an axis with elements");
+    says(|| f32s([2, 0]).median(..).1, Code::Empty, "error[empty]: median(f32[2, 0]): axis 1 is empty, so there is no element to give", "an axis with elements");
+    says(|| f32s([2]).cross(&f32s([2]), 0), Code::Shape, "error[shape]: cross(f32[2], f32[2]): axis 0 of operand 0, of shape [2], has not extent 3", "extent 3");
+    says(|| f32s([2]).trapezoid_at(&f32s([3]), 0), Code::Shape, "error[shape]: trapezoid(f32[2], f32[3]): values of shape [2] at places of shape [3]", "places of shape [2] or [2]");
+    says(|| f32s([2, 2, 2]).cov(1), Code::Rank, "error[rank]: cov(f32[2, 2, 2]): the tensor has rank 3", "a matrix, or a vector");
+    says(|| f32s([2]).gt(0.0).scatter_reduce(0, &Tensor::from([0i64]), &f32s([1]).gt(0.0), Merge::MEAN), Code::DType, "error[dtype]: scatter_reduce(bool[2], i64[1], bool[1]): the elements are bool", "numbers; convert with to_dtype");
+    // An index out of range is still an error where the element itself does not count.
+    let e = f32s([2]).scatter_reduce(0, &Tensor::from([2i64]), &f32s([1]), Merge::MEAN.without_self()).to_vec::<f32>().unwrap_err();
+    assert_eq!((e.code(), e.op()), (Code::Index, "scatter"));
+    // A share that is not one gives NaN where only the call knows it.
+    assert!(f32s([2]).quantile(&Tensor::from([1.5f32]), 0).to_vec::<f32>().unwrap()[0].is_nan());
+    assert_eq!(err(concat(&[], 0)).code(), Code::Empty);
+}

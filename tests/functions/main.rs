@@ -1,0 +1,5 @@
+//! Functions that are compositions: with symbolic extents, over any set of axes, on bad input.
+
+mod axes;
+mod errors;
+mod symbolic;
