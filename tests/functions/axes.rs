@@ -3,9 +3,10 @@
 use tracewright::{DType, Interpolation, Reduction, Result, Tensor, jit, keepdims};
 
 type Function = fn(&Tensor, Reduction) -> Tensor;
+type OfList = fn(&[f64]) -> f64;
 
 /// A reduction, and what it gives for one list of numbers.
-const REDUCTIONS: &[(&str, Function, fn(&[f64]) -> f64)] = &[
+const REDUCTIONS: &[(&str, Function, OfList)] = &[
     ("sum", |x, a| x.sum(a), |v| v.iter().sum()),
     ("mean", |x, a| x.mean(a), mean),
     ("prod", |x, a| x.prod(a), |v| v.iter().product()),
@@ -59,7 +60,7 @@ fn first(v: &[f64], better: fn(f64, f64) -> bool) -> f64 {
 }
 
 /// By walking over all elements.
-fn expected(values: &[f64], dims: &[usize], axes: &[usize], f: fn(&[f64]) -> f64) -> Vec<f64> {
+fn expected(values: &[f64], dims: &[usize], axes: &[usize], f: OfList) -> Vec<f64> {
     let index = |mut flat: usize| {
         let mut at = vec![0; dims.len()];
         for a in (0..dims.len()).rev() {
@@ -143,7 +144,7 @@ fn dtypes_of_reductions() -> Result<()> {
     assert_eq!(x.nansum(..).item::<i64>()?, 7);
     assert_eq!(x.quantile(0.5, ..).item::<f32>()?, 3.0);
     assert_eq!(Tensor::from([true, false]).count_nonzero(..).item::<i64>()?, 1);
-    assert_eq!(Tensor::from([true, false]).trace().err().is_some(), true);
+    assert!(Tensor::from([true, false]).trace().err().is_some());
     assert_eq!(Tensor::from([[true, false], [true, true]]).trace().item::<i64>()?, 2);
     assert_eq!(Tensor::from([[200u8, 0], [0, 100]]).trace().item::<u64>()?, 300);
     Ok(())
