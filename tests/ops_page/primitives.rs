@@ -115,7 +115,7 @@ fn refused(bad: &[BadSample]) -> Vec<String> {
     errors.into_iter().take(MOST_REFUSED).map(|(_, error)| error).collect()
 }
 
-fn new_graph<'a>(types: impl IntoIterator<Item = Type>) -> (Graph, Vec<Value>) {
+fn new_graph(types: impl IntoIterator<Item = Type>) -> (Graph, Vec<Value>) {
     let mut graph = Graph::new("sample");
     let inputs = types.into_iter().map(|ty| graph.add_input(ty)).collect();
     (graph, inputs)
