@@ -66,11 +66,11 @@ impl Digits {
     }
 
     /// Held-out and training images, with each digit in both in proportion.
-    fn split(&self, generator: &Generator) -> (Vec<usize>, Vec<usize>) {
-        let order = generator.permutation(self.labels.len());
+    fn split(&self, generator: &Generator) -> tracewright::Result<(Vec<usize>, Vec<usize>)> {
+        let order = generator.permutation(self.labels.len()).to_vec::<i64>()?;
         let (mut held_out, mut training) = (Vec::new(), Vec::new());
         for class in 0..CLASSES as i64 {
-            let own: Vec<usize> = order.iter().copied().filter(|&i| self.labels[i] == class).collect();
+            let own: Vec<usize> = order.iter().map(|&i| i as usize).filter(|&i| self.labels[i] == class).collect();
             let share = (own.len() * HELD_OUT + self.labels.len() / 2) / self.labels.len();
             held_out.extend(&own[..share]);
             training.extend(&own[share..]);
@@ -82,7 +82,7 @@ impl Digits {
         while held_out.len() > HELD_OUT {
             training.extend(held_out.pop());
         }
-        (held_out, training)
+        Ok((held_out, training))
     }
 
     fn batch(&self, indices: &[usize]) -> (Tensor, Tensor) {
@@ -96,7 +96,7 @@ impl Digits {
 fn main() -> Result<(), Box<dyn Error>> {
     let digits = Digits::load()?;
     let generator = Generator::new(2);
-    let (held_out, training) = digits.split(&generator);
+    let (held_out, training) = digits.split(&generator)?;
     let model = Mlp::new(&generator);
     let optimizer = optim::AdamW::new(&model, 3e-3);
     let mut state: State = (model, optimizer);
@@ -111,10 +111,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut first_call = None;
     let mut times: Vec<Duration> = Vec::new();
     for epoch in 0..EPOCHS {
-        let order = generator.permutation(training.len());
+        let order = generator.permutation(training.len()).to_vec::<i64>()?;
         let mut loss = Tensor::from(0.0f32);
         for chunk in order.chunks_exact(BATCH) {
-            let indices: Vec<usize> = chunk.iter().map(|&i| training[i]).collect();
+            let indices: Vec<usize> = chunk.iter().map(|&i| training[i as usize]).collect();
             let batch = digits.batch(&indices);
             let start = Instant::now();
             loss = train.call_mut(&mut state, &batch)?;

@@ -114,6 +114,19 @@ impl Buffer {
         Ok(())
     }
 
+    /// A cell of the process, which may be made while a function is traced: it is made once.
+    pub(crate) fn of_process(value: Tensor) -> Buffer {
+        Buffer(Arc::new(Slot { id: NEXT.fetch_add(1, Ordering::Relaxed), value: Mutex::new(value) }))
+    }
+
+    /// Outside of traces: replaces the value by what `next` makes of it, which yields something beside, as one step.
+    pub(crate) fn step<R>(&self, next: impl FnOnce(&Tensor) -> Result<(Tensor, R)>) -> Result<R> {
+        let _exclusive = exclusive();
+        let (value, out) = next(&self.0.stored())?;
+        self.0.store(value);
+        Ok(out)
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.0.id()
     }

@@ -19,7 +19,7 @@ mod ops;
 pub mod optim;
 mod print;
 mod promote;
-mod random;
+pub mod random;
 mod recording;
 mod scope;
 mod strict;
@@ -42,7 +42,7 @@ pub use ops::{
     stack, vstack,
 };
 pub use promote::{Number, promote};
-pub use random::Generator;
+pub use random::{Generator, Key, manual_seed, rand, rand_like, randint, randn, randn_like, randperm};
 pub use recording::Recording;
 pub use runtime::{Array, events, options, pool};
 pub use scope::scope;

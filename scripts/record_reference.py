@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from reference import arranged, cases, contracted, elementary, functions, integers, optimizers, pointwise, reduced, shaped
+from reference import arranged, cases, contracted, elementary, functions, integers, optimizers, pointwise, random, reduced, shaped
 
-GROUPS = {"pointwise": pointwise, "integers": integers, "shaped": shaped, "functions": functions, "elementary": elementary, "arranged": arranged, "contracted": contracted, "reduced": reduced, "optimizers": optimizers}
+GROUPS = {"pointwise": pointwise, "integers": integers, "shaped": shaped, "functions": functions, "elementary": elementary, "arranged": arranged, "contracted": contracted, "reduced": reduced, "optimizers": optimizers, "random": random}
 LIMIT = 2_000_000
 
 

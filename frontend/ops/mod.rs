@@ -36,6 +36,7 @@ mod statistics;
 mod windows;
 
 pub use arg::Arg;
+pub(crate) use axes::resolve;
 pub use axes::{Reduction, keepdims};
 pub use count::Unique;
 pub use einsum::einsum;
@@ -46,4 +47,5 @@ pub use norm::MatrixNorm;
 pub use pad::PadMode;
 pub use products::{Summed, multi_dot};
 pub use quantile::{Interpolation, Shares};
+pub(crate) use reduce::dim_scalar;
 pub use scatter::{Merge, Update};

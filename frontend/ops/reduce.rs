@@ -63,7 +63,7 @@ pub(super) fn keep(reduced: Tensor, of: &Tensor, axes: &[usize], keep: bool) -> 
 }
 
 /// A dimension as a scalar of a dtype: a number if it is one, else read at run time.
-pub(super) fn dim_scalar(d: &Dim, dtype: DType) -> Tensor {
+pub(crate) fn dim_scalar(d: &Dim, dtype: DType) -> Tensor {
     match d.known() {
         Some(n) => prim::full(ir::Scalar::I64(n).convert(dtype), &ir::Shape::scalar()),
         None => prim::cast(&record(ir::ops::create::DimValue { dim: d.clone() }, &[]), dtype),

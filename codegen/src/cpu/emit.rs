@@ -411,6 +411,7 @@ impl Emitter<'_, '_> {
                 let vecs = self.vecs(*a)?;
                 self.bitcast(from, *to, &vecs)
             }
+            Expr::Draw { draw, key, index, parameter } => self.draw(*draw, *key, *index, *parameter)?,
         };
         self.define(var, vecs, varying);
         Ok(())

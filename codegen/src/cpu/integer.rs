@@ -95,7 +95,7 @@ impl Emitter<'_, '_> {
             Min if unsigned => self.b.ins().umin(x, y),
             Max => self.b.ins().smax(x, y),
             Min => self.b.ins().smin(x, y),
-            Atan2 => return self.unsupported(op.name(), dtype),
+            Atan2 | LogGammaSlope => return self.unsupported(op.name(), dtype),
             Shl | Shr => self.shift(op, dtype, [x, y], known, uniform)?,
             Div | Rem => self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {
                 let x = e.b.ins().extractlane(x, lane);

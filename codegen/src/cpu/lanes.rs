@@ -12,7 +12,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I32X4, I64};
 use cranelift_codegen::ir::{InstBuilder, StackSlot, Value};
 use ir::DType;
-use ir::kernel::{Accumulator, BinaryOp, Expr, Index, IndexNode, Iter, Kernel, LANES, Loop, Stmt, UnaryOp, Var};
+use ir::kernel::{Accumulator, BinaryOp, Draw, Expr, Index, IndexNode, Iter, Kernel, LANES, Loop, Stmt, UnaryOp, Var};
 use smallvec::{SmallVec, smallvec};
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -180,6 +180,8 @@ fn weight(expr: &Expr) -> usize {
         Expr::Unary(Lgamma | Digamma, _) => 300,
         Expr::Unary(op, _) if op.ulps() > 0 => 90,
         Expr::Binary(BinaryOp::Atan2, ..) => 90,
+        Expr::Draw { draw: Draw::Bits { .. }, .. } => 200,
+        Expr::Draw { .. } | Expr::Binary(BinaryOp::LogGammaSlope, ..) => 15,
         Expr::Binary(BinaryOp::Rem, ..) => 15,
         Expr::Binary(BinaryOp::Max | BinaryOp::Min, ..) => 4,
         Expr::Convert(_, DType::F16 | DType::BF16) => 20,

@@ -14,6 +14,7 @@
 mod access;
 mod combine;
 mod convert;
+mod draw;
 mod emit;
 mod index;
 mod integer;

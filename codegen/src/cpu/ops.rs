@@ -142,12 +142,14 @@ impl Emitter<'_, '_> {
                 },
                 Pow if dtype == DType::F32 => math::emit_pow_f32x4(&mut self.b, self.has_fma, x, y),
                 Atan2 if dtype == DType::F32 => math::emit_atan2_f32x4(&mut self.b, self.has_fma, x, y),
-                Rem | Pow | Atan2 => {
+                Rem | Pow | Atan2 | LogGammaSlope => {
                     let wide = dtype == DType::F64;
                     let routine = match (op, wide) {
                         (Rem, true) => Routine::RemF64,
                         (Rem, false) => Routine::RemF32,
                         (Atan2, _) => Routine::Atan2F64,
+                        (LogGammaSlope, true) => Routine::LogGammaSlope,
+                        (LogGammaSlope, false) => return self.unsupported(op.name(), dtype),
                         _ => Routine::PowF64,
                     };
                     self.by_lane(dtype, uniform, lanes_of(dtype), |e, lane| {

@@ -1,7 +1,7 @@
 //! Functions that generated code calls, through a table of addresses that it gets as an argument.
 
 use super::{Status, special};
-use ir::kernel::UnaryOp;
+use ir::kernel::{UnaryOp, draw};
 
 /// The place of a routine in the table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -20,6 +20,12 @@ pub(super) enum Routine {
     RemF64,
     /// Truncated remainder of f32.
     RemF32,
+    /// The derivative of the logarithm of a gamma variate by its shape.
+    LogGammaSlope,
+    /// The logarithm of a gamma variate.
+    LogGamma,
+    /// A Poisson variate.
+    Poisson,
     /// Records an index out of range.
     Record,
 }
@@ -38,14 +44,17 @@ impl Routine {
             Routine::PowUint => UNARIES + 3,
             Routine::RemF64 => UNARIES + 4,
             Routine::RemF32 => UNARIES + 5,
-            Routine::Record => UNARIES + 6,
+            Routine::LogGammaSlope => UNARIES + 6,
+            Routine::LogGamma => UNARIES + 7,
+            Routine::Poisson => UNARIES + 8,
+            Routine::Record => UNARIES + 9,
         })
     }
 }
 
 /// Addresses of all routines, by [`Routine::slot`].
 #[repr(transparent)]
-pub(super) struct Table([*const (); UNARIES + 7]);
+pub(super) struct Table([*const (); UNARIES + 10]);
 // SAFETY: the addresses of functions are constants.
 unsafe impl Sync for Table {}
 
@@ -72,6 +81,9 @@ macro_rules! routines {
             pow_uint as *const (),
             rem_f64 as *const (),
             rem_f32 as *const (),
+            log_gamma_slope as *const (),
+            log_gamma as *const (),
+            poisson as *const (),
             record as *const (),
         ]);
     };
@@ -126,6 +138,16 @@ extern "C" fn rem_f64(x: f64, y: f64) -> f64 {
 }
 extern "C" fn rem_f32(x: f32, y: f32) -> f32 {
     x % y
+}
+
+extern "C" fn log_gamma_slope(shape: f64, log: f64) -> f64 {
+    draw::log_gamma_slope(shape, log)
+}
+extern "C" fn log_gamma(k0: u32, k1: u32, index: u64, shape: f64) -> f64 {
+    draw::log_gamma([k0, k1], index, shape)
+}
+extern "C" fn poisson(k0: u32, k1: u32, index: u64, rate: f64) -> f64 {
+    draw::poisson([k0, k1], index, rate)
 }
 
 /// Power modulo 2^64, which narrower integers truncate.
@@ -188,6 +210,9 @@ mod tests {
             Routine::PowUint,
             Routine::RemF64,
             Routine::RemF32,
+            Routine::LogGammaSlope,
+            Routine::LogGamma,
+            Routine::Poisson,
             Routine::Record,
         ];
         let all = UNARY.map(Routine::F64).into_iter().chain(fixed);

@@ -104,6 +104,41 @@ fn unary_operations() {
 }
 
 #[test]
+fn random_numbers() {
+    use DType::{F64, U32, U64};
+    let draw = |draw: Draw| {
+        let inputs: &[DType] = if draw.has_parameter() { &[U32, U32, U64, F64] } else { &[U32, U32, U64] };
+        pointwise(inputs, |k, x| k.draw(draw, [x[0], x[1]], x[2], x.get(3).copied()))
+    };
+    for kernel in [Draw::Bits { stream: 0 }, Draw::Bits { stream: u32::MAX }, Draw::LogGamma, Draw::Poisson].map(draw) {
+        for n in LENGTHS {
+            let inputs = &kernel.params[..kernel.params.len() - 1];
+            let inputs = inputs.iter().enumerate().map(|(s, p)| sample(p.dtype, n, s as u64 + n as u64));
+            let data: Vec<Data> = inputs.chain([out(&kernel, n)]).collect();
+            check(&kernel, &data, &[n as i64], Within::Bits);
+        }
+    }
+}
+
+/// Consecutive words under one key, from the start of a block and from within: those are emitted apart.
+#[test]
+fn streams_of_random_bits() {
+    for (first, step) in [(0, 1), (8, 1), (3, 1), (u64::MAX - 6, 1), (0, 4), (5, 0)] {
+        let kernel = pointwise(&[DType::U64, DType::U32], |k, x| {
+            let key = [Scalar::U32(7), Scalar::U32(0xFFFF_0000)].map(|s| k.constant(s));
+            let word = k.draw(Draw::Bits { stream: 3 }, key, x[0], None);
+            k.binary(BinaryOp::Xor, word, x[1])
+        });
+        for n in LENGTHS {
+            let index = |i: usize| Scalar::U64((i as u64 * step).wrapping_add(first));
+            let indices = Data::collect(DType::U64, (0..n).map(index));
+            let data = [indices, sample(DType::U32, n, 1), out(&kernel, n)];
+            check(&kernel, &data, &[n as i64], Within::Bits);
+        }
+    }
+}
+
+#[test]
 fn binary_operations() {
     for &op in BinaryOp::ALL {
         for dtype in DType::ALL {

@@ -151,6 +151,7 @@ impl KernelBuilder {
             Expr::Compare(..) => DType::Bool,
             Expr::Convert(_, to) | Expr::Bitcast(_, to) => *to,
             Expr::Load { memory, .. } => self.memory_dtype(*memory),
+            Expr::Draw { draw, .. } => draw.dtype(),
         };
         self.cost += expr.cost();
         let var = self.var(dtype);
@@ -192,6 +193,10 @@ impl KernelBuilder {
     /// A conversion; none if the type is already right.
     pub fn convert(&mut self, a: Var, to: DType) -> Var {
         if self.dtype(a) == to { a } else { self.define(Expr::Convert(a, to)) }
+    }
+    /// A random number.
+    pub fn draw(&mut self, draw: Draw, key: [Var; 2], index: Var, parameter: Option<Var>) -> Var {
+        self.define(Expr::Draw { draw, key, index, parameter })
     }
     /// The same bits as another dtype.
     pub fn bitcast(&mut self, a: Var, to: DType) -> Var {

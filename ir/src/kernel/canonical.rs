@@ -192,6 +192,12 @@ impl Renumber<'_> {
             Expr::Load { memory, index, mask } => {
                 Expr::Load { memory, index: self.index(index), mask: mask.map(|(m, s)| (self.var(m), s)) }
             }
+            Expr::Draw { draw, key, index, parameter } => Expr::Draw {
+                draw,
+                key: key.map(|k| self.var(k)),
+                index: self.var(index),
+                parameter: parameter.map(|p| self.var(p)),
+            },
         }
     }
 }

@@ -31,6 +31,7 @@
 
 pub mod builder;
 pub mod canonical;
+pub mod draw;
 pub mod index;
 pub mod interp;
 pub mod nesting;
@@ -271,6 +272,52 @@ pub enum Expr {
         /// Where the bool is false, memory is not touched and the scalar is the result.
         mask: Option<(Var, Scalar)>,
     },
+    /// One number of a random stream; a pure function of its operands.
+    Draw {
+        /// Of which kind.
+        draw: Draw,
+        /// Two u32.
+        key: [Var; 2],
+        /// Which number of the stream, u64.
+        index: Var,
+        /// The f64 parameter of a distribution that has one.
+        parameter: Option<Var>,
+    },
+}
+
+/// A kind of random number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Draw {
+    /// A u32 of Philox4x32-10: [`draw::bits`].
+    Bits {
+        /// The last word of the counter.
+        stream: u32,
+    },
+    /// The logarithm of a gamma variate, f64: [`draw::log_gamma`].
+    LogGamma,
+    /// A Poisson variate, f64: [`draw::poisson`].
+    Poisson,
+}
+
+impl Draw {
+    /// One of each kind.
+    pub const ALL: [Draw; 3] = [Draw::Bits { stream: 0 }, Draw::LogGamma, Draw::Poisson];
+    /// The name in text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Draw::Bits { .. } => "philox",
+            Draw::LogGamma => "random_log_gamma",
+            Draw::Poisson => "random_poisson",
+        }
+    }
+    /// The type of the number.
+    pub const fn dtype(self) -> DType {
+        if let Draw::Bits { .. } = self { DType::U32 } else { DType::F64 }
+    }
+    /// Whether it has a parameter.
+    pub const fn has_parameter(self) -> bool {
+        !matches!(self, Draw::Bits { .. })
+    }
 }
 
 impl Expr {
@@ -282,6 +329,7 @@ impl Expr {
             Expr::Binary(_, a, b) | Expr::Compare(_, a, b) => SmallVec::from_slice(&[a, b]),
             Expr::Select(c, a, b) => SmallVec::from_slice(&[c, a, b]),
             Expr::Load { mask, .. } => mask.iter().map(|(m, _)| *m).collect(),
+            Expr::Draw { key, index, parameter, .. } => key.into_iter().chain([index]).chain(parameter).collect(),
         }
     }
     /// What it costs, in additions of f32, roughly; for heuristics.
@@ -298,9 +346,12 @@ impl Expr {
             },
             Expr::Binary(op, ..) => match op {
                 BinaryOp::Pow | BinaryOp::Atan2 => 40,
+                BinaryOp::LogGammaSlope => 1000,
                 BinaryOp::Div | BinaryOp::Rem => 5,
                 _ => 1,
             },
+            Expr::Draw { draw: Draw::Bits { .. }, .. } => 24,
+            Expr::Draw { .. } => 400,
             _ => 1,
         }
     }
@@ -417,6 +468,8 @@ scalar_ops! {
         Pow = "pow",
         /// The angle of the point whose coordinates are the second and the first; floats.
         Atan2 = "atan2",
+        /// The derivative of the logarithm of a gamma variate by its shape, at a shape and that logarithm; f64 only.
+        LogGammaSlope = "log_gamma_slope",
         /// Bitwise and; integers and bool.
         And = "and",
         /// Bitwise or; integers and bool.

@@ -451,6 +451,22 @@ impl<'a> Verifier<'a> {
                 }
                 element
             }
+            Expr::Draw { draw, key, index, parameter } => {
+                let mut operand = |v: Var, want: DType| {
+                    let dtype = self.value(place, v)?;
+                    self.legal(place, dtype == want, draw.name(), dtype)
+                };
+                let [a, b] = key.map(|k| operand(k, DType::U32));
+                let index = operand(index, DType::U64);
+                let given = parameter.map(|p| operand(p, DType::F64));
+                if given.is_some() != draw.has_parameter() {
+                    let message =
+                        if draw.has_parameter() { "the parameter is missing" } else { "there is no parameter" };
+                    self.report(8, place, draw.name().into(), message);
+                    return None;
+                }
+                (a.is_some() && b.is_some() && index.is_some() && given != Some(None)).then(|| draw.dtype())
+            }
         }
     }
     fn same_type(&mut self, place: Place, op: &str, a: Var, b: Var) -> Option<DType> {
@@ -495,6 +511,7 @@ impl BinaryOp {
     pub fn accepts(self, dtype: DType) -> bool {
         match self {
             BinaryOp::Atan2 => is_float(dtype),
+            BinaryOp::LogGammaSlope => dtype == DType::F64,
             BinaryOp::Max | BinaryOp::Min => is_number(dtype) || dtype == DType::Bool,
             BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => dtype.is_int() || dtype == DType::Bool,
             BinaryOp::Shl | BinaryOp::Shr => dtype.is_int(),

@@ -99,6 +99,18 @@ impl Attribute for usize {
         }
     }
 }
+impl Attribute for u32 {
+    fn to_attr(&self) -> Attr {
+        Attr::Int(*self as i64)
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Int(n) => u32::try_from(*n).ok(),
+            Attr::Dim(d) => d.known().and_then(|n| u32::try_from(n).ok()),
+            _ => None,
+        }
+    }
+}
 impl Attribute for Axes {
     const KIND: &'static str = "list of numbers";
     fn to_attr(&self) -> Attr {

@@ -4,6 +4,7 @@
 //! checked against each other. Transcendental functions come from the `libm` crate (the msun algorithms, within 1 ulp
 //! in f64), so that the reference has the same bits on every platform; f32 and 16-bit results are rounded from f64.
 
+pub(super) mod random;
 mod special;
 
 use crate::kernel::CompareOp;

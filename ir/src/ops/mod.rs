@@ -21,6 +21,7 @@ pub mod index;
 mod numeric;
 mod pointwise;
 mod pointwise_samples;
+pub mod random;
 pub mod reduce;
 pub mod region;
 pub(crate) mod rules;
@@ -428,6 +429,7 @@ op_table! {
     Gather => index, Scatter => index,
     CumSum => scan, CumProd => scan, CumMax => scan, CumMin => scan, LinearRecurrence => scan,
     ArgSort => sort,
+    Philox => random, RandomLogGamma => random, RandomPoisson => random, LogGammaSlope => random,
     Fused => region,
 }
 

@@ -179,7 +179,7 @@ impl Generator {
     fn operation(&mut self) {
         let dtype = self.draw.of(&DType::ALL);
         let a = self.value(dtype);
-        let v = match self.draw.below(6) {
+        let v = match self.draw.below(7) {
             0 => {
                 let ops: Vec<UnaryOp> = UnaryOp::ALL.iter().copied().filter(|op| op.accepts(dtype)).collect();
                 if ops.is_empty() {
@@ -204,6 +204,16 @@ impl Generator {
             4 => {
                 let (c, b) = (self.value(DType::Bool), self.value(dtype));
                 self.k.select(c, a, b)
+            }
+            5 => {
+                let draw = match (self.draw.of(&ir::kernel::Draw::ALL), self.draw.byte()) {
+                    (ir::kernel::Draw::Bits { .. }, stream) => ir::kernel::Draw::Bits { stream: stream.into() },
+                    (other, _) => other,
+                };
+                let key = [self.value(DType::U32), self.value(DType::U32)];
+                let index = self.value(DType::U64);
+                let parameter = draw.has_parameter().then(|| self.value(DType::F64));
+                self.k.draw(draw, key, index, parameter)
             }
             _ => {
                 let to = self.draw.of(&DType::ALL);

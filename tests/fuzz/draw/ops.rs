@@ -8,6 +8,7 @@ use ir::ops::contract::DotGeneral;
 use ir::ops::convert::{BitcastConvert, Convert};
 use ir::ops::create::{Constant, DimValue, Full, Iota};
 use ir::ops::index::{Gather, IndexMode, Scatter, Update};
+use ir::ops::random::Philox;
 use ir::ops::scan::{CumMax, CumMin, CumProd, CumSum, LinearRecurrence};
 use ir::ops::sort::ArgSort;
 use ir::ops::view::{BroadcastInDim, Concatenate, Pad, Reshape, Reverse, Slice, Transpose};
@@ -71,6 +72,24 @@ impl Draw {
                 let y = self.of_type(&ty);
                 let condition = self.of_type(&ty.with_dtype(DType::Bool));
                 self.emit(Select {}, &[condition, x, y])
+            }
+            "philox" | "random_log_gamma" | "random_poisson" => {
+                let index = self.operand(|d| d == DType::U64);
+                let shape = self.ty(index).shape;
+                let mut operands: Vec<Value> =
+                    (0..2).map(|_| self.of_type(&Type::new(DType::U32, shape.clone()))).collect();
+                operands.push(index);
+                if name == "philox" {
+                    let stream = self.r.of(&[0, 1, u32::MAX]);
+                    return self.emit(Philox { stream }, &operands);
+                }
+                operands.push(self.of_type(&Type::new(DType::F64, shape)));
+                self.emit_named(name, &[], &operands)
+            }
+            "log_gamma_slope" => {
+                let x = self.operand(|d| d == DType::F64);
+                let y = self.of_type(&self.ty(x));
+                self.emit_named(name, &[], &[x, y])
             }
             "broadcast_in_dim" => self.broadcast(),
             "reshape" => self.reshape(),

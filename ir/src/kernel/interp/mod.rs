@@ -376,6 +376,9 @@ impl<'a> Machine<'a> {
             Expr::Select(c, a, b) => var(if var(c) == Scalar::Bool(true) { a } else { b }),
             Expr::Convert(a, to) => var(a).convert(to),
             Expr::Bitcast(a, to) => Scalar::from_bits(to, var(a).bits()),
+            Expr::Draw { draw, key, index, parameter } => {
+                scalar::draw(draw, key.map(var), var(index), parameter.map(var)).expect(typed)
+            }
             Expr::Load { mask: Some((m, fallback)), .. } if !self.holds(Some(m)) => fallback,
             Expr::Load { memory, index, .. } => {
                 let index = self.eval(index)?;

@@ -5,7 +5,7 @@
 
 use super::special;
 use crate::Scalar;
-use crate::kernel::{BinaryOp, CompareOp, UnaryOp};
+use crate::kernel::{BinaryOp, CompareOp, Draw, UnaryOp, draw};
 
 /// The result of a unary operation; `None` if it is not defined on that type.
 pub fn unary(op: UnaryOp, x: Scalar) -> Option<Scalar> {
@@ -110,7 +110,7 @@ pub fn binary(op: BinaryOp, a: Scalar, b: Scalar) -> Option<Scalar> {
                 Xor => $a ^ $b,
                 Shl | Shr => shift(op, $a as i128, $b as i128, Scalar::$v($a).dtype().bits()) as _,
                 Pow => int_pow($a as i64, $b as i128) as _,
-                Atan2 => return None,
+                Atan2 | LogGammaSlope => return None,
             }))
         };
     }
@@ -130,6 +130,8 @@ pub fn binary(op: BinaryOp, a: Scalar, b: Scalar) -> Option<Scalar> {
                 Max | Min => $b,
                 Pow => ($a as f64).powf($b as f64) as $t,
                 Atan2 => ($a as f64).atan2($b as f64) as $t,
+                LogGammaSlope if size_of::<$t>() < 8 => return None,
+                LogGammaSlope => draw::log_gamma_slope($a as f64, $b as f64) as $t,
                 And | Or | Xor | Shl | Shr => return None,
             }))
         };
@@ -153,6 +155,17 @@ pub fn binary(op: BinaryOp, a: Scalar, b: Scalar) -> Option<Scalar> {
         })),
         _ => None,
     }
+}
+
+/// A random number; `None` if it is not defined on operands of these types.
+pub fn draw(draw: Draw, key: [Scalar; 2], index: Scalar, parameter: Option<Scalar>) -> Option<Scalar> {
+    let ([Scalar::U32(a), Scalar::U32(b)], Scalar::U64(index)) = (key, index) else { return None };
+    Some(match (draw, parameter) {
+        (Draw::Bits { stream }, None) => Scalar::U32(draw::bits([a, b], index, stream)),
+        (Draw::LogGamma, Some(Scalar::F64(shape))) => Scalar::F64(draw::log_gamma([a, b], index, shape)),
+        (Draw::Poisson, Some(Scalar::F64(rate))) => Scalar::F64(draw::poisson([a, b], index, rate)),
+        _ => return None,
+    })
 }
 
 /// A shift of a number of so many bits, by any number; the low bits of the outcome count.

@@ -301,11 +301,29 @@ impl<'a> Parser<'a> {
                 } else if let Some(op) = CompareOp::from_name(op) {
                     let (a, b) = self.two_vars()?;
                     Expr::Compare(op, a, b)
+                } else if let Some(draw) = Draw::ALL.into_iter().find(|d| d.name() == op) {
+                    self.draw(draw)?
                 } else {
                     return Err(Failure { at, message: format!("there is no operation `{op}`") });
                 }
             }
         })
+    }
+
+    fn draw(&mut self, draw: Draw) -> Parse<Expr> {
+        let draw = match draw {
+            Draw::Bits { .. } => {
+                let stream = self.u32()?;
+                self.expect(":")?;
+                Draw::Bits { stream }
+            }
+            other => other,
+        };
+        let (a, b) = self.two_vars()?;
+        self.expect(",")?;
+        let index = self.var()?;
+        let parameter = if self.eat(",") { Some(self.var()?) } else { None };
+        Ok(Expr::Draw { draw, key: [a, b], index, parameter })
     }
 
     fn two_vars(&mut self) -> Parse<(Var, Var)> {

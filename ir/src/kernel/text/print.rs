@@ -174,6 +174,12 @@ impl<'a> Writer<'a> {
                 let mask = mask.map_or(String::new(), |(m, s)| format!(" if {} else {}", self.var(m), scalar(s)));
                 format!("load {}[{}]{mask}", self.memory(memory), self.index(index))
             }
+            Expr::Draw { draw, key: [a, b], index, parameter } => {
+                let stream = if let Draw::Bits { stream } = draw { format!(" {stream}:") } else { String::new() };
+                let parameter = parameter.map_or(String::new(), |p| format!(", {}", self.var(p)));
+                let name = draw.name();
+                format!("{name}{stream} {}, {}, {}{parameter}", self.var(a), self.var(b), self.var(index))
+            }
         }
     }
 

@@ -1,0 +1,3 @@
+//! Random numbers: the same bits in every execution, the right distributions, state, gradients, errors.
+
+mod bits;
