@@ -92,7 +92,7 @@ layers! {
     /// ```
     /// use tracewright::{nn, randn};
     /// let y = nn::AlphaDropout::new(0.2).forward(&randn([4000]));
-    /// assert!((y.var(0).item::<f32>()? - 1.0).abs() < 0.15);
+    /// assert!((y.var(0, 0).item::<f32>()? - 1.0).abs() < 0.15);
     /// # Ok::<(), tracewright::Error>(())
     /// ```
     AlphaDropout => random::alpha_dropout;

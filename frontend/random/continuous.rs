@@ -252,7 +252,7 @@ pub fn cauchy(
 /// ```
 /// use tracewright::{DType, Key, random};
 /// let x = random::log_normal(&Key::new(1), [1000], DType::F32, 0.0, 0.25);
-/// assert!((x.log().std(0).item::<f32>()? - 0.25).abs() < 0.03);
+/// assert!((x.log().std(0, 0).item::<f32>()? - 0.25).abs() < 0.03);
 /// # Ok::<(), tracewright::Error>(())
 /// ```
 #[track_caller]

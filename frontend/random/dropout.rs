@@ -47,7 +47,7 @@ pub fn feature_dropout(key: &Key, x: &Tensor, probability: f64) -> Tensor {
 /// use tracewright::{DType, Key, random};
 /// let x = random::normal(&Key::new(0), [4000], DType::F32, 0.0, 1.0);
 /// let y = random::alpha_dropout(&Key::new(1), &x, 0.5);
-/// assert!(y.mean(0).item::<f32>()?.abs() < 0.1 && (y.var(0).item::<f32>()? - 1.0).abs() < 0.1);
+/// assert!(y.mean(0).item::<f32>()?.abs() < 0.1 && (y.var(0, 0).item::<f32>()? - 1.0).abs() < 0.1);
 /// # Ok::<(), tracewright::Error>(())
 /// ```
 #[track_caller]

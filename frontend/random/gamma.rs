@@ -67,7 +67,7 @@ pub fn chi2(key: &Key, shape: impl Into<Shape>, dtype: DType, degrees: impl Into
 /// ```
 /// use tracewright::{DType, Key, random};
 /// let x = random::student_t(&Key::new(1), [4000], DType::F32, 10.0);
-/// assert!((x.var(0).item::<f32>()? - 1.25).abs() < 0.1);
+/// assert!((x.var(0, 0).item::<f32>()? - 1.25).abs() < 0.1);
 /// # Ok::<(), tracewright::Error>(())
 /// ```
 #[track_caller]

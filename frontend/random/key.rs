@@ -19,7 +19,7 @@ use ir::{DType, Scalar, Shape};
 /// let key = Key::new(7);
 /// let (a, b) = (key.fold_in(0), key.fold_in(1)); // one key per step
 /// let x = Tensor::from([1.0f32, 2.0]);
-/// assert_ne!(noisy.call((a, x.clone()))?.to_vec::<f32>()?, noisy.call((b, x))?.to_vec::<f32>()?);
+/// assert_ne!(noisy.call(a, x.clone())?.to_vec::<f32>()?, noisy.call(b, x)?.to_vec::<f32>()?);
 /// # Ok::<(), tracewright::Error>(())
 /// ```
 #[derive(Clone)]

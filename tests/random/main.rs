@@ -1,3 +1,9 @@
 //! Random numbers: the same bits in every execution, the right distributions, state, gradients, errors.
 
 mod bits;
+mod distributions;
+mod dropout;
+mod errors;
+mod gamma;
+mod integers;
+mod state;

@@ -134,6 +134,9 @@ pub fn log_gamma_slope(a: f64, log_x: f64) -> f64 {
         return f64::INFINITY;
     }
     let x = libm::exp(log_x);
+    if x == f64::INFINITY {
+        return 0.0;
+    }
     if a >= LARGE_SHAPE {
         // x = a y³ with y = 1 - 1/(9a) + z/(3 √a)
         let y = libm::exp((log_x - libm::log(a)) / 3.0);

@@ -127,7 +127,11 @@ pub(super) fn bounds(name: &str, operands: &[&Bounded], result: &Literal, strict
                 "pow" => power((x, ex), at(1), z, dtype, strict16),
                 // Whether an attempt is rejected may hang on the last bit of the parameter.
                 "random_log_gamma" | "random_poisson" => jump(at(3).1 > 0.0),
+                // Far out, and for extreme shapes, quadrature finds nothing.
                 "log_gamma_slope" if ex + at(1).1 > 0.0 || !z.is_finite() => UNKNOWN,
+                "log_gamma_slope" if !(1e-6..1e8).contains(&x) || at(1).0.exp() > x + 50.0 * (1.0 + x.sqrt()) => {
+                    UNKNOWN
+                }
                 "log_gamma_slope" => z.abs() * if x < 1e5 { 1e-8 } else { 1e-5 },
                 "atan2" => angle((x, ex), at(1), z, dtype, strict16),
                 _ => UNKNOWN,

@@ -115,6 +115,9 @@ pub(in crate::ops) fn log_gamma_slope(a: f64, log_x: f64) -> f64 {
         return f64::INFINITY;
     }
     let x = libm::exp(log_x);
+    if x == f64::INFINITY {
+        return 0.0;
+    }
     if x <= a + 1.0 {
         let middle = digamma(a);
         let below = |w: f64| libm::exp(-a * w - x * libm::expm1(-w)) * (log_x - w - middle);
