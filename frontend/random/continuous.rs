@@ -134,7 +134,7 @@ pub fn truncated_normal(
         return e;
     }
     if let (Some(a), Some(b)) = (known(&lower), known(&upper))
-        && !(a < b)
+        && (a >= b || a.is_nan() || b.is_nan())
     {
         return refused(
             name,

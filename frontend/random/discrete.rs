@@ -193,11 +193,11 @@ fn scaled(source: &Source, range: &Tensor, narrow: bool) -> Tensor {
     let random = source.wide(0);
     let (high, low) = (&random >> 32, &random & 0xFFFF_FFFFi64);
     if narrow {
-        return (high * range + (low * range >> 32)) >> 32;
+        return (high * range + ((low * range) >> 32)) >> 32;
     }
     let (upper, lower) = (range >> 32, range & 0xFFFF_FFFFi64);
     let (first, second) = (&low * &upper, &high * &lower);
-    let middle = (low * lower >> 32) + (&first & 0xFFFF_FFFFi64) + (&second & 0xFFFF_FFFFi64);
+    let middle = ((low * lower) >> 32) + (&first & 0xFFFF_FFFFi64) + (&second & 0xFFFF_FFFFi64);
     high * upper + (first >> 32) + (second >> 32) + (middle >> 32)
 }
 

@@ -123,7 +123,7 @@ impl Emitter<'_, '_> {
 
     /// The four words (I32) of the block that has the index, under the key in the first lane.
     fn block(&mut self, stream: u32, key: [Value; 2], index: Value) -> [Value; 4] {
-        let mut key = key.map(|k| self.b.ins().extractlane(k, 0));
+        let first_key = key.map(|k| self.b.ins().extractlane(k, 0));
         let number = self.b.ins().ushr_imm_u(index, 2);
         let low = self.b.ins().ireduce(I32, number);
         let high = self.b.ins().ushr_imm_u(number, 32);
@@ -132,12 +132,12 @@ impl Emitter<'_, '_> {
         let stream = self.b.ins().iconst(I32, stream as i64);
         let mut c = [low, high, zero, stream];
         for round in 0..ROUNDS {
-            if round > 0 {
-                key = [0, 1].map(|i| {
-                    let step = self.b.ins().iconst(I32, KEY_STEPS[i] as i64);
-                    self.b.ins().iadd(key[i], step)
-                });
-            }
+            // From the first key each time, which is one addition that waits for nothing.
+            let key = [0, 1].map(|i| {
+                let steps = KEY_STEPS[i].wrapping_mul(round as u32);
+                let steps = self.b.ins().iconst(I32, steps as i64);
+                self.b.ins().iadd(first_key[i], steps)
+            });
             let [(low0, high0), (low1, high1)] = [0, 1].map(|i| {
                 let wide = self.b.ins().uextend(I64, c[2 * i]);
                 let by = self.b.ins().iconst(I64, MULTIPLIERS[i] as i64);
@@ -153,18 +153,16 @@ impl Emitter<'_, '_> {
     }
 
     /// Words at any four indices, each under its own key.
-    fn any_words(&mut self, stream: u32, mut key: [Value; 2], pair: [Value; 2]) -> Value {
+    fn any_words(&mut self, stream: u32, first_key: [Value; 2], pair: [Value; 2]) -> Value {
         let numbers = pair.map(|indices| self.b.ins().ushr_imm_u(indices, 2));
         let low = self.shuffle32(I32X4, numbers[0], numbers[1], [0, 2, 4, 6]);
         let high = self.shuffle32(I32X4, numbers[0], numbers[1], [1, 3, 5, 7]);
         let mut c = [low, high, self.bits(I32X4, 0), self.bits(I32X4, stream.into())];
         for round in 0..ROUNDS {
-            if round > 0 {
-                key = [0, 1].map(|i| {
-                    let step = self.bits(I32X4, KEY_STEPS[i].into());
-                    self.b.ins().iadd(key[i], step)
-                });
-            }
+            let key = [0, 1].map(|i| {
+                let steps = self.bits(I32X4, KEY_STEPS[i].wrapping_mul(round as u32).into());
+                self.b.ins().iadd(first_key[i], steps)
+            });
             let [(low0, high0), (low1, high1)] = [0, 1].map(|i| {
                 let by = self.bits(I32X4, MULTIPLIERS[i].into());
                 let halves = [self.b.ins().uwiden_low(c[2 * i]), self.b.ins().uwiden_high(c[2 * i])];
