@@ -97,8 +97,8 @@ impl Mlp {
 
 /// Random inputs with random classes out of ten.
 fn batch(rows: usize, columns: usize, g: &Generator) -> (Tensor, Tensor) {
-    let y: Vec<i64> = g.bits(rows).iter().map(|b| (b % 10) as i64).collect();
-    (g.normal([rows, columns], 0.0, 1.0), Tensor::from_slice(&y, [rows]))
+    let y = g.integers([rows], 0, 10);
+    (g.normal([rows, columns], 0.0, 1.0), y)
 }
 
 /// The step of `examples/digits.rs`.

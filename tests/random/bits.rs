@@ -19,7 +19,7 @@ fn draws(key: &Key) -> Vec<Tensor> {
         random::uniform(&c, [64, 64], DType::F32, 0.0, 1.0).t() + 1.0,
         random::integers(&d, shape, DType::I64, -5, 1000),
         random::integers(&d, shape, DType::U64, 3u64, u64::MAX),
-        random::integers(&d, shape, DType::I32, &low.to_dtype(DType::I32), 50),
+        random::integers(&d, shape, DType::I32, low.to_dtype(DType::I32), 50),
         random::bernoulli(&e, shape, 0.3),
         random::permutation(&f, 53),
         key.split_tensor(5),
