@@ -100,6 +100,7 @@ impl Attribute for usize {
     }
 }
 impl Attribute for u32 {
+    const KIND: &'static str = "number";
     fn to_attr(&self) -> Attr {
         Attr::Int(*self as i64)
     }

@@ -13,6 +13,9 @@ use crate::ops::EmitExt;
 use crate::{DType, Dim, Literal, NotDifferentiable, Scalar, Type, TypedData, Violation, ViolationKind};
 use smallvec::smallvec;
 
+/// What these ops are.
+pub(super) const FAMILY: &str = "Random numbers";
+
 /// Checks the dtypes of the operands, one by one, and that all have one shape.
 fn operands_are(op: &dyn OpDef, operands: &[&Type], dtypes: &[DType]) -> Result<(), Violation> {
     arity(op, operands, dtypes.len())?;
