@@ -9,6 +9,7 @@ mod bits;
 pub(crate) mod broadcast;
 mod count;
 mod diagonal;
+mod draws;
 mod dynamic;
 mod einsum;
 mod elementary;

@@ -172,7 +172,7 @@ impl Generator {
         }
     }
 
-    /// Uniform f32 numbers in `low..high`; see [`random::uniform`](continuous::uniform).
+    /// Uniform f32 numbers in `low..high`; see [`random::uniform`](crate::random::uniform).
     ///
     /// ```
     /// use tracewright::Generator;
@@ -186,7 +186,7 @@ impl Generator {
         continuous::uniform(&self.key(), shape, DType::F32, low, high)
     }
 
-    /// Normal f32 numbers; see [`random::normal`](continuous::normal).
+    /// Normal f32 numbers; see [`random::normal`](crate::random::normal).
     ///
     /// ```
     /// use tracewright::Generator;
@@ -200,14 +200,14 @@ impl Generator {
         continuous::normal(&self.key(), shape, DType::F32, mean, deviation)
     }
 
-    /// True with that probability; see [`random::bernoulli`](discrete::bernoulli).
+    /// True with that probability; see [`random::bernoulli`](crate::random::bernoulli).
     #[track_caller]
     pub fn bernoulli(&self, shape: impl Into<Shape>, probability: impl Into<Arg>) -> Tensor {
         let _here = enter();
         discrete::bernoulli(&self.key(), shape, probability)
     }
 
-    /// Integers (i64) from `low` to below `high`; see [`random::integers`](discrete::integers).
+    /// Integers (i64) from `low` to below `high`; see [`random::integers`](crate::random::integers).
     #[track_caller]
     pub fn integers(&self, shape: impl Into<Shape>, low: impl Into<Arg>, high: impl Into<Arg>) -> Tensor {
         let _here = enter();

@@ -1,7 +1,7 @@
 //! Draws from the generator of the process, as in PyTorch. They can be used in traces too.
 
 use super::generator::Generator;
-use super::{continuous, discrete, order};
+use super::{continuous, order};
 use crate::dispatch::enter;
 use crate::error::Result;
 use crate::ops::Arg;
@@ -99,30 +99,4 @@ pub fn randint(shape: impl Into<Shape>, low: impl Into<Arg>, high: impl Into<Arg
 pub fn randperm(n: usize) -> Tensor {
     let _here = enter();
     order::permutation(&Generator::default().key(), n)
-}
-
-impl Tensor {
-    /// True with the probability that each element says, by the generator of the process.
-    ///
-    /// ```
-    /// # use tracewright::Tensor;
-    /// assert_eq!(Tensor::from([0.0f32, 1.0]).bernoulli().to_vec::<bool>()?, [false, true]);
-    /// # Ok::<(), tracewright::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn bernoulli(&self) -> Tensor {
-        let _here = enter();
-        match self.error_ref() {
-            Some(_) => self.clone(),
-            None => discrete::bernoulli(&Generator::default().key(), self.shape(), self),
-        }
-    }
-
-    /// Positions along the last axis, drawn in proportion to the elements by the generator of the process; see
-    /// [`random::multinomial`](order::multinomial).
-    #[track_caller]
-    pub fn multinomial(&self, count: usize, replacement: bool) -> Tensor {
-        let _here = enter();
-        order::multinomial(&Generator::default().key(), self, count, replacement)
-    }
 }

@@ -48,14 +48,14 @@ pub fn sections() -> Vec<(String, String)> {
 /// The files of the frontend that declare functions of tensors.
 pub fn sources() -> Vec<Source> {
     let mut files = Vec::new();
-    for place in ["ops", "create.rs", "random.rs", "random", "nn", "optim"] {
+    for place in ["ops", "create.rs", "random", "nn", "optim"] {
         collect(&root().join("frontend").join(place), &mut files);
     }
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     files.sort();
     let source = |path: &PathBuf| {
         let folder = path.strip_prefix(root().join("frontend")).unwrap();
-        let module = ["nn", "optim"].into_iter().find(|m| folder.starts_with(m));
+        let module = ["nn", "optim", "random"].into_iter().find(|m| folder.starts_with(m));
         let exporter = module.map_or("frontend/lib.rs".into(), |m| format!("frontend/{m}/mod.rs"));
         let prefix = module.map_or(String::new(), |m| format!("{m}::"));
         Reader { exported: exported(&read(&root().join(exporter))), prefix, macros: HashMap::new() }.read(&read(path))
