@@ -51,16 +51,22 @@ pub fn sources() -> Vec<Source> {
     for place in ["ops", "create.rs", "random", "nn", "optim"] {
         collect(&root().join("frontend").join(place), &mut files);
     }
-    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     files.sort();
-    let source = |path: &PathBuf| {
-        let folder = path.strip_prefix(root().join("frontend")).unwrap();
-        let module = ["nn", "optim", "random"].into_iter().find(|m| folder.starts_with(m));
-        let exporter = module.map_or("frontend/lib.rs".into(), |m| format!("frontend/{m}/mod.rs"));
-        let prefix = module.map_or(String::new(), |m| format!("{m}::"));
-        Reader { exported: exported(&read(&root().join(exporter))), prefix, macros: HashMap::new() }.read(&read(path))
-    };
-    files.iter().map(source).collect()
+    files.iter().map(|path| read_file(path)).collect()
+}
+
+/// One file of the frontend.
+pub fn source(path: &str) -> Source {
+    read_file(&root().join("frontend").join(path))
+}
+
+fn read_file(path: &Path) -> Source {
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let folder = path.strip_prefix(root().join("frontend")).unwrap();
+    let module = ["nn", "optim", "random"].into_iter().find(|m| folder.starts_with(m));
+    let exporter = module.map_or("frontend/lib.rs".into(), |m| format!("frontend/{m}/mod.rs"));
+    let prefix = module.map_or(String::new(), |m| format!("{m}::"));
+    Reader { exported: exported(&read(&root().join(exporter))), prefix, macros: HashMap::new() }.read(&read(path))
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) {

@@ -1,6 +1,7 @@
 //! `docs/ops.md` is what the op table and the frontend's sources say. `UPDATE_DOCS=1 cargo test --test ops_page` writes it.
 
 mod compositions;
+mod opinfo;
 
 mod primitives;
 
