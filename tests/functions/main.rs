@@ -1,5 +1,6 @@
 //! Functions that are compositions: with symbolic extents, over any set of axes, on bad input.
 
 mod axes;
+mod einsums;
 mod errors;
 mod symbolic;
