@@ -38,8 +38,8 @@ pub use ops::{
     Summed, Unique, Update,
 };
 pub use ops::{
-    block_diag, cartesian_prod, column_stack, concat, dstack, einsum, every, hstack, keepdims, meshgrid, multi_dot,
-    stack, vstack,
+    block_diag, broadcast_shapes, broadcast_tensors, cartesian_prod, column_stack, concat, dstack, einsum, every,
+    hstack, keepdims, meshgrid, multi_dot, stack, vstack,
 };
 pub use promote::{Number, promote};
 pub use random::{Generator, Key, manual_seed, rand, rand_like, randint, randn, randn_like, randperm};

@@ -181,4 +181,92 @@ impl Tensor {
         let _here = enter();
         self.flip(&[1])
     }
+
+    /// Of images `[.., channels * r * r, height, width]` the channels spread over the plane: `[.., channels, height * r,
+    /// width * r]`.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let x = Tensor::arange(4, DType::I64).reshape([4, 1, 1]).pixel_shuffle(2);
+    /// assert_eq!((x.shape().to_string(), x.to_vec::<i64>()?), ("[1, 2, 2]".into(), vec![0, 1, 2, 3]));
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn pixel_shuffle(&self, r: usize) -> Tensor {
+        checked(&[self], || {
+            let (c, [channels, height, width]) = image("pixel_shuffle", self)?;
+            let Some(fewer) = channels.exact_div(&Dim::from(r * r)).filter(|_| r > 0) else {
+                let rule = format!("{channels} channels cannot be divided by {r} * {r}");
+                return Err(Error::new(Code::Shape, "pixel_shuffle", rule, "a multiple of that many channels"));
+            };
+            let parts = [fewer.clone(), r.into(), r.into(), height.clone(), width.clone()];
+            let order = [0, 3, 1, 4, 2].map(|a| c + a);
+            Ok(self.rearranged(c, &parts, &order, &[fewer, height * r, width * r]))
+        })
+    }
+
+    /// The opposite of [`Tensor::pixel_shuffle`].
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let x = Tensor::arange(4, DType::I64).reshape([1, 2, 2]);
+    /// assert_eq!(x.pixel_unshuffle(2).shape().to_string(), "[4, 1, 1]");
+    /// ```
+    #[track_caller]
+    pub fn pixel_unshuffle(&self, r: usize) -> Tensor {
+        checked(&[self], || {
+            let (c, [channels, height, width]) = image("pixel_unshuffle", self)?;
+            let by = Dim::from(r);
+            let (Some(rows), Some(columns), true) = (height.exact_div(&by), width.exact_div(&by), r > 0) else {
+                let rule = format!("height {height} and width {width} cannot be divided by {r}");
+                return Err(Error::new(Code::Shape, "pixel_unshuffle", rule, "multiples of it"));
+            };
+            let parts = [channels.clone(), rows.clone(), by.clone(), columns.clone(), by];
+            let order = [0, 2, 4, 1, 3].map(|a| c + a);
+            Ok(self.rearranged(c, &parts, &order, &[channels * r * r, rows, columns]))
+        })
+    }
+
+    /// Of images `[.., channels, height, width]` the channels of each of several groups in turn.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let x = Tensor::arange(4, DType::I64).reshape([4, 1, 1]);
+    /// assert_eq!(x.channel_shuffle(2).to_vec::<i64>()?, [0, 2, 1, 3]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn channel_shuffle(&self, groups: usize) -> Tensor {
+        checked(&[self], || {
+            let (c, [channels, height, width]) = image("channel_shuffle", self)?;
+            let Some(each) = channels.exact_div(&Dim::from(groups)).filter(|_| groups > 0) else {
+                let rule = format!("{channels} channels cannot be divided into {groups} groups");
+                return Err(Error::new(Code::Shape, "channel_shuffle", rule, "groups of one size"));
+            };
+            let parts = [groups.into(), each, height.clone(), width.clone()];
+            let order = [1, 0, 2, 3].map(|a| c + a);
+            Ok(self.rearranged(c, &parts, &order, &[channels, height, width]))
+        })
+    }
+
+    /// With the axes from `at` on under other extents, in another order, and then under others again.
+    #[track_caller]
+    fn rearranged(&self, at: usize, parts: &[Dim], order: &[usize], new: &[Dim]) -> Tensor {
+        let leading = &self.shape()[..at];
+        let under = |dims: &[Dim]| leading.iter().chain(dims).cloned().collect::<Shape>();
+        let order: Vec<isize> = (0..at).chain(order.iter().copied()).map(|a| a as isize).collect();
+        self.reshape(under(parts)).permute(&order).reshape(under(new))
+    }
+}
+
+/// Where the last three axes begin, and their extents.
+fn image(name: &'static str, x: &Tensor) -> Result<(usize, [Dim; 3]), Error> {
+    let shape = x.shape();
+    match shape.rank().checked_sub(3) {
+        Some(c) => Ok((c, [shape[c].clone(), shape[c + 1].clone(), shape[c + 2].clone()])),
+        None => {
+            let rule = format!("the tensor has rank {}", shape.rank());
+            Err(Error::new(Code::Rank, name, rule, "[.., channels, height, width]"))
+        }
+    }
 }

@@ -118,6 +118,46 @@ impl Tensor {
         })
     }
 
+    /// A copy in which a diagonal of two axes ([`Tensor::diagonal`]) is that of `values`, whose last axis goes along it.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// let x = Tensor::zeros([2, 3], DType::I64).diagonal_scatter(&Tensor::from([5i64, 6]), 1, 0, 1);
+    /// assert_eq!(x.to_vec::<i64>()?, [0, 5, 0, 0, 0, 6]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn diagonal_scatter(&self, values: &Tensor, offset: isize, a: isize, b: isize) -> Tensor {
+        let operands = [self, values];
+        checked(&operands, || {
+            let wanted = self.diagonal(offset, a, b);
+            if wanted.error_ref().is_some() {
+                return Ok(wanted);
+            }
+            if wanted.shape() != values.shape() {
+                let rule = format!("the values have shape {}", values.shape());
+                let legal = format!("that of the diagonal, {}", wanted.shape());
+                return Err(Error::new(Code::Shape, "diagonal_scatter", rule, legal));
+            }
+            let [a, b] = two(a, b, self.rank(), "diagonal_scatter")?;
+            let attributes = [offset as i64, a as i64, b as i64];
+            Ok(run(Call::composed("diagonal_scatter", &attributes, Extents::Symbolic), &operands, &|t| {
+                let x = prim::to_back(&t[0], &[a, b]);
+                let (shape, last) = (x.ty().shape, x.rank() - 2);
+                let u = prim::cast(&t[1], x.dtype());
+                let (row, _) = start(offset);
+                let after = &shape[last] - &u.ty().shape[last] - &Dim::from(row);
+                // Each row reads its element.
+                let rows = prim::pad(&u, last, row, after, Scalar::zero(x.dtype()));
+                let rows = prim::spread(&rows, &shape, &(0..=last).collect::<Vec<_>>());
+                let on = distance(&shape[last], &shape[last + 1]).eq(offset as i64);
+                let y = prim::broadcast(&on, &shape).where_(rows, x);
+                let others: Vec<isize> = (0..shape.rank() as isize).collect();
+                y.movedim(&others[last..], &[a as isize, b as isize])
+            }))
+        })
+    }
+
     /// Matrices that have the last axis on a diagonal and zeros elsewhere, in the last two axes; `offset` above 0 is right
     /// of the main diagonal, below 0 left of it. With [`Tensor::movedim`] they become other axes.
     ///

@@ -1,9 +1,10 @@
 //! Grids of coordinates, and matrices of powers.
 
+use super::broadcast::common_shape;
 use super::join::stack;
 use super::prim;
-use crate::dispatch::{Call, Extents, checked, enter, refuse, run};
-use crate::error::{Code, Error};
+use crate::dispatch::{Call, Extents, checked, enter, here, refuse, run};
+use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
 use ir::{Scalar, Shape};
 
@@ -66,7 +67,78 @@ pub fn cartesian_prod(tensors: &[Tensor]) -> Tensor {
     stack(&columns, -1)
 }
 
+/// The shape that shapes broadcast to: aligned at the last axis, extents are equal or 1.
+///
+/// ```
+/// use tracewright::{Shape, broadcast_shapes};
+/// let common = broadcast_shapes(&[Shape::from([2, 1]), Shape::from([3])])?;
+/// assert_eq!(common.to_string(), "[2, 3]");
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+///
+/// # Errors
+/// If they do not.
+#[track_caller]
+pub fn broadcast_shapes(shapes: &[Shape]) -> Result<Shape> {
+    let _here = enter();
+    common_shape("broadcast_shapes", shapes.iter()).map_err(|e| e.at(here()).observed())
+}
+
+/// Tensors broadcast to the shape that all of them have together.
+///
+/// ```
+/// use tracewright::{Tensor, broadcast_tensors};
+/// let both = broadcast_tensors(&[Tensor::from([1i64, 2]), Tensor::from([[3i64], [4]])]);
+/// assert_eq!(both[1].to_vec::<i64>()?, [3, 3, 4, 4]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn broadcast_tensors(tensors: &[Tensor]) -> Vec<Tensor> {
+    let _here = enter();
+    let refs: Vec<&Tensor> = tensors.iter().collect();
+    let all = |t: Tensor| vec![t; tensors.len()];
+    if let Some(e) = tensors.iter().find(|t| t.error_ref().is_some()) {
+        return all(e.clone());
+    }
+    let shapes: Vec<Shape> = tensors.iter().map(|t| t.shape()).collect();
+    match common_shape("broadcast_tensors", shapes.iter()) {
+        Ok(shape) => tensors.iter().map(|t| t.broadcast_to(shape.clone())).collect(),
+        Err(e) => all(refuse(e, &refs)),
+    }
+}
+
 impl Tensor {
+    /// The choices of `r` elements of a vector, in the order in which it has them, as rows; each element once, or any
+    /// number of times if `repeated`. The extent must be a number.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([7i64, 8, 9]);
+    /// assert_eq!(x.combinations(2, false).to_vec::<i64>()?, [7, 8, 7, 9, 8, 9]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn combinations(&self, r: usize, repeated: bool) -> Tensor {
+        checked(&[self], || {
+            if self.rank() != 1 {
+                let rule = format!("the tensor has rank {}", self.rank());
+                return Err(Error::new(Code::Rank, "combinations", rule, "a vector"));
+            }
+            let n = self.size(0);
+            // Rows of one length more, from those of one length less.
+            let mut rows: Vec<Vec<i64>> = vec![vec![]];
+            for _ in 0..r {
+                let longer = |row: &Vec<i64>| {
+                    let first = row.last().map_or(0, |last| last + i64::from(!repeated));
+                    (first..n as i64).map(|i| row.iter().copied().chain([i]).collect()).collect::<Vec<Vec<i64>>>()
+                };
+                rows = rows.iter().flat_map(longer).collect();
+            }
+            let places = Tensor::from_slice(&rows.concat(), [rows.len(), r]);
+            Ok(self.take(&places, 0))
+        })
+    }
+
     /// The powers `n - 1` to 0 of each element, or 0 to `n - 1` if `increasing`, along a new last axis.
     ///
     /// ```

@@ -265,4 +265,92 @@ impl Tensor {
             }))
         })
     }
+
+    /// The norm of order `p` of the difference of two tensors, which broadcast.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1.0f32, 2.0]).dist(&Tensor::from([4.0f32, 6.0]), 2.0).item::<f32>()?, 5.0);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn dist(&self, other: &Tensor, p: f64) -> Tensor {
+        checked(&[self, other], || Ok((self - other).norm(p, ..)))
+    }
+
+    /// The distances, in the norm of order `p`, of each row of a matrix from each that comes behind it. The number of rows
+    /// must be a number.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([[0.0f32, 0.0], [3.0, 4.0], [0.0, 1.0]]);
+    /// assert_eq!(x.pdist(1.0).to_vec::<f32>()?, [7.0, 1.0, 6.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn pdist(&self, p: f64) -> Tensor {
+        checked(&[self], || {
+            if self.rank() != 2 {
+                let rule = format!("the tensor has rank {}", self.rank());
+                return Err(Error::new(Code::Rank, "pdist", rule, "a matrix"));
+            }
+            if p < 0.0 || p.is_nan() {
+                return Err(Error::new(Code::Argument, "pdist", format!("the order is {p}"), "at least 0"));
+            }
+            let n = self.size(0);
+            let pairs = Tensor::triu_indices(n, n, 1);
+            let p = if self.shape()[1].is(0) { 1.0 } else { p };
+            Ok((self.take(&pairs.select(0, 0), 0) - self.take(&pairs.select(0, 1), 0)).norm(p, 1))
+        })
+    }
+
+    /// With every part along an axis scaled down to a norm of order `p` of at most `most`.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([[3.0f64, 4.0], [0.3, 0.4]]).renorm(2.0, 0, 1.0).to_vec::<f64>()?;
+    /// assert!((x[0] - 0.6).abs() < 1e-6 && x[2] == 0.3);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn renorm(&self, p: f64, axis: isize, most: f64) -> Tensor {
+        checked(&[self], || {
+            let at = super::axes::resolve(axis, self.rank(), "renorm")?;
+            let others: Axes = (0..self.rank()).filter(|&a| a != at).collect();
+            check("renorm", self, p, &others)?;
+            let attributes = [at as i64, p.to_bits() as i64, most.to_bits() as i64];
+            Ok(run(Call::composed("renorm", &attributes, Extents::Symbolic), &[self], &|t| {
+                let dtype = promote::float(t[0].dtype());
+                let x = prim::cast(&t[0], dtype.accumulator());
+                let norm = keep(p_norm(&x, p, &others), &x, &others, true);
+                // PyTorch's guard against rounding up.
+                let factor = norm.gt(most).where_((&norm + 1e-7).recip() * most, 1.0);
+                prim::cast(&(x * factor), dtype)
+            }))
+        })
+    }
+
+    /// The sums of products along an axis of both tensors, which broadcast.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([[1i64, 2], [3, 4]]);
+    /// assert_eq!(x.vecdot(&x, -1).to_vec::<i64>()?, [5, 25]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn vecdot(&self, other: &Tensor, axis: isize) -> Tensor {
+        let operands = [self, other];
+        checked(&operands, || {
+            super::matmul::numbers("vecdot", &operands)?;
+            let shapes = [self.shape(), other.shape()];
+            let common = super::broadcast::common_shape("vecdot", shapes.iter())?;
+            let axis = super::axes::resolve(axis, common.rank(), "vecdot")? as isize - common.rank() as isize;
+            let dtype = promote::promote(self.dtype(), other.dtype());
+            Ok(run(Call::composed("vecdot", &[axis as i64], Extents::Symbolic), &operands, &|t| {
+                let [x, y] = [0, 1].map(|i| prim::cast(&t[i], dtype.accumulator()));
+                prim::cast(&(x * y).sum(axis), dtype)
+            }))
+        })
+    }
 }

@@ -191,6 +191,100 @@ impl Tensor {
         })
     }
 
+    /// The integrals from the first element on, by the trapezoidal rule, of values at distances `dx` along an axis, which
+    /// gets shorter by one.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let y = Tensor::from([1.0f32, 3.0, 5.0]).cumulative_trapezoid(1.0, 0);
+    /// assert_eq!(y.to_vec::<f32>()?, [2.0, 6.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn cumulative_trapezoid(&self, dx: f64, axis: isize) -> Tensor {
+        checked(&[self], || {
+            let axis = resolve(axis, self.rank(), "cumulative_trapezoid")?;
+            let attributes = [dx.to_bits() as i64, axis as i64];
+            Ok(run(Call::composed("cumulative_trapezoid", &attributes, Extents::Symbolic), &[self], &|t| {
+                let dtype = promote::float(t[0].dtype());
+                let x = prim::cast(&t[0], dtype.accumulator());
+                prim::cast(&(pairs(&x, axis).cumsum(axis as isize) * (dx / 2.0)), dtype)
+            }))
+        })
+    }
+
+    /// The slopes along an axis of values at distances `dx`, from their neighbours on both sides, at the ends on one, as
+    /// NumPy and PyTorch have it.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let y = Tensor::from([1.0f32, 4.0, 9.0, 16.0]).gradient(1.0, 0);
+    /// assert_eq!(y.to_vec::<f32>()?, [3.0, 4.0, 6.0, 7.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn gradient(&self, dx: f64, axis: isize) -> Tensor {
+        checked(&[self], || {
+            let axis = resolve(axis, self.rank(), "gradient")?;
+            let n = self.shape()[axis].clone();
+            if n.known().is_some_and(|n| n < 2) {
+                let rule = format!("axis {axis} has extent {n}");
+                return Err(Error::new(Code::Shape, "gradient", rule, "at least 2 elements"));
+            }
+            let attributes = [dx.to_bits() as i64, axis as i64];
+            Ok(run(Call::composed("gradient", &attributes, Extents::Symbolic), &[self], &|t| {
+                let dtype = promote::float(t[0].dtype());
+                let x = prim::cast(&t[0], dtype.accumulator());
+                let n = x.ty().shape[axis].clone();
+                let part = |start: ir::Dim, end: ir::Dim| prim::slice(&x, axis, start, end, 1);
+                let (zero, two) = (ir::Dim::from(0), ir::Dim::from(2));
+                let first = part(1.into(), two.clone()) - part(zero.clone(), 1.into());
+                let last = part(&n - 1, n.clone()) - part(&n - 2, &n - 1);
+                let inner = (part(two, n.clone()) - part(zero, &n - 2)) * 0.5;
+                prim::cast(&(prim::concat(&[first, inner, last], axis) / dx), dtype)
+            }))
+        })
+    }
+
+    /// The most frequent element along an axis, of several the smallest, and the last position (i64) at which it stands.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let (value, index) = Tensor::from([3i64, 1, 3, 1, 2]).mode(0);
+    /// assert_eq!((value.item::<i64>()?, index.item::<i64>()?), (1, 3));
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn mode(&self, axis: isize) -> (Tensor, Tensor) {
+        let _here = enter();
+        let index = checked(&[self], || {
+            let axis = resolve(axis, self.rank(), "mode")?;
+            if self.shape()[axis].is(0) {
+                let rule = format!("axis {axis} is empty, so there is no element to give");
+                return Err(Error::new(Code::Empty, "mode", rule, "an axis with elements"));
+            }
+            Ok(run(Call::composed("mode", &[axis as i64], Extents::Symbolic), &[self], &|t| {
+                let x = prim::to_back(&t[0], &[axis]);
+                let last = x.rank() - 1;
+                let order = x.argsort(-1, false);
+                let sorted = super::sort::at(&x, &order, last);
+                let (shape, n) = (x.ty().shape, x.ty().shape[last].clone());
+                let place = prim::iota(&shape, last);
+                // Where the run of equal elements began, and so how long it is up to here.
+                let (after, before) =
+                    (prim::slice(&sorted, last, 1, n.clone(), 1), prim::slice(&sorted, last, 0, n - 1, 1));
+                let begins = prim::pad(&after.ne(before), last, 1, 0, ir::Scalar::Bool(true));
+                let start = begins.where_(&place, 0).cummax(-1).0;
+                let longest = (place - start).argmax(-1).unsqueeze(-1);
+                super::sort::at(&order, &longest, last).squeeze(-1)
+            }))
+        });
+        if index.error_ref().is_some() {
+            return (index.clone(), index);
+        }
+        (self.take_along(&index.unsqueeze(axis), axis).squeeze(axis), index)
+    }
+
     /// The vector product along an axis of extent 3 of both tensors, which broadcast.
     ///
     /// ```

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from .cases import TORCH
+from .cases import TORCH, tensor
 from .functions import differentiated, normal
 
 ONE = {"dtypes": ("f64",)}
@@ -108,8 +108,52 @@ def windows(cases):
         differentiated(cases, name, "im2col", f, [normal(*shape)], {"size": size, "step": step}, "reduction", **ONE)
 
 
+def masks(cases):
+    mask = torch.tensor([[True, False, True], [False, False, True]])
+    row = torch.tensor([True, False, True])
+    differentiated(cases, "masked_fill", "masked_fill", lambda x, m: x.masked_fill(m, 1.5), [normal(2, 3), mask], {"value": 1.5}, "exact", **ONE)
+    differentiated(cases, "masked_fill_row", "masked_fill", lambda x, m: x.masked_fill(m, -2.0), [normal(2, 3), row], {"value": -2.0}, "exact", **ONE)
+    differentiated(cases, "masked_scatter", "masked_scatter", lambda x, m, u: x.masked_scatter(m, u), [normal(2, 3), mask, normal(4)], {}, "exact", **ONE)
+    differentiated(cases, "masked_scatter_row", "masked_scatter", lambda x, m, u: x.masked_scatter(m, u), [normal(2, 3), row, normal(2, 2)], {}, "exact", **ONE)
+    i = torch.tensor([2, 0])
+    differentiated(cases, "index_fill", "index_fill", lambda x, i: x.index_fill(1, i, 0.5), [normal(2, 3), i], {"dim": 1, "value": 0.5}, "exact", **ONE)
+    i = torch.tensor([[5, 0], [2, 2]])
+    differentiated(cases, "take_flat", "take_flat", lambda x, i: x.take(i), [normal(2, 3), i], {}, "reduction", **ONE)
+    i = torch.tensor([5, 0, 2])
+    for accumulate in (False, True):
+        f = lambda x, i, u: x.flatten().index_put((i,), u, accumulate).reshape(2, 3)
+        differentiated(cases, f"put_flat_{accumulate}", "put_flat", f, [normal(2, 3), i, normal(3)], {"accumulate": accumulate}, "reduction", **ONE)
+    x = torch.tensor([[0, 3, 0], [4, 0, 5]])
+    for size in (2, 3, 5):
+        cases.add(f"nonzero_static_{size}", "nonzero_static", {"size": size, "fill": -1}, [x], [torch.nonzero_static(x, size=size, fill_value=-1)], TORCH, "exact")
+    y = tensor([1.0, 2.0, float("nan"), -1.0, 0.0, 9.0], "f64").reshape(2, 3)
+    for n, values in enumerate([[2.0, 9.0, 2.0], [float("nan"), -1.0], []]):
+        v = tensor(values, "f64")
+        differentiated(cases, f"isin_{n}", "isin", lambda x, v: torch.isin(x, v), [y, v], {}, "exact", gradients=False, **ONE)
+    for right in (False, True):
+        b = tensor([-1.0, 0.0, 2.0], "f64")
+        differentiated(cases, f"bucketize_{right}", "bucketize", lambda x, b: torch.bucketize(x, b, right=right), [y, b], {"right": right}, "exact", gradients=False, **ONE)
+    for sizes, strides, offset in [([2, 3], [1, 1], 1), ([3], [0], 2), ([2, 2, 2], [4, 1, 2], 0), ([0, 2], [1, 1], 0)]:
+        name = "as_strided_" + "x".join(map(str, sizes)) + "_" + "_".join(map(str, strides))
+        f = lambda x: x.as_strided(sizes, strides, offset) + 0 * x.sum()
+        differentiated(cases, name, "as_strided", f, [normal(2, 4)], {"size": sizes, "stride": strides, "offset": offset}, "reduction", **ONE)
+    for offset, shape in [(0, (2, 3)), (1, (2, 3)), (-2, (4, 2))]:
+        n = torch.zeros(shape).diagonal(offset).shape[0]
+        f = lambda x, u: x.diagonal_scatter(u, offset)
+        differentiated(cases, f"diagonal_scatter_{offset}".replace("-", "m"), "diagonal_scatter", f, [normal(*shape), normal(n)], {"offset": offset, "dim1": 0, "dim2": 1}, "exact", **ONE)
+    f = lambda x, u: x.diagonal_scatter(u, 1, 2, 0)
+    differentiated(cases, "diagonal_scatter_axes", "diagonal_scatter", f, [normal(3, 2, 2), normal(2, 2)], {"offset": 1, "dim1": 2, "dim2": 0}, "exact", **ONE)
+    for r, repeated in [(2, False), (2, True), (3, False), (1, False)]:
+        f = lambda x: torch.combinations(x, r, repeated) + 0 * x.sum()
+        differentiated(cases, f"combinations_{r}_{repeated}", "combinations", f, [normal(4)], {"r": r, "repeated": repeated}, "reduction", **ONE)
+    differentiated(cases, "pixel_shuffle", "pixel_shuffle", lambda x: F.pixel_shuffle(x, 2), [normal(1, 8, 1, 3)], {"n": 2}, "exact", **ONE)
+    differentiated(cases, "pixel_unshuffle", "pixel_unshuffle", lambda x: F.pixel_unshuffle(x, 2), [normal(1, 2, 2, 4)], {"n": 2}, "exact", **ONE)
+    differentiated(cases, "channel_shuffle", "channel_shuffle", lambda x: F.channel_shuffle(x, 3) * 1, [normal(1, 6, 1, 2)], {"n": 3}, "exact", **ONE)
+
+
 def record(cases):
     pads(cases)
     moved(cases)
     matrices(cases)
     windows(cases)
+    masks(cases)

@@ -129,6 +129,27 @@ def statistics(cases):
     differentiated(cases, "corrcoef", "corrcoef", torch.corrcoef, [normal(3, 5)], {}, **ONE)
 
 
+def further(cases):
+    x = torch.tensor([[3, 1, 3, 1, 2], [5, 5, 4, 4, 4], [1, 2, 3, 4, 5]])
+    for dim in (0, 1):
+        cases.add(f"mode_{dim}", "mode", {"dim": dim}, [x], [torch.mode(x, dim).values], TORCH, "exact")
+    differentiated(cases, "mode_float", "mode", lambda x: torch.mode(x, 1).values, [x.to(torch.float64)], {"dim": 1}, "exact", gradients=False, **ONE)
+    differentiated(cases, "renorm", "renorm", lambda x: x.renorm(2, 0, 1.0), [normal(3, 2)], {"p": "2.0", "dim": 0, "most": 1.0}, **ONE)
+    differentiated(cases, "renorm_1", "renorm", lambda x: x.renorm(1, 1, 2.5), [normal(2, 3, 2)], {"p": "1.0", "dim": 1, "most": 2.5}, **ONE)
+    for p in (0.0, 1.0, 2.0, INF):
+        differentiated(cases, f"pdist_{word(p)}", "pdist", lambda x: torch.pdist(x, p) + 0 * x.sum(), [normal(4, 3)], {"p": str(p)}, **ONE)
+    differentiated(cases, "pdist_one", "pdist", lambda x: torch.pdist(x) + 0 * x.sum(), [normal(1, 3)], {"p": "2.0"}, **ONE)
+    differentiated(cases, "dist", "dist", lambda x, y: torch.dist(x, y, 3.0), [normal(2, 3), normal(3)], {"p": "3.0"}, **ONE)
+    for shape, dim in [((2,), 0), ((3, 4), 1), ((5, 2), 0)]:
+        f = lambda x: torch.gradient(x, spacing=0.5, dim=dim)[0]
+        differentiated(cases, "gradient_" + "x".join(map(str, shape)), "gradient", f, [normal(*shape)], {"dx": 0.5, "dim": dim}, "reduction", **ONE)
+    for shape, dim in [((4,), 0), ((2, 3), 1), ((1, 2), 0)]:
+        f = lambda x: torch.cumulative_trapezoid(x, dx=0.5, dim=dim) + 0 * x.sum()
+        differentiated(cases, "cumulative_trapezoid_" + "x".join(map(str, shape)), "cumulative_trapezoid", f, [normal(*shape)], {"dx": 0.5, "dim": dim}, "reduction", **ONE)
+    differentiated(cases, "vecdot", "vecdot", lambda x, y: torch.linalg.vecdot(x, y), [normal(2, 3), normal(3)], {"dim": -1}, "reduction", **ONE)
+    differentiated(cases, "vecdot_0", "vecdot", lambda x, y: torch.linalg.vecdot(x, y, dim=0), [normal(2, 3), normal(2, 1)], {"dim": 0}, "reduction", **ONE)
+
+
 def scattered(cases):
     i = torch.tensor([[2, 0, 2], [1, 1, 3]])
     for reduce in ("sum", "prod", "mean", "amax", "amin"):
@@ -155,3 +176,4 @@ def record(cases):
     quantiles(cases)
     statistics(cases)
     scattered(cases)
+    further(cases)

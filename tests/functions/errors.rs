@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 use tracewright::{Code, DType, Error, Interpolation, MatrixNorm, Merge, PadMode, Shape, Tensor, einsum, jit};
-use tracewright::{Indexing, block_diag, concat, hstack, meshgrid, multi_dot};
+use tracewright::{Indexing, block_diag, broadcast_shapes, concat, hstack, meshgrid, multi_dot};
 
 fn f32s(shape: impl Into<Shape>) -> Tensor {
     Tensor::ones(shape, DType::F32)
@@ -136,4 +136,31 @@ fn norms_and_statistics() {
     // A share that is not one gives NaN where only the call knows it.
     assert!(f32s([2]).quantile(&Tensor::from([1.5f32]), 0).to_vec::<f32>().unwrap()[0].is_nan());
     assert_eq!(err(concat(&[], 0)).code(), Code::Empty);
+}
+
+#[test]
+#[rustfmt::skip]
+fn masks_and_places() {
+    says(|| f32s([3]).masked_fill(&f32s([3]), 0.0), Code::DType, "error[dtype]: masked_fill(f32[3], f32[3]): the mask has dtype f32", "a bool; compare, or convert with to_dtype");
+    says(|| f32s([3]).to_dtype(DType::U8).masked_fill(&f32s([3]).gt(0.0), 300), Code::DType, "error[dtype]: masked_fill(u8[3], bool[3]): 300 does not fit u8", "numbers from 0 to 255, or another dtype");
+    says(|| f32s([3]).masked_fill(&f32s([2]).gt(0.0), 0.0), Code::Shape, "error[shape]: masked_fill(f32[3], bool[2]): extents 3 and 2 of axis 0 do not broadcast", "aligned at the last axis, extents are equal or one of them is 1");
+    says(|| f32s([3]).masked_scatter(&f32s([2, 3]).gt(0.0), &f32s([6])), Code::Shape, "error[shape]: masked_scatter(f32[3], bool[2, 3], f32[6]): the mask has shape [2, 3]", "one that broadcasts to [3]");
+    says(|| f32s([3]).unravel_index([3])[0].clone(), Code::DType, "error[dtype]: unravel_index(f32[3]): the places have dtype f32", "integers");
+    says(|| f32s([3]).as_strided(&[2], &[3], 0), Code::Argument, "error[argument]: as_strided(f32[3]): place 3 of 3 elements", "places within the elements");
+    says(|| f32s([2, 2]).diagonal_scatter(&f32s([3]), 0, 0, 1), Code::Shape, "error[shape]: diagonal_scatter(f32[2, 2], f32[3]): the values have shape [3]", "that of the diagonal, [2]");
+    says(|| f32s([2, 2]).combinations(2, false), Code::Rank, "error[rank]: combinations(f32[2, 2]): the tensor has rank 2", "a vector");
+    says(|| f32s([0]).mode(0).0, Code::Empty, "error[empty]: mode(f32[0]): axis 0 is empty, so there is no element to give", "an axis with elements");
+    says(|| f32s([1]).gradient(1.0, 0), Code::Shape, "error[shape]: gradient(f32[1]): axis 0 has extent 1", "at least 2 elements");
+    says(|| f32s([3, 1, 1]).pixel_shuffle(2), Code::Shape, "error[shape]: pixel_shuffle(f32[3, 1, 1]): 3 channels cannot be divided by 2 * 2", "a multiple of that many channels");
+    says(|| f32s([3, 1, 1]).pixel_unshuffle(0), Code::Shape, "error[shape]: pixel_unshuffle(f32[3, 1, 1]): height 1 and width 1 cannot be divided by 0", "multiples of it");
+    says(|| f32s([3, 1, 1]).channel_shuffle(2), Code::Shape, "error[shape]: channel_shuffle(f32[3, 1, 1]): 3 channels cannot be divided into 2 groups", "groups of one size");
+    says(|| f32s([2]).pdist(2.0), Code::Rank, "error[rank]: pdist(f32[2]): the tensor has rank 1", "a matrix");
+    // More places than there are elements for.
+    let e = f32s([3]).masked_scatter(&f32s([3]).gt(0.0), &f32s([2])).to_vec::<f32>().unwrap_err();
+    assert_eq!((e.code(), e.op()), (Code::Index, "gather"));
+    // The dtype of the tensor stays.
+    assert_eq!(Tensor::from([1i64, 2]).masked_fill(&Tensor::from([true, false]), 2.7).to_vec::<i64>().unwrap(), [2, 2]);
+    assert_eq!(Tensor::from([1u8, 2]).masked_fill(&Tensor::from([true, false]), true).to_vec::<u8>().unwrap(), [1, 2]);
+    let e = broadcast_shapes(&[[2, 3].into(), [2].into()]).unwrap_err();
+    assert_eq!((e.code(), e.op()), (Code::Shape, "broadcast_shapes"));
 }

@@ -65,6 +65,19 @@ const FUNCTIONS: &[(&str, usize, Function)] = &[
     ("kron", 0, |x| x.kron(x)),
     ("multi_dot", 0, |x| multi_dot(&[x, &x.t(), x])),
     ("matrix_power", 0, |x| (einsum("ij,kj->ik", &[x, x]) * 0.1).matrix_power(3)),
+    ("masked_fill", 0, |x| x.masked_fill(&x.gt(0.5), 2.0)),
+    ("masked_scatter", 2, |x| x.masked_scatter(&x.gt(0.5), &(x.flip(&[0]) * 2.0))),
+    ("nonzero_static", 0, |x| x.gt(0.5).nonzero_static(4, -1).to_dtype(DType::F64) * x.sum(..)),
+    ("isin", 1, |x| x.isin(&x.narrow(0, 0, 1)).to_dtype(DType::F64) * x),
+    ("isin all", 1, |x| x.isin(x).to_dtype(DType::F64) * x),
+    ("diagonal_scatter", 3, |x| einsum("ij,kj->ik", &[x, x]).diagonal_scatter(&x.slice(0, 1..).select(1, 1), 1, 0, 1)),
+    ("as_strided", 3, |x| x.as_strided(&[2, 3], &[1, 2], 1)),
+    ("mode", 1, |x| x.round().mode(0).0 + x.sum(0)),
+    ("renorm", 1, |x| x.renorm(2.0, 0, 1.0)),
+    ("gradient", 2, |x| x.gradient(0.5, 0)),
+    ("cumulative_trapezoid", 1, |x| x.cumulative_trapezoid(0.5, 0)),
+    ("vecdot", 0, |x| x.vecdot(x, 0)),
+    ("pixel_shuffle", 1, |x| x.tile(&[4, 1]).unsqueeze(0).movedim(&[1], &[0]).pixel_shuffle(2)),
     ("scatter_reduce", 2, |x| {
         let at = Tensor::zeros([1, 3], DType::I64) + 1;
         x.index_reduce(

@@ -17,6 +17,11 @@ pub fn function(case: &Case) -> Option<Function> {
     let ints = |key: &str| -> Vec<isize> { case.attrs.get(key).ints().iter().map(|&n| n as isize).collect() };
     let sizes = |key: &str| -> Vec<usize> { case.attrs.get(key).ints().iter().map(|&n| n as usize).collect() };
     let two = |key: &str| -> [usize; 2] { sizes(key).try_into().expect("two") };
+    let flag = |key: &str| *case.attrs.get(key) == Json::Bool(true);
+    let float = |key: &str| match case.attrs.get(key) {
+        Json::Float(x) => *x,
+        other => panic!("{}: {key} is {other:?}", case.name),
+    };
     Some(match case.op.as_str() {
         "pad" => {
             let mode = match (case.attrs.get("mode").text(), case.attrs.find("value")) {
@@ -99,6 +104,49 @@ pub fn function(case: &Case) -> Option<Function> {
         "im2col" => {
             let (size, step) = (two("size"), two("step"));
             Box::new(move |x| x[0].im2col(size, step))
+        }
+        "masked_fill" => {
+            let value = float("value");
+            Box::new(move |x| x[0].masked_fill(&x[1], value))
+        }
+        "masked_scatter" => Box::new(|x| x[0].masked_scatter(&x[1], &x[2])),
+        "index_fill" => {
+            let (dim, value) = (int("dim"), float("value"));
+            Box::new(move |x| x[0].index_fill(dim, &x[1], value))
+        }
+        "take_flat" => Box::new(|x| x[0].take_flat(&x[1])),
+        "put_flat" => {
+            let accumulate = flag("accumulate");
+            Box::new(move |x| x[0].put_flat(&x[1], &x[2], accumulate))
+        }
+        "nonzero_static" => {
+            let (size, fill) = (size("size"), case.attrs.get("fill").int());
+            Box::new(move |x| x[0].nonzero_static(size, fill))
+        }
+        "isin" => Box::new(|x| x[0].isin(&x[1])),
+        "bucketize" => {
+            let right = flag("right");
+            Box::new(move |x| x[0].bucketize(&x[1], right))
+        }
+        "as_strided" => {
+            let (sizes, strides, offset) = (sizes("size"), sizes("stride"), size("offset"));
+            Box::new(move |x| x[0].as_strided(&sizes, &strides, offset))
+        }
+        "diagonal_scatter" => {
+            let (offset, a, b) = (int("offset"), int("dim1"), int("dim2"));
+            Box::new(move |x| x[0].diagonal_scatter(&x[1], offset, a, b))
+        }
+        "combinations" => {
+            let (r, repeated) = (size("r"), flag("repeated"));
+            Box::new(move |x| x[0].combinations(r, repeated))
+        }
+        "pixel_shuffle" | "pixel_unshuffle" | "channel_shuffle" => {
+            let (n, op) = (size("n"), case.op.clone());
+            Box::new(move |x| match op.as_str() {
+                "pixel_shuffle" => x[0].pixel_shuffle(n),
+                "pixel_unshuffle" => x[0].pixel_unshuffle(n),
+                _ => x[0].channel_shuffle(n),
+            })
         }
         _ => return None,
     })

@@ -117,6 +117,26 @@ pub fn function(case: &Case) -> Option<Function> {
             let (dx, dim) = (float("dx"), int("dim"));
             Some(Box::new(move |x| x[0].trapezoid(dx, dim)))
         }
+        "gradient" | "cumulative_trapezoid" => {
+            let (dx, dim, slopes) = (float("dx"), int("dim"), case.op == "gradient");
+            Some(Box::new(move |x| if slopes { x[0].gradient(dx, dim) } else { x[0].cumulative_trapezoid(dx, dim) }))
+        }
+        "mode" => {
+            let dim = int("dim");
+            Some(Box::new(move |x| x[0].mode(dim).0))
+        }
+        "renorm" => {
+            let (p, dim, most) = (float("p"), int("dim"), float("most"));
+            Some(Box::new(move |x| x[0].renorm(p, dim, most)))
+        }
+        "pdist" | "dist" => {
+            let (p, pairs) = (float("p"), case.op == "pdist");
+            Some(Box::new(move |x| if pairs { x[0].pdist(p) } else { x[0].dist(&x[1], p) }))
+        }
+        "vecdot" => {
+            let dim = int("dim");
+            Some(Box::new(move |x| x[0].vecdot(&x[1], dim)))
+        }
         "trapezoid_at" => {
             let dim = int("dim");
             Some(Box::new(move |x| x[0].trapezoid_at(&x[1], dim)))
