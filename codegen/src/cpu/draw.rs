@@ -1,19 +1,30 @@
 //! Random numbers.
 //!
-//! Four consecutive words of a stream that start a block are that block, computed once in scalar registers. Other lanes
-//! compute the block of each and select its word.
+//! Sixteen consecutive words of a stream that start a block are four blocks, computed in the lanes of vectors; four such are
+//! one block, computed in scalar registers. Other lanes compute the block of each and select its word.
 
-use super::emit::{Emitter, Result, Vecs};
+use super::emit::{Emitter, Result, Vecs, data, visit};
+use super::index::Stride;
+use super::registers::is_wide;
 use super::routines::Routine;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{F64, F64X2, I8, I32, I32X4, I64, I64X2};
-use cranelift_codegen::ir::{ConstantData, InstBuilder, Value};
-use ir::kernel::{Draw, Var};
-use smallvec::SmallVec;
+use cranelift_codegen::ir::types::{F64, F64X2, I32, I32X4, I64, I64X2};
+use cranelift_codegen::ir::{BlockArg, ConstantData, InstBuilder, Value};
+use ir::Scalar;
+use ir::kernel::{BinaryOp, Draw, Expr, Index, Kernel, Stmt, Var};
+use smallvec::{SmallVec, smallvec};
 
 const ROUNDS: usize = 10;
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const KEY_STEPS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+
+/// Whether a kernel draws random bits.
+pub(super) fn draws_bits(kernel: &Kernel) -> bool {
+    let mut found = false;
+    let mut look = |s: &Stmt| found |= matches!(s, Stmt::Let { expr: Expr::Draw { draw: Draw::Bits { .. }, .. }, .. });
+    kernel.nests.iter().for_each(|n| visit(&n.body, &mut look));
+    found
+}
 
 /// The vector of a value that has lane `lane`, of so many in a vector, and that lane's number in it.
 fn of_lane(vecs: &Vecs, lane: usize, lanes: usize) -> (Value, u8) {
@@ -28,15 +39,16 @@ impl Emitter<'_, '_> {
         let indices = self.vecs(index)?;
         let routine = match draw {
             Draw::Bits { stream } => {
-                let groups = if same_key && same_index { 1 } else { self.width() / 4 };
-                let words = (0..groups).map(|j| {
+                if same_key && same_index {
+                    return Ok(smallvec![self.one_word(stream, [keys[0][0], keys[1][0]], indices[0])]);
+                }
+                if same_key && let Some(first) = self.run(index) {
+                    return self.consecutive_words(stream, [keys[0][0], keys[1][0]], first);
+                }
+                let words = (0..self.width() / 4).map(|j| {
                     let key = [0, 1].map(|k| keys[k][j.min(keys[k].len() - 1)]);
                     let pair = [2 * j, 2 * j + 1].map(|i| indices[i.min(indices.len() - 1)]);
-                    match (same_key, same_index) {
-                        (true, true) => self.one_word(stream, key, pair[0]),
-                        (true, false) => self.words(stream, key, pair),
-                        (false, _) => self.any_words(stream, key, pair),
-                    }
+                    self.any_words(stream, key, pair)
                 });
                 return Ok(words.collect());
             }
@@ -81,44 +93,126 @@ impl Emitter<'_, '_> {
         self.b.ins().splat(I32X4, word)
     }
 
-    /// Words at four indices under one key: of one block, where that is what they are.
-    fn words(&mut self, stream: u32, key: [Value; 2], pair: [Value; 2]) -> Value {
-        let first = self.b.ins().extractlane(pair[0], 0);
-        let all = self.b.ins().splat(I64X2, first);
-        let mut differences = [0u64, 2].into_iter().zip(pair).map(|(start, indices)| {
-            let bytes: Vec<u8> = [start, start + 1].iter().flat_map(|n| n.to_le_bytes()).collect();
-            let constant = self.b.func.dfg.constants.insert(ConstantData::from(bytes));
-            let steps = self.b.ins().vconst(I64X2, constant);
-            let expected = self.b.ins().iadd(all, steps);
-            self.b.ins().bxor(indices, expected)
-        });
-        let (low, high) = (differences.next(), differences.next());
-        drop(differences);
-        let (Some(low), Some(high)) = (low, high) else { return all };
-        let difference = self.b.ins().bor(low, high);
-        let scattered = self.b.ins().vany_true(difference);
+    /// The words at consecutive indices under one key, as many as the sub-block has lanes.
+    fn consecutive_words(&mut self, stream: u32, key: [Value; 2], first: Value) -> Result<Vecs> {
+        let vectors = self.width() / 4;
         let within = self.b.ins().band_imm_u(first, 3);
-        let within = self.b.ins().ireduce(I8, within);
-        let other = self.b.ins().bor(scattered, within);
-        let (one, any, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
-        let out = self.b.append_block_param(done, I32X4);
-        self.b.set_cold_block(any);
-        self.b.ins().brif(other, any, &[], one, &[]);
+        let (whole, cut, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let out: Vecs = (0..vectors).map(|_| self.b.append_block_param(done, I32X4)).collect();
+        self.b.set_cold_block(cut);
+        self.b.ins().brif(within, cut, &[], whole, &[]);
 
-        self.b.switch_to_block(one);
-        let block = self.block(stream, key, first);
-        let mut words = self.b.ins().scalar_to_vector(I32X4, block[0]);
-        for (lane, &word) in block.iter().enumerate().skip(1) {
-            words = self.b.ins().insertlane(words, word, lane as u8);
+        self.b.switch_to_block(whole);
+        let mut words = Vecs::new();
+        for start in (0..vectors).step_by(4) {
+            if vectors - start >= 4 {
+                let at = self.b.ins().iadd_imm_s(first, 4 * start as i64);
+                words.extend(self.four_blocks(stream, key, at));
+                continue;
+            }
+            for group in start..vectors {
+                let at = self.b.ins().iadd_imm_s(first, 4 * group as i64);
+                let block = self.block(stream, key, at);
+                let mut vec = self.b.ins().scalar_to_vector(I32X4, block[0]);
+                for (lane, &word) in block.iter().enumerate().skip(1) {
+                    vec = self.b.ins().insertlane(vec, word, lane as u8);
+                }
+                words.push(vec);
+            }
         }
-        self.b.ins().jump(done, &[words.into()]);
+        let words: SmallVec<[BlockArg; 4]> = words.into_iter().map(BlockArg::from).collect();
+        self.b.ins().jump(done, &words);
 
-        self.b.switch_to_block(any);
-        let words = self.any_words(stream, key, pair);
-        self.b.ins().jump(done, &[words.into()]);
+        // Rows that do not start with a block: one vector after the other.
+        self.b.switch_to_block(cut);
+        let slot = self.slot(16 * vectors);
+        let (zero, end) = (self.int(0), self.int(vectors as i64));
+        self.counted(zero, end, 1, &[], true, |e, group, _| {
+            let four = e.b.ins().ishl_imm_u(group, 2);
+            let start = e.b.ins().iadd(first, four);
+            let start = e.b.ins().splat(I64X2, start);
+            let pair = [0u64, 2].map(|step| {
+                let bytes: Vec<u8> = [step, step + 1].iter().flat_map(|n| n.to_le_bytes()).collect();
+                let constant = e.b.func.dfg.constants.insert(ConstantData::from(bytes));
+                let steps = e.b.ins().vconst(I64X2, constant);
+                e.b.ins().iadd(start, steps)
+            });
+            let words = e.any_words(stream, key, pair);
+            let at = e.b.ins().stack_addr(I64, slot, 0);
+            let offset = e.b.ins().ishl_imm_u(group, 4);
+            let at = e.b.ins().iadd(at, offset);
+            e.b.ins().store(data(), words, at, 0);
+            Ok(smallvec![])
+        })?;
+        let words: SmallVec<[BlockArg; 4]> =
+            (0..vectors).map(|j| self.b.ins().stack_load(I64, I32X4, slot, 16 * j as i32).into()).collect();
+        self.b.ins().jump(done, &words);
 
         self.b.switch_to_block(done);
-        out
+        Ok(out)
+    }
+
+    /// The sixteen words from the start of a block on.
+    fn four_blocks(&mut self, stream: u32, key: [Value; 2], first: Value) -> [Value; 4] {
+        let number = self.b.ins().ushr_imm_u(first, 2);
+        let number = self.b.ins().splat(I64X2, number);
+        let pair = [0u64, 2].map(|step| {
+            let bytes: Vec<u8> = [step, step + 1].iter().flat_map(|n| n.to_le_bytes()).collect();
+            let constant = self.b.func.dfg.constants.insert(ConstantData::from(bytes));
+            let steps = self.b.ins().vconst(I64X2, constant);
+            self.b.ins().iadd(number, steps)
+        });
+        let [a, b, c, d] = self.blocks(stream, key, pair);
+        // From a word of each block to each block's words.
+        let [ab, cd] = [(a, b), (c, d)].map(|(x, y)| {
+            let low = self.shuffle32(I32X4, x, y, [0, 4, 1, 5]);
+            (low, self.shuffle32(I32X4, x, y, [2, 6, 3, 7]))
+        });
+        let join = |e: &mut Self, x: Value, y: Value| {
+            (e.shuffle32(I32X4, x, y, [0, 1, 4, 5]), e.shuffle32(I32X4, x, y, [2, 3, 6, 7]))
+        };
+        let ((first, second), (third, fourth)) = (join(self, ab.0, cd.0), join(self, ab.1, cd.1));
+        [first, second, third, fourth]
+    }
+
+    /// The first lane of a value whose lanes are consecutive.
+    fn run(&self, index: Var) -> Option<Value> {
+        let (sub, first) = self.runs.get(index.at()).copied().flatten()?;
+        (self.lanes.as_ref()?.sub == sub).then_some(first)
+    }
+
+    /// Notes an index that goes up by one from lane to lane.
+    pub(super) fn note_run(&mut self, var: Var, index: Index) -> Result<()> {
+        if let Some(lanes) = &self.lanes
+            && !self.runs.is_empty()
+            && self.stride(index) == Stride::Elements(1)
+        {
+            let sub = lanes.sub;
+            let first = self.index_at(index, sub * self.width())?;
+            self.runs[var.at()] = Some((sub, first));
+        }
+        Ok(())
+    }
+
+    /// What becomes of consecutive lanes in an operation that keeps them so.
+    pub(super) fn pass_run_on(&mut self, var: Var, expr: &Expr) {
+        if self.runs.is_empty() {
+            return;
+        }
+        self.runs[var.at()] = match *expr {
+            Expr::Convert(a, to) if to.is_int() && self.dtype(a).is_int() && is_wide(to) && is_wide(self.dtype(a)) => {
+                self.runs[a.at()]
+            }
+            // The highest bit, which no index has.
+            Expr::Binary(BinaryOp::Or, a, b) if self.known(b) == Some(Scalar::U64(1 << 63)) => {
+                let run = self.runs[a.at()];
+                run.map(|(sub, first)| {
+                    let bit = self.int(i64::MIN);
+                    (sub, self.b.ins().bor(first, bit))
+                })
+            }
+            _ => None,
+        };
     }
 
     /// The four words (I32) of the block that has the index, under the key in the first lane.
@@ -152,9 +246,8 @@ impl Emitter<'_, '_> {
         c
     }
 
-    /// Words at any four indices, each under its own key.
-    fn any_words(&mut self, stream: u32, first_key: [Value; 2], pair: [Value; 2]) -> Value {
-        let numbers = pair.map(|indices| self.b.ins().ushr_imm_u(indices, 2));
+    /// For each word, a vector with that of four blocks, each under its own key.
+    fn blocks(&mut self, stream: u32, first_key: [Value; 2], numbers: [Value; 2]) -> [Value; 4] {
         let low = self.shuffle32(I32X4, numbers[0], numbers[1], [0, 2, 4, 6]);
         let high = self.shuffle32(I32X4, numbers[0], numbers[1], [1, 3, 5, 7]);
         let mut c = [low, high, self.bits(I32X4, 0), self.bits(I32X4, stream.into())];
@@ -175,6 +268,13 @@ impl Emitter<'_, '_> {
             let third = self.b.ins().bxor(high0, c[3]);
             c = [self.b.ins().bxor(first, key[0]), low1, self.b.ins().bxor(third, key[1]), low0];
         }
+        c
+    }
+
+    /// Words at any four indices, each under its own key.
+    fn any_words(&mut self, stream: u32, key: [Value; 2], pair: [Value; 2]) -> Value {
+        let numbers = pair.map(|indices| self.b.ins().ushr_imm_u(indices, 2));
+        let c = self.blocks(stream, key, numbers);
         let places = self.shuffle32(I32X4, pair[0], pair[1], [0, 2, 4, 6]);
         let [odd, upper] = [1, 2].map(|bit| {
             let bit = self.bits(I32X4, bit);

@@ -53,6 +53,9 @@ pub(super) struct Emitter<'k, 'f> {
     pub(super) indices: Cache,
     /// The lanes loop that runs on vectors, if one does.
     pub(super) lanes: Option<Lanes>,
+    /// By [`Var`]: of a 64-bit integer that goes up by one from lane to lane, the sub-block that this was seen in and the
+    /// first lane. Empty in a kernel that draws no random bits, which alone asks.
+    pub(super) runs: Vec<Option<(usize, Value)>>,
     args: Args,
     params: Vec<Option<Value>>,
     scratch: Vec<Option<Value>>,
@@ -100,6 +103,7 @@ pub(super) fn function(
         extents,
         indices: Cache::default(),
         lanes: None,
+        runs: if super::draw::draws_bits(kernel) { vec![None; kernel.vars.len()] } else { Vec::new() },
         args: Args { params: p[0], scratch: p[4], status: p[5], table: p[6] },
         params: vec![None; kernel.params.len()],
         scratch: vec![None; kernel.scratch.len()],
@@ -367,6 +371,7 @@ impl Emitter<'_, '_> {
     }
 
     fn expression(&mut self, var: Var, expr: &Expr) -> Result<()> {
+        self.pass_run_on(var, expr);
         let varying = self.lanes.as_ref().is_some_and(|l| l.varying(var));
         let vecs: Vecs = match expr {
             Expr::Const(s) => {
@@ -379,7 +384,10 @@ impl Emitter<'_, '_> {
                 self.define_val(var, Val::Uniform { vec, scalar: Some(scalar) });
                 return Ok(());
             }
-            Expr::Index(i) => self.index_vectors(*i)?,
+            Expr::Index(i) => {
+                self.note_run(var, *i)?;
+                self.index_vectors(*i)?
+            }
             Expr::Load { memory, index, mask } => return self.load(var, *memory, *index, *mask, varying),
             Expr::Unary(op, a) => self.unary(*op, *a)?,
             Expr::Binary(op, a, b) => {

@@ -62,6 +62,8 @@ pub(super) struct Analysis {
     weight: usize,
     /// Loads and stores.
     accesses: usize,
+    /// Whether random bits are drawn, which is best done for four blocks of four at once.
+    draws: bool,
     /// Whether every operation is a single instruction.
     plain: bool,
     /// Most varying values that are alive at once, outside serial loops.
@@ -81,6 +83,7 @@ impl Analysis {
             wide: false,
             weight: 0,
             accesses: 0,
+            draws: false,
             plain: true,
             pressure: 0,
             serial_loops: false,
@@ -121,6 +124,7 @@ impl Analysis {
                 Stmt::Let { var, expr } => {
                     self.weight += weight(expr);
                     self.plain &= weight(expr) == 0;
+                    self.draws |= matches!(expr, Expr::Draw { draw: Draw::Bits { .. }, .. });
                     self.accesses += matches!(expr, Expr::Load { .. }) as usize;
                     let varying = expr.operands().iter().any(|v| self.varying[v.at()])
                         || match expr {
@@ -215,7 +219,7 @@ fn stages(a: &Analysis, accumulators: &[SmallVec<[DType; 2]>], extent: Option<i6
     // The processor does not look as far ahead as the next block of a long body, so the block itself has to hold as many
     // independent operations as it takes to hide the latency of one.
     let long = a.weight > 32 && a.plain && a.pressure <= 3 && !a.serial_loops && accumulators.is_empty();
-    let width = if a.wide { 4 } else { 8 } << long as usize;
+    let width = if a.draws { 16 } else { (if a.wide { 4 } else { 8 }) << long as usize };
     let stage = |block, width, home| Stage { block, width, home, partial: false, trips: None };
     let mut stages = Vec::new();
     // The whole body is emitted once for each stage. Where that is dear, one stage does it all: then each access asks

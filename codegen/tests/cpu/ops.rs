@@ -120,20 +120,38 @@ fn random_numbers() {
     }
 }
 
-/// Consecutive words under one key, from the start of a block and from within: those are emitted apart.
+/// `out[i] = word(start + step * i) ^ word(second half, the same)` over `N1` elements from `start = N0` on: consecutive words
+/// are emitted apart, where a block starts and within one.
 #[test]
 fn streams_of_random_bits() {
-    for (first, step) in [(0, 1), (8, 1), (3, 1), (u64::MAX - 6, 1), (0, 4), (5, 0)] {
-        let kernel = pointwise(&[DType::U64, DType::U32], |k, x| {
-            let key = [Scalar::U32(7), Scalar::U32(0xFFFF_0000)].map(|s| k.constant(s));
-            let word = k.draw(Draw::Bits { stream: 3 }, key, x[0], None);
-            k.binary(BinaryOp::Xor, word, x[1])
-        });
-        for n in LENGTHS {
-            let index = |i: usize| Scalar::U64((i as u64 * step).wrapping_add(first));
-            let indices = Data::collect(DType::U64, (0..n).map(index));
-            let data = [indices, sample(DType::U32, n, 1), out(&kernel, n)];
-            check(&kernel, &data, &[n as i64], Within::Bits);
+    for step in [1, 2] {
+        let mut k = KernelBuilder::new("stream");
+        let (x, o) = (k.param(DType::U32, Access::In), k.param(DType::U32, Access::Out));
+        let (start, n) = (k.extent(), k.extent());
+        let one = k.index(1);
+        k.begin_nest(one, n);
+        let i = k.begin_loop(n, LoopKind::Lanes);
+        let step = k.index(step);
+        let moved = k.indices.mul(i, step);
+        let at = k.indices.add(start, moved);
+        let at = k.index_value(at);
+        let at = k.convert(at, DType::U64);
+        let key = [Scalar::U32(7), Scalar::U32(0xFFFF_0000)].map(|s| k.constant(s));
+        let word = k.draw(Draw::Bits { stream: 3 }, key, at, None);
+        let bit = k.constant(Scalar::U64(1 << 63));
+        let upper = k.binary(BinaryOp::Or, at, bit);
+        let other = k.draw(Draw::Bits { stream: u32::MAX }, key, upper, None);
+        let x = k.load(x, i);
+        let mixed = k.binary(BinaryOp::Xor, word, other);
+        let mixed = k.binary(BinaryOp::Add, mixed, x);
+        k.store(o, i, mixed);
+        k.end_loop();
+        k.end_nest();
+        let kernel = k.finish();
+        for n in LENGTHS.into_iter().chain([16, 47, 128]) {
+            for start in [0, 1, 2, 3, 4, (1 << 34) - 7] {
+                check(&kernel, &[sample(DType::U32, n, 1), out(&kernel, n)], &[start, n as i64], Within::Bits);
+            }
         }
     }
 }
