@@ -131,8 +131,8 @@ pub(in crate::ops) fn log_gamma_slope(a: f64, log_x: f64) -> f64 {
 /// The integral from 0 to infinity by double exponential quadrature (Takahasi and Mori, 1974), for a function that falls
 /// off beyond `scale`.
 fn half_line(f: impl Fn(f64) -> f64, scale: f64) -> f64 {
-    const STEP: f64 = 1.0 / 128.0;
-    let terms = (-640..=640).map(|k| {
+    const STEP: f64 = 1.0 / 64.0;
+    let terms = (-288..=288).map(|k| {
         let t = k as f64 * STEP;
         let at = scale * libm::exp(std::f64::consts::FRAC_PI_2 * libm::sinh(t));
         let y = f(at);
