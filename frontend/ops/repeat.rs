@@ -57,14 +57,19 @@ impl Tensor {
                 let rule = format!("{} shifts for {} axes", shifts.len(), at.len());
                 return Err(Error::new(Code::Argument, "roll", rule, "one shift per axis"));
             }
-            let mut attributes: SmallVec<[i64; 8]> = at.iter().map(|&a| a as i64).collect();
-            attributes.extend(shifts.iter().map(|&s| s as i64));
-            attributes.push(flat as i64);
-            Ok(run(Call::composed("roll", &attributes, Extents::Symbolic), &[self], &|t| {
-                let shape = t[0].ty().shape;
-                let x = if flat { prim::reshape(&t[0], &Shape::from([shape.numel()])) } else { t[0].clone() };
-                let x = at.iter().zip(shifts).fold(x, |x, (&axis, &shift)| rolled(&x, axis, shift));
-                prim::reshape(&x, &shape)
+            if flat {
+                let call = Call::composed("roll_flat", &[shifts[0] as i64], Extents::Symbolic);
+                return Ok(run(call, &[self], &|t| {
+                    let shape = t[0].ty().shape;
+                    let x = prim::reshape(&t[0], &Shape::from([shape.numel()]));
+                    prim::reshape(&rolled(&x, 0, shifts[0]), &shape)
+                }));
+            }
+            // Outside of a trace an axis at a time is faster than all at once.
+            Ok(at.iter().zip(shifts).fold(self.clone(), |x, (&axis, &shift)| {
+                let attributes = [axis as i64, shift as i64];
+                let call = Call::composed("roll", &attributes, Extents::Symbolic);
+                run(call, &[&x], &|t| rolled(&t[0], axis, shift))
             }))
         })
     }
