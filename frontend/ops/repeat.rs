@@ -58,8 +58,8 @@ impl Tensor {
                 return Err(Error::new(Code::Argument, "roll", rule, "one shift per axis"));
             }
             if flat {
-                let call = Call::composed("roll_flat", &[shifts[0] as i64], Extents::Symbolic);
-                return Ok(run(call, &[self], &|t| {
+                let attributes = [shifts[0] as i64];
+                return Ok(run(Call::composed("roll", &attributes, Extents::Symbolic), &[self], &|t| {
                     let shape = t[0].ty().shape;
                     let x = prim::reshape(&t[0], &Shape::from([shape.numel()]));
                     prim::reshape(&rolled(&x, 0, shifts[0]), &shape)
