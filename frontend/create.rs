@@ -191,6 +191,21 @@ impl Tensor {
         }
     }
 
+    /// `base` to the power of [`Tensor::linspace`], f32.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::logspace(0.0, 2.0, 3, 10.0).to_vec::<f32>()?, [1.0, 10.0, 100.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn logspace(start: f64, end: f64, n: usize, base: f64) -> Tensor {
+        let _here = enter();
+        let step = if n > 1 { (end - start) / (n - 1) as f64 } else { 0.0 };
+        let value = |i: usize| base.powf(if i + 1 == n && n > 1 { end } else { start + step * i as f64 });
+        Tensor::from_slice(&(0..n).map(|i| value(i) as f32).collect::<Vec<_>>(), [n])
+    }
+
     /// The identity matrix.
     ///
     /// ```

@@ -102,21 +102,45 @@ impl Tensor {
         let shape = self.try_shape()?;
         let flat = self.reshape([shape.numel()]);
         let (sorted, order) = flat.sort(0, false);
-        let empty = shape.numel().is(0);
-        let (numbers, count) = if empty {
-            (order.clone(), 0)
-        } else {
-            let differs = sorted.slice(0, 1..).ne(sorted.slice(0, ..-1));
-            let numbers = differs.pad(&[(1, 0)], false).cumsum(0);
-            let last = numbers.slice(0, -1..).reshape(Shape::scalar()).item::<i64>()?;
-            (numbers, last as usize + 1)
-        };
-        let values = Tensor::zeros([count], self.dtype()).index_copy(0, &numbers, &sorted);
-        let inverse = Tensor::zeros([shape.numel()], DType::I64).index_copy(0, &order, &numbers);
-        Ok(Unique {
-            values: values.ok()?,
-            inverse: inverse.reshape(shape).ok()?,
-            counts: numbers.bincount(count).ok()?,
-        })
+        let runs = runs(&sorted)?;
+        let inverse = Tensor::zeros([shape.numel()], DType::I64).index_copy(0, &order, &runs.inverse);
+        Ok(Unique { inverse: inverse.reshape(shape).ok()?, ..runs })
     }
+
+    /// Each run of equal elements, in row-major order, as one: its value, to which run each element belongs, and how many
+    /// elements it has. As the number of runs decides the shape, this cannot be traced.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let found = Tensor::from([1i64, 1, 3, 3, 3, 1]).unique_consecutive()?;
+    /// assert_eq!(found.values.to_vec::<i64>()?, [1, 3, 1]);
+    /// assert_eq!(found.inverse.to_vec::<i64>()?, [0, 0, 1, 1, 1, 2]);
+    /// assert_eq!(found.counts.to_vec::<i64>()?, [2, 3, 1]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the tensor is an error value, or traced.
+    #[track_caller]
+    pub fn unique_consecutive(&self) -> Result<Unique> {
+        let _here = enter();
+        let shape = self.try_shape()?;
+        let runs = runs(&self.reshape([shape.numel()]))?;
+        Ok(Unique { inverse: runs.inverse.reshape(shape).ok()?, ..runs })
+    }
+}
+
+/// The runs of equal elements of a vector.
+fn runs(x: &Tensor) -> Result<Unique> {
+    let n = x.try_shape()?.numel();
+    let (numbers, count) = if n.is(0) {
+        (Tensor::zeros([n], DType::I64), 0)
+    } else {
+        let differs = x.slice(0, 1..).ne(x.slice(0, ..-1));
+        let numbers = differs.pad(&[(1, 0)], false).cumsum(0);
+        let last = numbers.slice(0, -1..).reshape(Shape::scalar()).item::<i64>()?;
+        (numbers, last as usize + 1)
+    };
+    let values = Tensor::zeros([count], x.dtype()).index_copy(0, &numbers, x);
+    Ok(Unique { values: values.ok()?, counts: numbers.bincount(count).ok()?, inverse: numbers })
 }

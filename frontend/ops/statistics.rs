@@ -109,6 +109,60 @@ impl Tensor {
         })
     }
 
+    /// Whether all elements are close, as [`Tensor::is_close`] has it: a bool scalar.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([1.0f32, 2.0]);
+    /// assert!(x.all_close(&(&x + 1e-6), 1e-5, 1e-8).item::<bool>()?);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn all_close(&self, other: &Tensor, relative: f64, absolute: f64) -> Tensor {
+        checked(&[self, other], || Ok(self.is_close(other, relative, absolute).all(..)))
+    }
+
+    /// Whether both tensors have one shape and equal elements: a bool scalar. NaN equals nothing.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from([1.0f32, 2.0]);
+    /// assert!(x.equal(&x).item::<bool>()? && !x.equal(&x.unsqueeze(0)).item::<bool>()?);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn equal(&self, other: &Tensor) -> Tensor {
+        checked(&[self, other], || match self.shape() == other.shape() {
+            true => Ok(self.eq(other).all(..)),
+            false => Ok(Tensor::full(Shape::scalar(), false, DType::Bool)),
+        })
+    }
+
+    /// Summed over the axes along which [`Tensor::broadcast_to`] would repeat a tensor of that shape to this one's: the
+    /// gradient of it. PyTorch's `sum_to_size`.
+    ///
+    /// ```
+    /// use tracewright::{DType, Tensor};
+    /// assert_eq!(Tensor::ones([2, 3], DType::F32).sum_to([1, 3]).to_vec::<f32>()?, [2.0, 2.0, 2.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn sum_to(&self, shape: impl Into<Shape>) -> Tensor {
+        checked(&[self], || {
+            let (old, new) = (self.shape(), shape.into());
+            let offset = old.rank().checked_sub(new.rank());
+            if !offset.is_some_and(|o| new.iter().zip(&old[o..]).all(|(d, s)| d.is(1) || d == s)) {
+                let rule = format!("shape {new} does not broadcast to {old}");
+                let legal = "aligned at the last axis, extents are equal or 1 in the new shape";
+                return Err(Error::new(Code::Shape, "sum_to", rule, legal));
+            }
+            let offset = old.rank() - new.rank();
+            let repeated = (0..old.rank()).filter(|&a| a < offset || (new[a - offset].is(1) && !old[a].is(1)));
+            let axes: Vec<isize> = repeated.map(|a| a as isize).collect();
+            Ok(self.sum(axes.as_slice()).reshape(new))
+        })
+    }
+
     /// The differences of neighbours along an axis, `n` times; of bools whether they differ. What comes before or behind
     /// the axis is joined to it by [`concat`](crate::concat). A symbolic extent is at least `n`.
     ///
