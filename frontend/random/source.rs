@@ -23,13 +23,13 @@ pub(super) const FOLD: u32 = 0x464F_4C44;
 /// A second word for the same element.
 const SECOND: u64 = 1 << 63;
 
-/// The two words (u32) of keys.
-fn halves(key: &Tensor) -> [Tensor; 2] {
-    [prim::cast(key, DType::U32), prim::cast(&(key >> 32), DType::U32)]
-}
-
-fn filled(key: &Tensor, shape: &Shape) -> Tensor {
-    record(BroadcastInDim { shape: shape.clone(), dims: Axes::new() }, &[key])
+/// The two words (u32) of a key, everywhere in a shape. What follows a broadcast fuses with the draw.
+fn halves(key: &Tensor, shape: &Shape) -> [Tensor; 2] {
+    let key = match shape.rank() {
+        0 => key.clone(),
+        _ => record(BroadcastInDim { shape: shape.clone(), dims: Axes::new() }, &[key]),
+    };
+    [prim::cast(&key, DType::U32), prim::cast(&(&key >> 32), DType::U32)]
 }
 
 /// Two words as one number (u64).
@@ -39,7 +39,7 @@ fn joined(high: &Tensor, low: &Tensor) -> Tensor {
 
 /// The words `2 numbers` and `2 numbers + 1` of a stream as one number (u64).
 pub(super) fn pair(key: &Tensor, numbers: &Tensor, stream: u32, shape: &Shape) -> Tensor {
-    let [k0, k1] = halves(key).map(|k| filled(&k, shape));
+    let [k0, k1] = halves(key, shape);
     let first = numbers << 1;
     let word = |at: &Tensor| record(Philox { stream }, &[&k0, &k1, at]);
     joined(&word(&first), &word(&(&first | 1)))
@@ -54,7 +54,7 @@ pub(super) fn words_of(key: u64, number: u64, stream: u32) -> u64 {
 
 /// Random numbers for every element of a shape, inside a trace.
 pub(super) struct Source {
-    key: [Tensor; 2],
+    key: Tensor,
     pub shape: Shape,
 }
 
@@ -66,7 +66,7 @@ impl Source {
     }
 
     fn keys(&self) -> [Tensor; 2] {
-        [0, 1].map(|i| filled(&self.key[i], &self.shape))
+        halves(&self.key, &self.shape)
     }
 
     /// A word (u32) of a stream for each element.
@@ -235,7 +235,7 @@ pub(super) fn draw(
         }
     }
     let with_source = |key: &Tensor, shape: &Shape, parameters: &[Tensor]| {
-        let source = Source { key: halves(key), shape: shape.clone() };
+        let source = Source { key: key.clone(), shape: shape.clone() };
         let parameters: Vec<Tensor> = parameters.iter().map(|p| prim::cast(p, call.dtype)).collect();
         body(&source, &parameters)
     };

@@ -6,4 +6,5 @@ mod dropout;
 mod errors;
 mod gamma;
 mod integers;
+mod kernels;
 mod state;
