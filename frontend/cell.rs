@@ -70,16 +70,22 @@ impl Buffer {
     /// every call; it then holds an error value.
     #[track_caller]
     pub fn new(value: Tensor) -> Buffer {
+        Buffer::made("Buffer::new", value)
+    }
+
+    /// The same for a cell that has another name for users.
+    #[track_caller]
+    pub(crate) fn made(name: &'static str, value: Tensor) -> Buffer {
         let _here = crate::dispatch::enter();
         let value = match trace::kind() {
             _ if value.error_ref().is_some() => value,
             Some(kind) => {
                 let rule = format!("a cell cannot be made while a function is traced by {kind}");
                 let legal = "make it before, and capture it or pass it in a tree";
-                let e = Error::new(Code::Trace, "Buffer::new", rule, legal);
+                let e = Error::new(Code::Trace, name, rule, legal);
                 Tensor::error(e.at(crate::dispatch::here()).in_scope(&crate::scope::current()))
             }
-            None => match value.read("Buffer::new") {
+            None => match value.read(name) {
                 Ok(_) => value,
                 Err(e) => Tensor::error(e),
             },

@@ -82,7 +82,10 @@ impl Generator {
     #[track_caller]
     pub fn new(seed: u64) -> Generator {
         let _here = enter();
-        Generator(Buffer::new(if trace::active() { Tensor::from([seed, 0]) } else { state(seed, 0) }))
+        Generator(Buffer::made(
+            "Generator::new",
+            if trace::active() { Tensor::from([seed, 0]) } else { state(seed, 0) },
+        ))
     }
 
     /// The key of the next draw. With it every function of [`random`](crate::random) draws from this generator.

@@ -25,6 +25,25 @@
 //! Parameters are numbers, or tensors that broadcast to the shape; numbers that no distribution has, such as a negative
 //! deviation, are errors, and in tensors give NaN or what the formula gives. What is drawn has gradients by its float
 //! parameters, with the random bits held fixed, and gamma variates by their shape with their quantile held fixed.
+//!
+//! # For users of PyTorch and JAX
+//!
+//! | here | PyTorch | JAX |
+//! |---|---|---|
+//! | [`manual_seed`], [`Generator::default`] | `torch.manual_seed`, `torch.default_generator` | |
+//! | [`Generator::state`], [`Generator::set_state`] | `Generator.get_state`, `set_state` | |
+//! | [`Key::new`], [`Key::split`], [`Key::fold_in`] | | `jax.random.key`, `split`, `fold_in` |
+//! | [`rand`], [`randn`], [`randint`], [`randperm`] | the same | |
+//! | `Tensor::bernoulli`, `Tensor::multinomial` | the same | |
+//! | [`uniform`], [`normal`], [`bernoulli`], [`exponential`], … | `Tensor.uniform_`, … with a generator | `jax.random.uniform`, … |
+//! | [`integers`] | `torch.randint` | `jax.random.randint` |
+//! | [`truncated_normal`] | `nn.init.trunc_normal_` | `jax.random.truncated_normal` |
+//! | [`gamma`]`(concentration, rate)` | `distributions.Gamma` | `jax.random.gamma / rate` |
+//! | [`geometric`], from 1 on | `Tensor.geometric_` | `jax.random.geometric` |
+//! | [`shuffle`] | `x[torch.randperm(n)]` | `jax.random.permutation(key, x)` |
+//!
+//! Other than there, a draw in a compiled function is not fixed when it is traced: keys and states are inputs. A new seed, a new
+//! step and a new probability of dropout in eager code compile nothing; in a compiled function numbers of the host are constants.
 
 mod continuous;
 mod discrete;

@@ -139,5 +139,5 @@ fn reading_a_value_while_tracing() {
 fn a_generator_cannot_be_made_in_a_trace() {
     let f = jit(move |x: Tensor| x + tracewright::Generator::new(0).uniform([2], 0.0, 1.0));
     let e = f.call(f32s([2])).unwrap_err();
-    assert_eq!(e.headline(), "error[trace]: Buffer::new: a cell cannot be made while a function is traced by jit");
+    assert_eq!(e.headline(), "error[trace]: Generator::new: a cell cannot be made while a function is traced by jit");
 }
