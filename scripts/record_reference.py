@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from reference import arranged, cases, contracted, elementary, functions, integers, optimizers, pointwise, random, reduced, shaped
+from reference import arranged, cases, contracted, elementary, functions, integers, losses, optimizers, pointwise, random, reduced, shaped, special
 
-GROUPS = {"pointwise": pointwise, "integers": integers, "shaped": shaped, "functions": functions, "elementary": elementary, "arranged": arranged, "contracted": contracted, "reduced": reduced, "optimizers": optimizers, "random": random}
-LIMIT = 2_000_000
+GROUPS = {"pointwise": pointwise, "integers": integers, "shaped": shaped, "functions": functions, "elementary": elementary, "arranged": arranged, "contracted": contracted, "reduced": reduced, "losses": losses, "special": special, "optimizers": optimizers, "random": random}
+LIMIT = 2_200_000
 
 
 def main():

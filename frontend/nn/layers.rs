@@ -1,9 +1,9 @@
 //! Layers.
 
 use super::init::kaiming_uniform;
-use crate::dispatch::{Call, Extents, enter, refuse, run};
+use crate::dispatch::{Call, Extents, checked, enter, refuse, run};
 use crate::error::{Code, Error};
-use crate::ops::{keepdims, prim};
+use crate::ops::{einsum, keepdims, prim};
 use crate::promote::promote;
 use crate::random::Generator;
 use crate::tensor::Tensor;
@@ -57,6 +57,36 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
             Some(b) => y + b,
             None => y,
         }
+    })
+}
+
+/// `x1ᵀ · weight[o] · x2 + bias[o]` for each output `o`, of vectors along the last axes; `weight` has shape
+/// `[outputs, inputs1, inputs2]`.
+///
+/// ```
+/// use tracewright::{Tensor, nn};
+/// let (x, y) = (Tensor::from([[1.0f32, 2.0]]), Tensor::from([[3.0f32]]));
+/// let z = nn::bilinear(&x, &y, &Tensor::from([[[1.0f32], [10.0]]]), Some(&Tensor::from([0.5f32])));
+/// assert_eq!(z.to_vec::<f32>()?, [63.5]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn bilinear(x1: &Tensor, x2: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    let operands: Vec<&Tensor> = [x1, x2, weight].into_iter().chain(bias).collect();
+    checked(&operands, || {
+        let (a, b, w) = (x1.shape(), x2.shape(), weight.shape());
+        let lasts = [a.last(), b.last(), w.get(1), w.get(2)];
+        let fits = w.rank() == 3 && lasts[0].is_some() && lasts[..2] == lasts[2..];
+        if !fits || bias.is_some_and(|b| b.shape()[..] != w[..1]) {
+            let rule = format!("inputs of shapes {a} and {b}, a weight of shape {w}");
+            let legal = "[.., i], [.., j], [outputs, i, j] and a bias [outputs]";
+            return Err(Error::new(Code::Shape, "bilinear", rule, legal));
+        }
+        let y = einsum("...i,oij,...j->...o", &[x1, weight, x2]);
+        Ok(match bias {
+            Some(b) => y + b,
+            None => y,
+        })
     })
 }
 

@@ -1,6 +1,6 @@
-//! Losses; all are means over everything.
+//! Losses of rows of scores, by class; all are means over everything. Here is also what the other losses stand on.
 
-use crate::dispatch::{Call, Extents, enter, refuse, run};
+use crate::dispatch::{Call, Extents, checked, enter, refuse, run};
 use crate::error::{Code, Error};
 use crate::ops::prim;
 use crate::promote;
@@ -28,8 +28,42 @@ fn check(name: &'static str, scores: &Tensor, targets: &Tensor) -> Result<(), Er
     Ok(())
 }
 
+pub(super) fn bits(numbers: &[f64]) -> Vec<i64> {
+    numbers.iter().map(|x| x.to_bits() as i64).collect()
+}
+
+/// The mean over everything of what a body makes of tensors of one shape; it reads no numbers but those given.
 #[track_caller]
-fn loss(name: &'static str, scores: &Tensor, targets: &Tensor, body: &dyn Fn(&Tensor, &Tensor) -> Tensor) -> Tensor {
+pub(super) fn averaged(
+    name: &'static str,
+    operands: &[&Tensor],
+    numbers: &[f64],
+    body: &dyn Fn(&[Tensor]) -> Tensor,
+) -> Tensor {
+    checked(operands, || {
+        let shape = operands[0].shape();
+        if let Some(other) = operands.iter().find(|t| t.shape() != shape) {
+            let rule = format!("the shapes are {shape} and {}", other.shape());
+            return Err(Error::new(Code::Shape, name, rule, "one shape"));
+        }
+        Ok(run(Call::composed(name, &bits(numbers), Extents::Symbolic), operands, &|t| {
+            let common = t.iter().map(Tensor::dtype).reduce(promote::promote).expect("there is an operand");
+            let dtype = promote::float(common);
+            // Rounded once, at the end.
+            let wide: Vec<Tensor> = t.iter().map(|t| prim::cast(t, dtype.accumulator())).collect();
+            prim::cast(&body(&wide).mean(..), dtype)
+        }))
+    })
+}
+
+#[track_caller]
+pub(super) fn loss(
+    name: &'static str,
+    numbers: &[f64],
+    scores: &Tensor,
+    targets: &Tensor,
+    body: &dyn Fn(&Tensor, &Tensor) -> Tensor,
+) -> Tensor {
     let operands = [scores, targets];
     if let Some(t) = operands.into_iter().find(|t| t.error_ref().is_some()) {
         return t.clone();
@@ -37,7 +71,7 @@ fn loss(name: &'static str, scores: &Tensor, targets: &Tensor, body: &dyn Fn(&Te
     if let Err(e) = check(name, scores, targets) {
         return refuse(e, &operands);
     }
-    run(Call::composed(name, &[], Extents::Symbolic), &operands, &|t| {
+    run(Call::composed(name, &bits(numbers), Extents::Symbolic), &operands, &|t| {
         let dtype = promote::float(t[0].dtype());
         // Rounded once, at the end.
         prim::cast(&body(&prim::cast(&t[0], dtype.accumulator()), &t[1].unsqueeze(-1)), dtype)
@@ -56,7 +90,7 @@ fn loss(name: &'static str, scores: &Tensor, targets: &Tensor, body: &dyn Fn(&Te
 #[track_caller]
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Tensor {
     let _here = enter();
-    loss("cross_entropy", logits, targets, &|x, i| (x.logsumexp(-1) - x.take_along(i, -1).squeeze(-1)).mean(..))
+    loss("cross_entropy", &[], logits, targets, &|x, i| (x.logsumexp(-1) - x.take_along(i, -1).squeeze(-1)).mean(..))
 }
 
 /// The mean over all rows of `-log_probabilities[target]`, shapes as in [`cross_entropy`].
@@ -70,31 +104,5 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Tensor {
 #[track_caller]
 pub fn nll_loss(log_probabilities: &Tensor, targets: &Tensor) -> Tensor {
     let _here = enter();
-    loss("nll_loss", log_probabilities, targets, &|x, i| -x.take_along(i, -1).mean(..))
-}
-
-/// The mean of the squared differences of tensors of one shape.
-///
-/// ```
-/// use tracewright::{Tensor, nn};
-/// let loss = nn::mse_loss(&Tensor::from([1.0f32, 2.0]), &Tensor::from([1.0f32, 4.0]));
-/// assert_eq!(loss.item::<f32>()?, 2.0);
-/// # Ok::<(), tracewright::Error>(())
-/// ```
-#[track_caller]
-pub fn mse_loss(x: &Tensor, y: &Tensor) -> Tensor {
-    let _here = enter();
-    let operands = [x, y];
-    if let Some(t) = operands.into_iter().find(|t| t.error_ref().is_some()) {
-        return t.clone();
-    }
-    if x.shape() != y.shape() {
-        let rule = format!("the shapes are {} and {}", x.shape(), y.shape());
-        return refuse(Error::new(Code::Shape, "mse_loss", rule, "one shape"), &operands);
-    }
-    run(Call::composed("mse_loss", &[], Extents::Symbolic), &operands, &|t| {
-        let dtype = promote::float(promote::promote(t[0].dtype(), t[1].dtype()));
-        let [x, y] = [0, 1].map(|i| prim::cast(&t[i], dtype.accumulator()));
-        prim::cast(&(x - y).square().mean(..), dtype)
-    })
+    loss("nll_loss", &[], log_probabilities, targets, &|x, i| -x.take_along(i, -1).mean(..))
 }

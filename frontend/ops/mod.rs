@@ -5,6 +5,7 @@ mod activation;
 mod arg;
 mod arrange;
 mod axes;
+mod bessel;
 mod bits;
 pub(crate) mod broadcast;
 mod count;
@@ -34,6 +35,7 @@ mod scan;
 mod scatter;
 mod slice;
 mod sort;
+mod special;
 mod statistics;
 mod windows;
 

@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 use tracewright::{Code, DType, Error, Interpolation, MatrixNorm, Merge, PadMode, Shape, Tensor, einsum, jit};
-use tracewright::{Indexing, block_diag, broadcast_shapes, concat, hstack, meshgrid, multi_dot};
+use tracewright::{Indexing, block_diag, broadcast_shapes, concat, hstack, meshgrid, multi_dot, nn};
 
 fn f32s(shape: impl Into<Shape>) -> Tensor {
     Tensor::ones(shape, DType::F32)
@@ -163,4 +163,28 @@ fn masks_and_places() {
     assert_eq!(Tensor::from([1u8, 2]).masked_fill(&Tensor::from([true, false]), true).to_vec::<u8>().unwrap(), [1, 2]);
     let e = broadcast_shapes(&[[2, 3].into(), [2].into()]).unwrap_err();
     assert_eq!((e.code(), e.op()), (Code::Shape, "broadcast_shapes"));
+}
+
+#[test]
+#[rustfmt::skip]
+fn losses_and_normalisations() {
+    let zeros = || Tensor::zeros([2], DType::I64);
+    says(|| nn::l1_loss(&f32s([2]), &f32s([3])), Code::Shape, "error[shape]: l1_loss(f32[2], f32[3]): the shapes are [2] and [3]", "one shape");
+    says(|| nn::gaussian_nll_loss(&f32s([2]), &f32s([2]), &f32s([1]), 1e-6), Code::Shape, "error[shape]: gaussian_nll_loss(f32[2], f32[2], f32[1]): the shapes are [2] and [1]", "one shape");
+    says(|| nn::huber_loss(&f32s([2]), &f32s([2]), 0.0), Code::Argument, "error[argument]: huber_loss(f32[2], f32[2]): delta is 0", "a number above 0");
+    says(|| nn::smooth_l1_loss(&f32s([2]), &f32s([2]), f64::NAN), Code::Argument, "error[argument]: smooth_l1_loss(f32[2], f32[2]): beta is NaN", "a number above 0");
+    says(|| nn::cosine_embedding_loss(&f32s([2, 3]), &f32s([2, 3]), &f32s([3]), 0.0), Code::Shape, "error[shape]: cosine_embedding_loss(f32[2, 3], f32[2, 3], f32[3]): vectors of shape [2, 3] and signs of shape [3]", "the signs have the shape without the last axis");
+    says(|| nn::triplet_margin_loss(&f32s(Shape::scalar()), &f32s(Shape::scalar()), &f32s(Shape::scalar()), 1.0, 2.0), Code::Rank, "error[rank]: triplet_margin_loss(f32[], f32[], f32[]): the tensors are scalars", "vectors along a last axis");
+    says(move || nn::multi_margin_loss(&f32s([3, 2]), &zeros(), 1.0, 1.0), Code::Shape, "error[shape]: multi_margin_loss(f32[3, 2], i64[2]): scores and targets have shapes [3, 2] and [2]", "the targets have the shape of the scores without the last axis");
+    says(|| nn::rms_norm(&f32s([2, 3]), &f32s([2]), 1e-5), Code::Shape, "error[shape]: rms_norm(f32[2, 3], f32[2]): the last axes of [2, 3] are not those of the weight, [2]", "the last axes are those of the weight");
+    says(|| nn::group_norm(&f32s([2, 3]), 2, None, None, 1e-5), Code::Shape, "error[shape]: group_norm(f32[2, 3]): 3 channels and 2 groups", "a number of channels that the groups divide");
+    says(|| nn::group_norm(&f32s([2, 4]), 2, Some(&f32s([2])), None, 1e-5), Code::Shape, "error[shape]: group_norm(f32[2, 4], f32[2]): 4 channels and a parameter of shape [2]", "one element for each channel");
+    says(|| nn::instance_norm(&f32s([2, 4]), None, None, 1e-5), Code::Rank, "error[rank]: instance_norm(f32[2, 4]): the tensor has rank 2", "[n, channels, ..] with an axis behind");
+    says(|| nn::batch_norm(&f32s([4]), &f32s([4]), &f32s([4]), None, None, 1e-5), Code::Rank, "error[rank]: batch_norm(f32[4], f32[4], f32[4]): the tensor has rank 1", "[n, channels, ..]");
+    says(|| nn::local_response_norm(&f32s([2, 4]), 0, 1.0, 1.0, 1.0), Code::Argument, "error[argument]: local_response_norm(f32[2, 4]): the size is 0", "one channel at least");
+    says(|| nn::bilinear(&f32s([2, 3]), &f32s([2, 4]), &f32s([5, 4, 3]), None), Code::Shape, "error[shape]: bilinear(f32[2, 3], f32[2, 4], f32[5, 4, 3]): inputs of shapes [2, 3] and [2, 4], a weight of shape [5, 4, 3]", "[.., i], [.., j], [outputs, i, j] and a bias [outputs]");
+    says(|| f32s([2]).mvlgamma(0), Code::Argument, "error[argument]: mvlgamma(f32[2]): there are no dimensions", "one at least");
+    // A class out of range is an error of the call.
+    let e = nn::multi_margin_loss(&f32s([1, 2]), &Tensor::from([2i64]), 1.0, 1.0).item::<f32>().unwrap_err();
+    assert_eq!(e.code(), Code::Index);
 }

@@ -1,7 +1,7 @@
 //! One compiled function for every extent gives what a function compiled for that extent gives, and so do its gradients.
 
 use tracewright::events::{Counters, Event};
-use tracewright::{DType, Interpolation, MatrixNorm, Merge, PadMode, Tensor, Update, einsum, grad, jit, keepdims};
+use tracewright::{DType, Interpolation, MatrixNorm, Merge, PadMode, Tensor, Update, einsum, grad, jit, keepdims, nn};
 use tracewright::{Indexing, block_diag, cartesian_prod, meshgrid, multi_dot};
 
 type Function = fn(&Tensor) -> Tensor;
@@ -91,6 +91,19 @@ const FUNCTIONS: &[(&str, usize, Function)] = &[
         let at = Tensor::zeros([2], DType::I64);
         x.index_reduce(0, &at, &(x.narrow(0, 0, 2) * 2.0), Merge::from(Update::Max).without_self())
     }),
+    ("mse_loss", 0, |x| nn::mse_loss(x, &x.flip(&[1]))),
+    ("binary_cross_entropy", 1, |x| nn::binary_cross_entropy(&x.sigmoid(), &x.flip(&[1]).sigmoid())),
+    ("gaussian_nll_loss", 1, |x| nn::gaussian_nll_loss(x, &x.flip(&[1]), &(x.square() + 0.1), 1e-6)),
+    ("triplet_margin_loss", 1, |x| nn::triplet_margin_loss(x, &x.flip(&[1]), &(x * 0.3), 1.0, 2.0)),
+    ("multi_margin_loss", 1, |x| nn::multi_margin_loss(x, &x.argmin(1), 2.0, 1.0)),
+    ("rms_norm", 0, |x| nn::rms_norm(x, &Tensor::arange(3, DType::F64), 1e-5)),
+    ("group_norm", 0, |x| nn::group_norm(&x.unsqueeze(2).tile(&[1, 1, 2]).cumsum(2), 3, None, None, 1e-2)),
+    ("local_response_norm", 0, |x| nn::local_response_norm(x, 2, 0.5, 0.75, 1.0)),
+    ("bilinear", 0, |x| nn::bilinear(x, x, &Tensor::arange(18, DType::F64).reshape([2, 3, 3]), None)),
+    ("legendre_p", 0, |x| x.legendre_p(4)),
+    ("i1", 0, |x| x.i1()),
+    ("mvlgamma", 0, |x| (x.abs() + 2.0).mvlgamma(3)),
+    ("frexp", 0, |x| x.frexp().0),
 ];
 
 fn close(name: &str, n: usize, got: &Tensor, want: &Tensor) {

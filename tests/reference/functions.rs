@@ -5,18 +5,20 @@ use crate::case::{Case, Tolerance, difference, read};
 use crate::contracted;
 use crate::elementary;
 use crate::json::Json;
+use crate::losses;
 use crate::ordered;
 use crate::reduced;
+use crate::special;
 use ir::Literal;
 use tracewright::{Tensor, concat, grad, jit, keepdims, nn, stack};
 
 pub type Function = Box<dyn Fn(&[Tensor]) -> Tensor + Send + Sync>;
 
 /// Recorded functions that the frontend does not have; an entry that it does have fails the test.
-const ABSENT: [&str; 4] = ["rms_norm", "l1_loss", "binary_cross_entropy_with_logits", "scaled_dot_product_attention"];
+const ABSENT: [&str; 1] = ["scaled_dot_product_attention"];
 
 fn cases() -> Vec<Case> {
-    ["functions", "elementary", "arranged", "contracted", "reduced"]
+    ["functions", "elementary", "arranged", "contracted", "reduced", "losses", "special"]
         .map(|file| read(&format!("{file}.jsonl")))
         .into_iter()
         .flatten()
@@ -110,6 +112,8 @@ fn function(case: &Case) -> Option<Function> {
         "cross_entropy" => mean_loss(case, nn::cross_entropy),
         "nll_loss" => mean_loss(case, nn::nll_loss),
         "mse_loss" => mean_loss(case, nn::mse_loss),
+        "l1_loss" => mean_loss(case, nn::l1_loss),
+        "binary_cross_entropy_with_logits" => mean_loss(case, nn::binary_cross_entropy_with_logits),
         "mlp_gelu_cross_entropy" => Some(Box::new(|x| {
             let hidden = nn::linear(&x[0], &x[1], Some(&x[2])).gelu_tanh();
             nn::cross_entropy(&nn::linear(&hidden, &x[3], Some(&x[4])), &x[5])
@@ -151,9 +155,17 @@ fn function(case: &Case) -> Option<Function> {
             let dim = int("dim");
             Some(Box::new(move |x| x[0].index_select(dim, &x[1])))
         }
-        _ => [elementary::function, reduced::function, ordered::function, arranged::function, contracted::function]
-            .iter()
-            .find_map(|f| f(case)),
+        _ => [
+            elementary::function,
+            reduced::function,
+            ordered::function,
+            arranged::function,
+            contracted::function,
+            losses::function,
+            special::function,
+        ]
+        .iter()
+        .find_map(|f| f(case)),
     }
 }
 
