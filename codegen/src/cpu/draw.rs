@@ -1,7 +1,7 @@
 //! Random numbers.
 //!
-//! Sixteen consecutive words of a stream that start a block are four blocks, computed in the lanes of vectors; four such are
-//! one block, computed in scalar registers. Other lanes compute the block of each and select its word.
+//! Sixteen consecutive words of a stream that start a block are four blocks, computed in the lanes of vectors. Other lanes
+//! compute the block of each and select its word.
 
 use super::emit::{Emitter, Result, Vecs, data, visit};
 use super::index::Stride;
@@ -40,9 +40,12 @@ impl Emitter<'_, '_> {
         let routine = match draw {
             Draw::Bits { stream } => {
                 if same_key && same_index {
-                    return Ok(smallvec![self.one_word(stream, [keys[0][0], keys[1][0]], indices[0])]);
+                    return Ok(smallvec![self.one_word(stream, [keys[0][0], keys[1][0]], indices[0])?]);
                 }
-                if same_key && let Some(first) = self.run(index) {
+                if same_key
+                    && self.width().is_multiple_of(16)
+                    && let Some(first) = self.run(index)
+                {
                     return self.consecutive_words(stream, [keys[0][0], keys[1][0]], first);
                 }
                 let words = (0..self.width() / 4).map(|j| {
@@ -50,7 +53,7 @@ impl Emitter<'_, '_> {
                     let pair = [2 * j, 2 * j + 1].map(|i| indices[i.min(indices.len() - 1)]);
                     self.any_words(stream, key, pair)
                 });
-                return Ok(words.collect());
+                return words.collect();
             }
             Draw::LogGamma => Routine::LogGamma,
             Draw::Poisson => Routine::Poisson,
@@ -81,16 +84,16 @@ impl Emitter<'_, '_> {
     }
 
     /// One word, in every lane.
-    fn one_word(&mut self, stream: u32, key: [Value; 2], index: Value) -> Value {
+    fn one_word(&mut self, stream: u32, key: [Value; 2], index: Value) -> Result<Value> {
         let index = self.b.ins().extractlane(index, 0);
-        let block = self.block(stream, key, index);
+        let block = self.block(stream, key, index)?;
         let which = self.b.ins().band_imm_u(index, 3);
         let mut word = block[3];
         for (i, &other) in block[..3].iter().enumerate() {
             let is = self.b.ins().icmp_imm_u(IntCC::Equal, which, i as i64);
             word = self.b.ins().select(is, other, word);
         }
-        self.b.ins().splat(I32X4, word)
+        Ok(self.b.ins().splat(I32X4, word))
     }
 
     /// The words at consecutive indices under one key, as many as the sub-block has lanes.
@@ -105,20 +108,8 @@ impl Emitter<'_, '_> {
         self.b.switch_to_block(whole);
         let mut words = Vecs::new();
         for start in (0..vectors).step_by(4) {
-            if vectors - start >= 4 {
-                let at = self.b.ins().iadd_imm_s(first, 4 * start as i64);
-                words.extend(self.four_blocks(stream, key, at));
-                continue;
-            }
-            for group in start..vectors {
-                let at = self.b.ins().iadd_imm_s(first, 4 * group as i64);
-                let block = self.block(stream, key, at);
-                let mut vec = self.b.ins().scalar_to_vector(I32X4, block[0]);
-                for (lane, &word) in block.iter().enumerate().skip(1) {
-                    vec = self.b.ins().insertlane(vec, word, lane as u8);
-                }
-                words.push(vec);
-            }
+            let at = self.b.ins().iadd_imm_s(first, 4 * start as i64);
+            words.extend(self.four_blocks(stream, key, at)?);
         }
         let words: SmallVec<[BlockArg; 4]> = words.into_iter().map(BlockArg::from).collect();
         self.b.ins().jump(done, &words);
@@ -130,14 +121,8 @@ impl Emitter<'_, '_> {
         self.counted(zero, end, 1, &[], true, |e, group, _| {
             let four = e.b.ins().ishl_imm_u(group, 2);
             let start = e.b.ins().iadd(first, four);
-            let start = e.b.ins().splat(I64X2, start);
-            let pair = [0u64, 2].map(|step| {
-                let bytes: Vec<u8> = [step, step + 1].iter().flat_map(|n| n.to_le_bytes()).collect();
-                let constant = e.b.func.dfg.constants.insert(ConstantData::from(bytes));
-                let steps = e.b.ins().vconst(I64X2, constant);
-                e.b.ins().iadd(start, steps)
-            });
-            let words = e.any_words(stream, key, pair);
+            let pair = e.four_from(start);
+            let words = e.any_words(stream, key, pair)?;
             let at = e.b.ins().stack_addr(I64, slot, 0);
             let offset = e.b.ins().ishl_imm_u(group, 4);
             let at = e.b.ins().iadd(at, offset);
@@ -152,17 +137,22 @@ impl Emitter<'_, '_> {
         Ok(out)
     }
 
-    /// The sixteen words from the start of a block on.
-    fn four_blocks(&mut self, stream: u32, key: [Value; 2], first: Value) -> [Value; 4] {
-        let number = self.b.ins().ushr_imm_u(first, 2);
-        let number = self.b.ins().splat(I64X2, number);
-        let pair = [0u64, 2].map(|step| {
+    /// Four consecutive integers in two vectors.
+    fn four_from(&mut self, first: Value) -> [Value; 2] {
+        let first = self.b.ins().splat(I64X2, first);
+        [0u64, 2].map(|step| {
             let bytes: Vec<u8> = [step, step + 1].iter().flat_map(|n| n.to_le_bytes()).collect();
             let constant = self.b.func.dfg.constants.insert(ConstantData::from(bytes));
             let steps = self.b.ins().vconst(I64X2, constant);
-            self.b.ins().iadd(number, steps)
-        });
-        let [a, b, c, d] = self.blocks(stream, key, pair);
+            self.b.ins().iadd(first, steps)
+        })
+    }
+
+    /// The sixteen words from the start of a block on.
+    fn four_blocks(&mut self, stream: u32, key: [Value; 2], first: Value) -> Result<[Value; 4]> {
+        let number = self.b.ins().ushr_imm_u(first, 2);
+        let pair = self.four_from(number);
+        let [a, b, c, d] = self.blocks(stream, key, pair, 2)?;
         // From a word of each block to each block's words.
         let [ab, cd] = [(a, b), (c, d)].map(|(x, y)| {
             let low = self.shuffle32(I32X4, x, y, [0, 4, 1, 5]);
@@ -172,7 +162,7 @@ impl Emitter<'_, '_> {
             (e.shuffle32(I32X4, x, y, [0, 1, 4, 5]), e.shuffle32(I32X4, x, y, [2, 3, 6, 7]))
         };
         let ((first, second), (third, fourth)) = (join(self, ab.0, cd.0), join(self, ab.1, cd.1));
-        [first, second, third, fourth]
+        Ok([first, second, third, fourth])
     }
 
     /// The first lane of a value whose lanes are consecutive.
@@ -216,65 +206,73 @@ impl Emitter<'_, '_> {
     }
 
     /// The four words (I32) of the block that has the index, under the key in the first lane.
-    fn block(&mut self, stream: u32, key: [Value; 2], index: Value) -> [Value; 4] {
-        let first_key = key.map(|k| self.b.ins().extractlane(k, 0));
+    fn block(&mut self, stream: u32, key: [Value; 2], index: Value) -> Result<[Value; 4]> {
+        let [k0, k1] = key.map(|k| self.b.ins().extractlane(k, 0));
         let number = self.b.ins().ushr_imm_u(index, 2);
         let low = self.b.ins().ireduce(I32, number);
         let high = self.b.ins().ushr_imm_u(number, 32);
         let high = self.b.ins().ireduce(I32, high);
         let zero = self.b.ins().iconst(I32, 0);
         let stream = self.b.ins().iconst(I32, stream as i64);
-        let mut c = [low, high, zero, stream];
-        for round in 0..ROUNDS {
-            // From the first key each time, which is one addition that waits for nothing.
-            let key = [0, 1].map(|i| {
-                let steps = KEY_STEPS[i].wrapping_mul(round as u32);
-                let steps = self.b.ins().iconst(I32, steps as i64);
-                self.b.ins().iadd(first_key[i], steps)
-            });
+        let start = [low, high, zero, stream, k0, k1];
+        let (first, rounds) = (self.int(0), self.int(ROUNDS as i64));
+        let (_, end) = self.counted(first, rounds, 1, &start, true, |e, _, c| {
             let [(low0, high0), (low1, high1)] = [0, 1].map(|i| {
-                let wide = self.b.ins().uextend(I64, c[2 * i]);
-                let by = self.b.ins().iconst(I64, MULTIPLIERS[i] as i64);
-                let product = self.b.ins().imul(wide, by);
-                let high = self.b.ins().ushr_imm_u(product, 32);
-                (self.b.ins().ireduce(I32, product), self.b.ins().ireduce(I32, high))
+                let wide = e.b.ins().uextend(I64, c[2 * i]);
+                let by = e.b.ins().iconst(I64, MULTIPLIERS[i] as i64);
+                let product = e.b.ins().imul(wide, by);
+                let high = e.b.ins().ushr_imm_u(product, 32);
+                (e.b.ins().ireduce(I32, product), e.b.ins().ireduce(I32, high))
             });
-            let first = self.b.ins().bxor(high1, c[1]);
-            let third = self.b.ins().bxor(high0, c[3]);
-            c = [self.b.ins().bxor(first, key[0]), low1, self.b.ins().bxor(third, key[1]), low0];
-        }
-        c
+            let [first, third] = [(high1, 1, 4), (high0, 3, 5)].map(|(high, word, key)| {
+                let mixed = e.b.ins().bxor(high, c[word]);
+                e.b.ins().bxor(mixed, c[key])
+            });
+            let [k0, k1] = [0, 1].map(|i| {
+                let step = e.b.ins().iconst(I32, KEY_STEPS[i] as i64);
+                e.b.ins().iadd(c[4 + i], step)
+            });
+            Ok(smallvec![first, low1, third, low0, k0, k1])
+        })?;
+        Ok([end[0], end[1], end[2], end[3]])
     }
 
-    /// For each word, a vector with that of four blocks, each under its own key.
-    fn blocks(&mut self, stream: u32, first_key: [Value; 2], numbers: [Value; 2]) -> [Value; 4] {
+    /// For each word, a vector with that of four blocks, each under its own key; so many rounds at once, in a loop over the
+    /// others: unrolled all the way it takes long to compile.
+    fn blocks(&mut self, stream: u32, key: [Value; 2], numbers: [Value; 2], unrolled: usize) -> Result<[Value; 4]> {
         let low = self.shuffle32(I32X4, numbers[0], numbers[1], [0, 2, 4, 6]);
         let high = self.shuffle32(I32X4, numbers[0], numbers[1], [1, 3, 5, 7]);
-        let mut c = [low, high, self.bits(I32X4, 0), self.bits(I32X4, stream.into())];
-        for round in 0..ROUNDS {
-            let key = [0, 1].map(|i| {
-                let steps = self.bits(I32X4, KEY_STEPS[i].wrapping_mul(round as u32).into());
-                self.b.ins().iadd(first_key[i], steps)
-            });
-            let [(low0, high0), (low1, high1)] = [0, 1].map(|i| {
-                let by = self.bits(I32X4, MULTIPLIERS[i].into());
-                let halves = [self.b.ins().uwiden_low(c[2 * i]), self.b.ins().uwiden_high(c[2 * i])];
-                let factors = [self.b.ins().uwiden_low(by), self.b.ins().uwiden_high(by)];
-                let products = [0, 1].map(|h| self.b.ins().imul(halves[h], factors[h]));
-                let low = self.shuffle32(I32X4, products[0], products[1], [0, 2, 4, 6]);
-                (low, self.shuffle32(I32X4, products[0], products[1], [1, 3, 5, 7]))
-            });
-            let first = self.b.ins().bxor(high1, c[1]);
-            let third = self.b.ins().bxor(high0, c[3]);
-            c = [self.b.ins().bxor(first, key[0]), low1, self.b.ins().bxor(third, key[1]), low0];
-        }
-        c
+        let start = [low, high, self.bits(I32X4, 0), self.bits(I32X4, stream.into()), key[0], key[1]];
+        let (zero, rounds) = (self.int(0), self.int(ROUNDS as i64));
+        let (_, end) = self.counted(zero, rounds, unrolled as i64, &start, true, |e, _, carried| {
+            let mut c = [carried[0], carried[1], carried[2], carried[3]];
+            let mut key = [carried[4], carried[5]];
+            for _ in 0..unrolled {
+                let [(low0, high0), (low1, high1)] = [0, 1].map(|i| {
+                    let by = e.bits(I32X4, MULTIPLIERS[i].into());
+                    let halves = [e.b.ins().uwiden_low(c[2 * i]), e.b.ins().uwiden_high(c[2 * i])];
+                    let factors = [e.b.ins().uwiden_low(by), e.b.ins().uwiden_high(by)];
+                    let products = [0, 1].map(|h| e.b.ins().imul(halves[h], factors[h]));
+                    let low = e.shuffle32(I32X4, products[0], products[1], [0, 2, 4, 6]);
+                    (low, e.shuffle32(I32X4, products[0], products[1], [1, 3, 5, 7]))
+                });
+                let first = e.b.ins().bxor(high1, c[1]);
+                let third = e.b.ins().bxor(high0, c[3]);
+                c = [e.b.ins().bxor(first, key[0]), low1, e.b.ins().bxor(third, key[1]), low0];
+                key = [0, 1].map(|i| {
+                    let step = e.bits(I32X4, KEY_STEPS[i].into());
+                    e.b.ins().iadd(key[i], step)
+                });
+            }
+            Ok(SmallVec::from_slice(&[c[0], c[1], c[2], c[3], key[0], key[1]]))
+        })?;
+        Ok([end[0], end[1], end[2], end[3]])
     }
 
     /// Words at any four indices, each under its own key.
-    fn any_words(&mut self, stream: u32, key: [Value; 2], pair: [Value; 2]) -> Value {
+    fn any_words(&mut self, stream: u32, key: [Value; 2], pair: [Value; 2]) -> Result<Value> {
         let numbers = pair.map(|indices| self.b.ins().ushr_imm_u(indices, 2));
-        let c = self.blocks(stream, key, numbers);
+        let c = self.blocks(stream, key, numbers, 1)?;
         let places = self.shuffle32(I32X4, pair[0], pair[1], [0, 2, 4, 6]);
         let [odd, upper] = [1, 2].map(|bit| {
             let bit = self.bits(I32X4, bit);
@@ -283,6 +281,6 @@ impl Emitter<'_, '_> {
         });
         let lower_half = self.b.ins().bitselect(odd, c[1], c[0]);
         let upper_half = self.b.ins().bitselect(odd, c[3], c[2]);
-        self.b.ins().bitselect(upper, upper_half, lower_half)
+        Ok(self.b.ins().bitselect(upper, upper_half, lower_half))
     }
 }

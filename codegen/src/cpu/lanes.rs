@@ -184,7 +184,7 @@ fn weight(expr: &Expr) -> usize {
         Expr::Unary(Lgamma | Digamma, _) => 300,
         Expr::Unary(op, _) if op.ulps() > 0 => 90,
         Expr::Binary(BinaryOp::Atan2, ..) => 90,
-        Expr::Draw { draw: Draw::Bits { .. }, .. } => 200,
+        Expr::Draw { draw: Draw::Bits { .. }, .. } => 100,
         Expr::Draw { .. } | Expr::Binary(BinaryOp::LogGammaSlope, ..) => 15,
         Expr::Binary(BinaryOp::Rem, ..) => 15,
         Expr::Binary(BinaryOp::Max | BinaryOp::Min, ..) => 4,
