@@ -96,4 +96,6 @@ layers! {
     /// # Ok::<(), tracewright::Error>(())
     /// ```
     AlphaDropout => random::alpha_dropout;
+    /// Drops whole features of networks of SELU units while in training; see [`random::feature_alpha_dropout`].
+    FeatureAlphaDropout => random::feature_alpha_dropout;
 }

@@ -11,7 +11,7 @@ mod normalize;
 mod pairs;
 
 pub use crate::cell::Buffer;
-pub use dropout::{AlphaDropout, Dropout, FeatureDropout, dropout};
+pub use dropout::{AlphaDropout, Dropout, FeatureAlphaDropout, FeatureDropout, dropout};
 pub use init::{kaiming_uniform, xavier_uniform};
 pub use layers::{Embedding, LayerNorm, Linear, bilinear, linear};
 pub use loss::{cross_entropy, nll_loss};

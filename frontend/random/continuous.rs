@@ -269,3 +269,97 @@ pub fn log_normal(
         located("log_normal", key, shape.into(), wide, [mean.into(), deviation.into()], &|s, dtype| s.normal(0, dtype));
     if x.error_ref().is_some() { x } else { x.exp().to_dtype(dtype) }
 }
+
+/// Logistic numbers: those whose distribution function is the sigmoid of `(x - location) / scale`.
+///
+/// ```
+/// use tracewright::{DType, Key, random};
+/// let x = random::logistic(&Key::new(1), [4000], DType::F32, 2.0, 0.5);
+/// assert!((x.mean(..).item::<f32>()? - 2.0).abs() < 0.06);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn logistic(
+    key: &Key,
+    shape: impl Into<Shape>,
+    dtype: DType,
+    location: impl Into<Arg>,
+    scale: impl Into<Arg>,
+) -> Tensor {
+    let _here = enter();
+    located("logistic", key, shape.into(), dtype, [location.into(), scale.into()], &|source, dtype| {
+        let u = source.open(0, dtype);
+        u.log() - (-&u).log1p()
+    })
+}
+
+/// A draw with two positive parameters, of which the body makes numbers from exponential ones.
+#[track_caller]
+fn positive(
+    name: &'static str,
+    key: &Key,
+    shape: Shape,
+    dtype: DType,
+    [scale, concentration]: [Arg; 2],
+    body: &dyn Fn(Tensor, Tensor, Tensor) -> Tensor,
+) -> Tensor {
+    let refused = |what: &str, p: &Arg| check(name, what, p, "a positive number", |x| x > 0.0);
+    let e = check_float(name, dtype)
+        .or_else(|| refused("scale", &scale))
+        .or_else(|| refused("concentration", &concentration));
+    if let Some(e) = e {
+        return e;
+    }
+    let wide = dtype.accumulator();
+    let call = Draw { name, attributes: &[dtype as i64], dtype: wide };
+    draw(call, key, &shape, &[scale, concentration], &|source, p| {
+        let e = -(-source.unit(0, if wide == DType::F64 { wide } else { DType::F32 })).log1p();
+        prim::cast(&body(e, source.fit(&p[0]), source.fit(&p[1])), dtype)
+    })
+}
+
+/// Weibull numbers: the share up to `x` is `1 - exp(-(x / scale)^concentration)`.
+///
+/// ```
+/// use tracewright::{DType, Key, random};
+/// let x = random::weibull(&Key::new(1), [4000], DType::F32, 3.0, 1.0);
+/// assert!((x.mean(..).item::<f32>()? - 3.0).abs() < 0.2);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn weibull(
+    key: &Key,
+    shape: impl Into<Shape>,
+    dtype: DType,
+    scale: impl Into<Arg>,
+    concentration: impl Into<Arg>,
+) -> Tensor {
+    let _here = enter();
+    let parameters = [scale.into(), concentration.into()];
+    positive("weibull", key, shape.into(), dtype, parameters, &|e, scale, concentration| {
+        scale * e.pow(1.0 / concentration)
+    })
+}
+
+/// Pareto numbers, from `scale` on: the share beyond `x` is `(scale / x)^concentration`.
+///
+/// ```
+/// use tracewright::{DType, Key, random};
+/// let x = random::pareto(&Key::new(1), [4000], DType::F32, 2.0, 3.0);
+/// assert!(x.min(0).item::<f32>()? >= 2.0 && (x.mean(..).item::<f32>()? - 3.0).abs() < 0.2);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn pareto(
+    key: &Key,
+    shape: impl Into<Shape>,
+    dtype: DType,
+    scale: impl Into<Arg>,
+    concentration: impl Into<Arg>,
+) -> Tensor {
+    let _here = enter();
+    let parameters = [scale.into(), concentration.into()];
+    positive("pareto", key, shape.into(), dtype, parameters, &|e, scale, concentration| {
+        scale * (e / concentration).exp()
+    })
+}

@@ -2,7 +2,7 @@
 
 use super::continuous::standard_gumbel;
 use super::key::Key;
-use super::source::{Draw, Source, check, draw, refused};
+use super::source::{Draw, Source, check, check_float, draw, refused};
 use crate::dispatch::{enter, refuse};
 use crate::error::{Code, Error};
 use crate::ops::{Arg, prim};
@@ -225,4 +225,46 @@ pub fn categorical(key: &Key, logits: &Tensor, axis: isize) -> Tensor {
         &|source, p| source.fit(&p[0]) + standard_gumbel(source, dtype),
     );
     noisy.argmax(axis)
+}
+
+/// One-hot choices along an axis, softened: the softmax of the elements with Gumbel noise, over a temperature (Jang, Gu and
+/// Poole, *Categorical Reparameterization with Gumbel-Softmax*, 2017). If `hard` they are one-hot, with the gradient of the
+/// soft ones.
+///
+/// ```
+/// use tracewright::{DType, Key, Tensor, random};
+/// let logits = Tensor::zeros([5, 3], DType::F32);
+/// let x = random::gumbel_softmax(&Key::new(1), &logits, 0.5, true, -1);
+/// assert_eq!((x.sum(-1).to_vec::<f32>()?, x.max(-1).to_vec::<f32>()?), (vec![1.0; 5], vec![1.0; 5]));
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn gumbel_softmax(key: &Key, logits: &Tensor, temperature: f64, hard: bool, axis: isize) -> Tensor {
+    let _here = enter();
+    let name = "gumbel_softmax";
+    if logits.error_ref().is_some() {
+        return logits.clone();
+    }
+    let legal = "a positive number";
+    let e = check_float(name, logits.dtype())
+        .or_else(|| check(name, "temperature", &Arg::from(temperature), legal, |x| x > 0.0));
+    if let Some(e) = e {
+        return e;
+    }
+    let dtype = logits.dtype();
+    let wide = dtype.accumulator();
+    let parameters = [logits.into(), temperature.into()];
+    let noisy = draw(Draw { name, attributes: &[], dtype: wide }, key, &logits.shape(), &parameters, &|source, p| {
+        (source.fit(&p[0]) + standard_gumbel(source, wide)) / source.fit(&p[1])
+    });
+    let soft = noisy.softmax(axis);
+    if !hard || soft.error_ref().is_some() {
+        return if soft.error_ref().is_some() { soft } else { soft.to_dtype(dtype) };
+    }
+    // The first of equal ones.
+    let most = soft.eq(soft.max(crate::ops::keepdims(axis)));
+    let first = most.logical_and(most.to_dtype(DType::I64).cumsum(axis).eq(1));
+    let one = first.to_dtype(wide);
+    // The value of the one, the gradient of the other.
+    (one + (&soft - soft.stop_gradient())).to_dtype(dtype)
 }

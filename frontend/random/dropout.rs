@@ -35,9 +35,7 @@ pub fn dropout(key: &Key, x: &Tensor, probability: f64) -> Tensor {
 #[track_caller]
 pub fn feature_dropout(key: &Key, x: &Tensor, probability: f64) -> Tensor {
     let _here = enter();
-    masked("feature_dropout", key, x, probability, |shape| {
-        shape.iter().enumerate().map(|(axis, d)| if axis < 2 { d.clone() } else { Dim::from(1) }).collect()
-    })
+    masked("feature_dropout", key, x, probability, features)
 }
 
 /// [`dropout`] for networks of SELU units: what is dropped gets the value at which SELU saturates, and the outcome is scaled
@@ -53,7 +51,31 @@ pub fn feature_dropout(key: &Key, x: &Tensor, probability: f64) -> Tensor {
 #[track_caller]
 pub fn alpha_dropout(key: &Key, x: &Tensor, probability: f64) -> Tensor {
     let _here = enter();
-    let name = "alpha_dropout";
+    saturating("alpha_dropout", key, x, probability, |shape| shape)
+}
+
+/// [`alpha_dropout`] of whole features, as [`feature_dropout`] drops them.
+///
+/// ```
+/// use tracewright::{DType, Key, Tensor, random};
+/// let x = random::feature_alpha_dropout(&Key::new(0), &Tensor::zeros([2, 8, 3], DType::F32), 0.5);
+/// let spread = (x.max(-1) - x.min(-1)).max(..);
+/// assert_eq!(spread.item::<f32>()?, 0.0);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn feature_alpha_dropout(key: &Key, x: &Tensor, probability: f64) -> Tensor {
+    let _here = enter();
+    saturating("feature_alpha_dropout", key, x, probability, features)
+}
+
+/// A draw for each batch and feature.
+fn features(shape: Shape) -> Shape {
+    shape.iter().enumerate().map(|(axis, d)| if axis < 2 { d.clone() } else { Dim::from(1) }).collect()
+}
+
+#[track_caller]
+fn saturating(name: &'static str, key: &Key, x: &Tensor, probability: f64, of: impl Fn(Shape) -> Shape) -> Tensor {
     if let Some(e) = refused(name, x, probability) {
         return e;
     }
@@ -65,13 +87,26 @@ pub fn alpha_dropout(key: &Key, x: &Tensor, probability: f64) -> Tensor {
     let saturated = -1.758_099_340_847_376_6;
     let scale = (keep + saturated * saturated * keep * probability).powf(-0.5);
     let shift = -scale * saturated * probability;
-    let call = Draw { name, attributes: &[], dtype: dtype.accumulator() };
-    let parameters = [x.into(), keep.into(), scale.into(), shift.into()];
-    draw(call, key, &x.shape(), &parameters, &|source, p| {
-        let [x, keep, scale, shift] = [0, 1, 2, 3].map(|i| source.fit(&p[i]));
-        let kept = source.unit(0, DType::F32).lt(prim::cast(&keep, DType::F32));
-        prim::cast(&(kept.where_(x, saturated) * scale + shift), dtype)
-    })
+    let call = Draw { name, attributes: &[], dtype: DType::F32 };
+    let drawn = of(x.shape());
+    let kept = draw(call, key, &drawn, &[keep.into()], &|source, p| source.unit(0, DType::F32).lt(source.fit(&p[0])));
+    let wide = x.to_dtype(dtype.accumulator());
+    (kept.where_(wide, saturated) * scale + shift).to_dtype(dtype)
+}
+
+/// [`Tensor::leaky_relu`] with a slope for each element, uniform in `low..high`: PyTorch's `rrelu` in training.
+///
+/// ```
+/// use tracewright::{Key, Tensor, random};
+/// let x = random::rrelu(&Key::new(0), &Tensor::from([-1.0f32, 2.0]), 0.25, 0.75).to_vec::<f32>()?;
+/// assert!((-0.75..=-0.25).contains(&x[0]) && x[1] == 2.0);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn rrelu(key: &Key, x: &Tensor, low: f64, high: f64) -> Tensor {
+    let _here = enter();
+    let slope = super::continuous::uniform_like(key, x, low, high);
+    if slope.error_ref().is_some() { slope } else { x.leaky_relu(slope) }
 }
 
 #[track_caller]

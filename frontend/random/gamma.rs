@@ -42,6 +42,27 @@ pub fn gamma(
     })
 }
 
+/// Logarithms of gamma numbers of that shape and of rate 1: those of small shapes are 0 for a float themselves.
+///
+/// ```
+/// use tracewright::{DType, Key, random};
+/// let x = random::log_gamma(&Key::new(1), [4000], DType::F32, 1e-3);
+/// assert!((x.mean(..).item::<f32>()? / -1000.0 - 1.0).abs() < 0.1);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn log_gamma(key: &Key, shape: impl Into<Shape>, dtype: DType, concentration: impl Into<Arg>) -> Tensor {
+    let _here = enter();
+    let (name, concentration) = ("log_gamma", concentration.into());
+    if let Some(e) = illegal(name, dtype, &[("concentration", &concentration)]) {
+        return e;
+    }
+    let call = Draw { name, attributes: &[dtype as i64], dtype: DType::F64 };
+    draw(call, key, &shape.into(), &[concentration], &|source, p| {
+        prim::cast(&source.log_gamma(&source.fit(&p[0]), false), dtype)
+    })
+}
+
 /// Chi-squared numbers of so many degrees of freedom.
 ///
 /// ```

@@ -56,11 +56,12 @@ mod process;
 mod source;
 
 pub use continuous::{
-    cauchy, exponential, gumbel, laplace, log_normal, normal, normal_like, truncated_normal, uniform, uniform_like,
+    cauchy, exponential, gumbel, laplace, log_normal, logistic, normal, normal_like, pareto, truncated_normal, uniform,
+    uniform_like, weibull,
 };
-pub use discrete::{bernoulli, bits, categorical, geometric, integers, poisson};
-pub use dropout::{alpha_dropout, dropout, feature_dropout};
-pub use gamma::{beta, chi2, dirichlet, gamma, student_t};
+pub use discrete::{bernoulli, bits, categorical, geometric, gumbel_softmax, integers, poisson};
+pub use dropout::{alpha_dropout, dropout, feature_alpha_dropout, feature_dropout, rrelu};
+pub use gamma::{beta, chi2, dirichlet, gamma, log_gamma, student_t};
 pub use generator::Generator;
 pub use key::Key;
 pub use order::{choice, multinomial, permutation, shuffle};

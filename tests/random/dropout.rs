@@ -30,7 +30,7 @@ fn the_gradient_has_the_same_mask() {
     let forward = numbers(&random::dropout(&Key::new(2), &x, 0.4));
     let gradient = numbers(&grad(|x: &Tensor| random::dropout(&Key::new(2), x, 0.4).sum(..))(&x));
     assert_eq!(gradient, forward.iter().map(|y| y / 3.0).collect::<Vec<_>>());
-    for drop in [random::feature_dropout, random::alpha_dropout] {
+    for drop in [random::feature_dropout, random::alpha_dropout, random::feature_alpha_dropout] {
         let x = Tensor::full([4, 8, 3], 3.0, DType::F32);
         let y = numbers(&drop(&Key::new(2), &x, 0.4));
         let gradient = numbers(&grad(move |x: &Tensor| drop(&Key::new(2), x, 0.4).sum(..))(&x));
@@ -87,4 +87,29 @@ fn a_compiled_step_drops_what_the_eager_one_does() {
     let (a, b) = (step.call(quiet.clone(), x.clone()).unwrap().0, step.call(quiet, x).unwrap().0);
     assert_eq!(a.item::<f32>().unwrap(), b.item::<f32>().unwrap());
     assert_eq!(noise.state().to_vec::<u64>().unwrap(), before);
+}
+
+#[test]
+fn slopes_and_choices_that_are_drawn() {
+    let x = Tensor::full([2000], -1.0, DType::F32);
+    let y = random::rrelu(&Key::new(1), &x, 0.1, 0.3);
+    assert!(numbers(&y).iter().all(|y| (-0.3..=-0.1).contains(y)));
+    assert!((y.mean(..).item::<f32>().unwrap() + 0.2).abs() < 0.01);
+    let gradient = grad(|x: &Tensor| random::rrelu(&Key::new(1), x, 0.1, 0.3).sum(..))(&x);
+    assert_eq!(numbers(&gradient), numbers(&-&y));
+
+    let logits = Tensor::from([0.0f32, 1.0, 2.0]).broadcast_to([4000, 3]);
+    let draw = |hard| move |x: &Tensor| random::gumbel_softmax(&Key::new(2), x, 0.7, hard, -1);
+    let (soft, hard) = (draw(false)(&logits), draw(true)(&logits));
+    assert_eq!(soft.argmax(-1).to_vec::<i64>().unwrap(), hard.argmax(-1).to_vec::<i64>().unwrap());
+    assert!(numbers(&hard).iter().all(|&x| x == 0.0 || (x - 1.0).abs() < 1e-6));
+    let share = numbers(&hard.mean(0));
+    let want = numbers(&Tensor::from([0.0f32, 1.0, 2.0]).softmax(0));
+    assert!(share.iter().zip(&want).all(|(a, b)| (a - b).abs() < 0.03), "{share:?} {want:?}");
+    let weights = Tensor::from([1.0f32, 3.0, -2.0]);
+    let slope = |hard: bool| {
+        let weights = weights.clone();
+        numbers(&grad(move |x: &Tensor| (draw(hard)(x) * &weights).sum(..))(&logits))
+    };
+    assert!(slope(true).iter().zip(slope(false)).all(|(a, b)| (a - b).abs() < 1e-6));
 }
