@@ -1,6 +1,6 @@
 //! Making tensors. Inside a trace these record ops.
 
-use crate::dispatch::{Call, Extents, enter, here, run};
+use crate::dispatch::{Call, Extents, enter, here, run_sized};
 use crate::error::{Code, Error};
 use crate::ops::prim;
 use crate::promote::Number;
@@ -216,8 +216,9 @@ impl Tensor {
     #[track_caller]
     pub fn eye(n: usize, dtype: DType) -> Tensor {
         let _here = enter();
-        run(Call::composed("eye", &[n as i64, dtype as i64], Extents::Exact), &[], &|_| {
-            let index = |axis| record(create::Iota { dtype: DType::I64, shape: [n, n].into(), axis }, &[]);
+        run_sized(Call::composed("eye", &[dtype as i64], Extents::Symbolic), &[], &[n.into()], &|_, n| {
+            let shape: Shape = [&n[0], &n[0]].into_iter().cloned().collect();
+            let index = |axis| record(create::Iota { dtype: DType::I64, shape: shape.clone(), axis }, &[]);
             let equal = binary::Compare { direction: binary::Direction::Eq };
             prim::cast(&record(equal, &[&index(0), &index(1)]), dtype)
         })

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::scope;
 use crate::tensor::{Repr, Tensor};
 use crate::trace;
+use ir::Dim;
 use smallvec::SmallVec;
 use std::cell::Cell;
 use std::panic::Location;
@@ -55,7 +56,7 @@ pub(crate) fn leave() -> HereGuard {
 }
 
 /// How an op's executable depends on the extents of its operands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Extents {
     /// Pointwise over operands of one shape, or scalars: one executable for every shape.
     Flat,
@@ -88,9 +89,19 @@ impl<'a> Call<'a> {
     }
 }
 
+/// A body that gets operands and sizes.
+pub(crate) type Sized<'a> = dyn Fn(&[Tensor], &[Dim]) -> Tensor + 'a;
+
 /// Runs an op. See the [module](self).
 #[track_caller]
 pub(crate) fn run(call: Call<'_>, operands: &[&Tensor], body: &dyn Fn(&[Tensor]) -> Tensor) -> Tensor {
+    run_sized(call, operands, &[], &|t, _| body(t))
+}
+
+/// Runs an op whose attributes speak of extents. Given as `sizes` and not among the attributes, they are arguments of the
+/// executable: outside of a trace the body gets symbols for them, and other sizes do not compile anew.
+#[track_caller]
+pub(crate) fn run_sized(call: Call<'_>, operands: &[&Tensor], sizes: &[Dim], body: &Sized<'_>) -> Tensor {
     let _here = enter();
     if let Some(e) = operands.iter().find_map(|t| t.error_ref()) {
         return Tensor(Repr::Error(e.clone()));
@@ -98,7 +109,7 @@ pub(crate) fn run(call: Call<'_>, operands: &[&Tensor], body: &dyn Fn(&[Tensor])
     if trace::active() {
         let operands: SmallVec<[Tensor; 4]> = operands.iter().map(|&t| t.clone()).collect();
         let _scope = call.scoped.then(|| scope::enter(call.name));
-        return body(&operands);
+        return body(&operands, sizes);
     }
     for t in operands {
         if let Repr::Traced(traced) = &t.0 {
@@ -108,7 +119,7 @@ pub(crate) fn run(call: Call<'_>, operands: &[&Tensor], body: &dyn Fn(&[Tensor])
             );
         }
     }
-    eager::run(&call, operands, body)
+    eager::run(&call, operands, sizes, body)
 }
 
 /// An error value of an op with those operands, at the user's line.

@@ -1,16 +1,17 @@
 //! Eager calls: each public op runs as a cached executable.
 //!
-//! The key is the op, its attributes, and the operands' dtypes and extents up to renaming: extents other than 0 and 1
-//! are symbols, equal ones the same symbol, so that new shapes do not compile anew. Pointwise ops over one shape see
-//! one axis only.
+//! The key is the op, its attributes, the operands' dtypes, the views they are read through, and all extents up to renaming:
+//! numbers other than 0 and 1 are symbols, equal ones the same symbol, so that new shapes do not compile anew. Pointwise
+//! ops over one shape see one axis only.
 
 use crate::cache::Bounded;
-use crate::dispatch::{Call, Extents, here};
+use crate::dispatch::{Call, Extents, Sized, here};
 use crate::error::{Error, Result};
 use crate::modes::Modes;
 use crate::scope;
-use crate::tensor::{Repr, Tensor};
+use crate::tensor::{Held, Repr, Tensor};
 use crate::trace;
+use crate::view::View;
 use ir::graph::SymbolDecl;
 use ir::{DType, Dim, Graph, Shape, Symbol, Type};
 use runtime::events::{self, Event};
@@ -23,15 +24,29 @@ use std::sync::{Arc, LazyLock};
 struct Key {
     name: &'static str,
     attributes: SmallVec<[i64; 8]>,
-    extents: u8,
+    extents: Extents,
     modes: Modes,
-    operands: SmallVec<[(DType, SmallVec<[i64; 4]>); 3]>,
+    operands: SmallVec<[Operand; 3]>,
+    /// Codes of the sizes that the op was given.
+    sizes: SmallVec<[i64; 4]>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Operand {
+    dtype: DType,
+    /// Codes of the extents of the array.
+    dims: SmallVec<[i64; 4]>,
+    /// The view of the array, in code.
+    view: SmallVec<[i64; 4]>,
 }
 
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let types: Vec<String> = self.types().map(|ty| ty.to_string()).collect();
-        write!(f, "{}({})", self.name, types.join(", "))
+        let types = self.operands.iter().map(|o| {
+            let view = if o.view.is_empty() { "" } else { " viewed" };
+            format!("{}{view}", o.ty())
+        });
+        write!(f, "{}({})", self.name, types.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -44,144 +59,206 @@ enum Entry {
 
 static CACHE: LazyLock<Bounded<Key, Entry>> = LazyLock::new(|| Bounded::new("eager ops", 4096));
 
-/// Runs an op on arrays.
-pub(crate) fn run(call: &Call<'_>, operands: &[&Tensor], body: &dyn Fn(&[Tensor]) -> Tensor) -> Tensor {
-    match attempt(call, operands, body) {
-        Ok(array) => Tensor::array(array),
-        Err(e) => Tensor::error(e),
-    }
+/// Codes of numbers: 0 and 1 stand for themselves, the first other number met is -1, the next -2, and so on.
+struct Codes {
+    extents: Extents,
+    met: SmallVec<[usize; 8]>,
+    /// As many of them as are extents of arrays.
+    bound: usize,
 }
 
-fn attempt(call: &Call<'_>, operands: &[&Tensor], body: &dyn Fn(&[Tensor]) -> Tensor) -> Result<Array> {
-    let modes = crate::modes::current()?;
-    let key = Key::of(call, operands, call.extents, modes.clone());
-    match CACHE.get(&key) {
-        Some(Entry::Ready(e)) => return execute(call.extents, &e, operands),
-        Some(Entry::NeedsExact) => return exact(call, operands, modes, body),
-        None => {}
-    }
-    match compile(call, &key, body) {
-        Ok(e) => {
-            CACHE.insert(key, Entry::Ready(e.clone()));
-            execute(call.extents, &e, operands)
+impl Codes {
+    fn code(&mut self, n: usize) -> i64 {
+        if self.extents == Extents::Exact || n < 2 {
+            return n as i64;
         }
-        Err(e) if call.extents == Extents::Exact => Err(e),
-        Err(symbolic) => {
-            let reason = symbolic.observed().headline();
-            let array = exact(call, operands, modes, body)?;
-            events::record(Event::Specialised, format_args!("eager {} runs for exact extents: {reason}", call.name));
-            CACHE.insert(key, Entry::NeedsExact);
-            Ok(array)
+        let at = self.met.iter().position(|&m| m == n).unwrap_or_else(|| {
+            self.met.push(n);
+            self.met.len() - 1
+        });
+        -1 - at as i64
+    }
+
+    /// The same as a dimension.
+    fn dim(&mut self, n: &Dim) -> Dim {
+        match n.as_usize() {
+            Some(n) => decoded(self.code(n)),
+            None => n.clone(),
         }
     }
 }
 
-/// Runs the op with its extents as numbers.
-fn exact(call: &Call<'_>, operands: &[&Tensor], modes: Modes, body: &dyn Fn(&[Tensor]) -> Tensor) -> Result<Array> {
-    let key = Key::of(call, operands, Extents::Exact, modes);
-    if let Some(Entry::Ready(e)) = CACHE.get(&key) {
-        return execute(Extents::Exact, &e, operands);
-    }
-    let e = compile(call, &key, body)?;
-    CACHE.insert(key, Entry::Ready(e.clone()));
-    execute(Extents::Exact, &e, operands)
-}
-
-fn array(t: &Tensor) -> &Array {
-    match &t.0 {
-        Repr::Array(a) => a,
-        _ => unreachable!("traced values and errors were refused before"),
-    }
-}
-
-impl Key {
-    fn of(call: &Call<'_>, operands: &[&Tensor], extents: Extents, modes: Modes) -> Key {
-        // Symbols are negative: -1 for the first extent met, -2 for the next, and so on.
-        let mut met: SmallVec<[usize; 8]> = SmallVec::new();
-        let operands = operands
-            .iter()
-            .map(|t| {
-                let a = array(t);
-                let dims: SmallVec<[i64; 4]> = match extents {
-                    Extents::Flat if a.dims().is_empty() => SmallVec::new(),
-                    Extents::Flat => SmallVec::from_slice(&[-1]),
-                    Extents::Exact => a.dims().iter().map(|&n| n as i64).collect(),
-                    Extents::Symbolic => a
-                        .dims()
-                        .iter()
-                        .map(|&n| match met.iter().position(|&m| m == n) {
-                            _ if n < 2 => n as i64,
-                            Some(i) => -1 - i as i64,
-                            None => {
-                                met.push(n);
-                                -(met.len() as i64)
-                            }
-                        })
-                        .collect(),
-                };
-                (a.dtype(), dims)
-            })
-            .collect();
-        let attributes = SmallVec::from_slice(call.attributes);
-        Key { name: call.name, attributes, extents: extents as u8, modes, operands }
-    }
-
-    /// Types of the operands.
-    fn types(&self) -> impl Iterator<Item = Type> {
-        let dim = |&n: &i64| if n < 0 { Dim::symbol(symbol(n).name()) } else { Dim::from(n) };
-        self.operands.iter().map(move |(dtype, dims)| Type::new(*dtype, dims.iter().map(dim).collect::<Shape>()))
-    }
+fn decoded(code: i64) -> Dim {
+    if code < 0 { Dim::symbol(symbol(code).name()) } else { Dim::from(code) }
 }
 
 fn symbol(n: i64) -> Symbol {
     Symbol::new(&format!("N{}", -1 - n))
 }
 
-fn compile(call: &Call<'_>, key: &Key, body: &dyn Fn(&[Tensor]) -> Tensor) -> Result<Arc<Executable>> {
-    let graph = record(call, key, body)?;
-    events::record(Event::Compile, format_args!("eager {}", call.name));
-    Ok(Arc::new(Executable::compile(&graph, &[]).map_err(failed)?))
+/// Runs an op on arrays and views of arrays.
+pub(crate) fn run(call: &Call<'_>, operands: &[&Tensor], sizes: &[Dim], body: &Sized<'_>) -> Tensor {
+    let attempt = || {
+        let sizes: Option<SmallVec<[usize; 4]>> = sizes.iter().map(Dim::as_usize).collect();
+        let sizes = sizes.ok_or_else(|| failed(ExecError::Bug(format!("{} has no number as a size", call.name))))?;
+        let operands: SmallVec<[Source; 4]> = operands.iter().map(|t| Source::of(t)).collect::<Result<_>>()?;
+        let viewed = operands.iter().any(|o| o.view.is_some());
+        let extents = if call.extents == Extents::Flat && viewed { Extents::Symbolic } else { call.extents };
+        Eager { call, operands, sizes, body, modes: crate::modes::current()? }.run(extents)
+    };
+    match attempt() {
+        Ok(array) => Tensor::array(array),
+        Err(e) => Tensor::error(e),
+    }
 }
 
-/// The op as a graph over operands of the key's types.
-fn record(call: &Call<'_>, key: &Key, body: &dyn Fn(&[Tensor]) -> Tensor) -> Result<Graph> {
-    let guard = trace::open("eager", call.name);
-    let least = if key.extents == Extents::Flat as u8 { 0 } else { 2 };
-    let symbols = key.operands.iter().flat_map(|(_, dims)| dims).copied().min().unwrap_or(0);
-    for n in symbols..0 {
-        trace::declare(SymbolDecl { symbol: symbol(n), min: least, max: i64::MAX }, None);
-    }
-    let inputs: Vec<Tensor> = key.types().map(|ty| trace::input(ty, here())).collect();
-    let _scope = call.scoped.then(|| scope::enter(call.name));
-    let result = body(&inputs);
-    if let Some(e) = result.error_ref() {
-        return Err(e.clone());
-    }
-    let value = trace::lift(&result)?;
-    let mut trace = guard.finish();
-    debug_assert!(trace.captures.is_empty(), "{} captures tensors that are not its operands", call.name);
-    trace.graph.set_outputs(vec![value]);
-    Ok(trace.graph)
+/// Where an operand's elements come from.
+struct Source<'a> {
+    array: &'a Array,
+    view: Option<&'a View>,
 }
 
-fn execute(extents: Extents, executable: &Executable, operands: &[&Tensor]) -> Result<Array> {
-    let mut shape: Option<&[usize]> = None;
-    let mut inputs: SmallVec<[Input; 4]> = SmallVec::new();
-    for t in operands {
-        let a = array(t);
-        inputs.push(Input::Shared(match extents {
-            Extents::Flat if !a.dims().is_empty() => {
-                shape = Some(a.dims());
-                if a.dims().len() == 1 { a.clone() } else { a.reshaped(&[a.numel()]).map_err(failed)? }
+impl<'a> Source<'a> {
+    fn of(t: &'a Tensor) -> Result<Source<'a>> {
+        match &t.0 {
+            Repr::View(v) if v.settled().is_none() => Ok(Source { array: &v.base, view: Some(v) }),
+            _ => match t.held() {
+                Held::Array(array) => Ok(Source { array, view: None }),
+                Held::Error(e) => Err(e.clone()),
+                Held::Traced(_) => unreachable!("traced values were refused before"),
+            },
+        }
+    }
+}
+
+/// A call with what it is of.
+struct Eager<'a> {
+    call: &'a Call<'a>,
+    operands: SmallVec<[Source<'a>; 4]>,
+    sizes: SmallVec<[usize; 4]>,
+    body: &'a Sized<'a>,
+    modes: Modes,
+}
+
+impl Eager<'_> {
+    fn run(&self, extents: Extents) -> Result<Array> {
+        let (key, mut codes) = self.key(extents);
+        match CACHE.get(&key) {
+            Some(Entry::Ready(e)) => return self.execute(&codes, &e),
+            Some(Entry::NeedsExact) => return self.run(Extents::Exact),
+            None => {}
+        }
+        match self.compile(&key, &mut codes) {
+            Ok(e) => {
+                CACHE.insert(key, Entry::Ready(e.clone()));
+                self.execute(&codes, &e)
             }
-            _ => a.clone(),
-        }));
+            Err(e) if extents == Extents::Exact => Err(e),
+            Err(symbolic) => {
+                let reason = symbolic.observed().headline();
+                let array = self.run(Extents::Exact)?;
+                let name = self.call.name;
+                events::record(Event::Specialised, format_args!("eager {name} runs for exact extents: {reason}"));
+                CACHE.insert(key, Entry::NeedsExact);
+                Ok(array)
+            }
+        }
     }
-    let mut outputs = executable.call(&mut inputs).map_err(failed)?;
-    let output = outputs.pop().ok_or_else(|| failed(ExecError::Bug("an op without a result".into())))?;
-    match shape {
-        Some(dims) if dims.len() != 1 => output.reshaped(dims).map_err(failed),
-        _ => Ok(output),
+
+    fn key(&self, extents: Extents) -> (Key, Codes) {
+        let mut codes = Codes { extents, met: SmallVec::new(), bound: 0 };
+        let arrays = self.operands.iter().map(|o| {
+            let dims = match (extents, o.array.dims()) {
+                (_, []) => SmallVec::new(),
+                (Extents::Flat, _) => SmallVec::from_slice(&[-1]),
+                (_, dims) => dims.iter().map(|&n| codes.code(n)).collect(),
+            };
+            Operand { dtype: o.array.dtype(), dims, view: SmallVec::new() }
+        });
+        let mut operands: SmallVec<[Operand; 3]> = arrays.collect();
+        codes.bound = codes.met.len();
+        for (operand, source) in operands.iter_mut().zip(&self.operands) {
+            if let Some(v) = source.view {
+                v.encode(&mut operand.view, &mut |n| codes.code(n));
+            }
+        }
+        let sizes = self.sizes.iter().map(|&n| codes.code(n)).collect();
+        let attributes = SmallVec::from_slice(self.call.attributes);
+        (Key { name: self.call.name, attributes, extents, modes: self.modes.clone(), operands, sizes }, codes)
+    }
+
+    fn compile(&self, key: &Key, codes: &mut Codes) -> Result<Arc<Executable>> {
+        let graph = self.record(key, codes)?;
+        events::record(Event::Compile, format_args!("eager {}", self.call.name));
+        Ok(Arc::new(Executable::compile(&graph, &[]).map_err(failed)?))
+    }
+
+    /// The op as a graph over arrays of the key's types, and one more of which only the extents count: they are the numbers
+    /// that are no extents of the others, such as where a slice begins.
+    fn record(&self, key: &Key, codes: &mut Codes) -> Result<Graph> {
+        let call = self.call;
+        let guard = trace::open("eager", call.name);
+        let (least, symbols) = match key.extents {
+            Extents::Flat => (0, -1),
+            _ => (2, -(codes.met.len() as i64)),
+        };
+        for n in symbols..0 {
+            trace::declare(SymbolDecl { symbol: symbol(n), min: least, max: i64::MAX }, None);
+        }
+        let mut inputs: SmallVec<[Tensor; 4]> = SmallVec::new();
+        for operand in &key.operands {
+            inputs.push(trace::input(operand.ty(), here()));
+        }
+        if codes.bound < codes.met.len() {
+            let numbers = (codes.bound..codes.met.len()).map(|at| decoded(-1 - at as i64));
+            trace::input(Type::new(DType::Bool, numbers.chain([Dim::from(0)]).collect::<Shape>()), here());
+        }
+        for (input, operand) in inputs.iter_mut().zip(&self.operands) {
+            if let Some(v) = operand.view {
+                *input = v.record(input, &mut |d| codes.dim(d));
+            }
+        }
+        let sizes: SmallVec<[Dim; 4]> = key.sizes.iter().map(|&n| decoded(n)).collect();
+        let _scope = call.scoped.then(|| scope::enter(call.name));
+        let result = (self.body)(&inputs, &sizes);
+        if let Some(e) = result.error_ref() {
+            return Err(e.clone());
+        }
+        let value = trace::lift(&result)?;
+        let mut trace = guard.finish();
+        debug_assert!(trace.captures.is_empty(), "{} captures tensors that are not its operands", call.name);
+        trace.graph.set_outputs(vec![value]);
+        Ok(trace.graph)
+    }
+
+    fn execute(&self, codes: &Codes, executable: &Executable) -> Result<Array> {
+        let mut shape: Option<&[usize]> = None;
+        let mut inputs: SmallVec<[Input; 4]> = SmallVec::new();
+        for Source { array: a, .. } in &self.operands {
+            inputs.push(Input::Shared(match codes.extents {
+                Extents::Flat if !a.dims().is_empty() => {
+                    shape = Some(a.dims());
+                    if a.dims().len() == 1 { (*a).clone() } else { a.reshaped(&[a.numel()]).map_err(failed)? }
+                }
+                _ => (*a).clone(),
+            }));
+        }
+        if let numbers @ [_, ..] = &codes.met[codes.bound..] {
+            let dims: SmallVec<[usize; 8]> = numbers.iter().copied().chain([0]).collect();
+            inputs.push(Input::Shared(Array::uninit(DType::Bool, &dims).map_err(failed)?));
+        }
+        let mut outputs = executable.call(&mut inputs).map_err(failed)?;
+        let output = outputs.pop().ok_or_else(|| failed(ExecError::Bug("an op without a result".into())))?;
+        match shape {
+            Some(dims) if dims.len() != 1 => output.reshaped(dims).map_err(failed),
+            _ => Ok(output),
+        }
+    }
+}
+
+impl Operand {
+    fn ty(&self) -> Type {
+        Type::new(self.dtype, self.dims.iter().map(|&n| decoded(n)).collect::<Shape>())
     }
 }
 

@@ -27,6 +27,7 @@ mod tensor;
 mod trace;
 mod transform;
 pub mod tree;
+mod view;
 
 pub use device::Device;
 pub use error::{Code, Error, Result};

@@ -1,6 +1,6 @@
 //! Printing as NumPy prints.
 
-use crate::tensor::{Repr, Tensor};
+use crate::tensor::{Held, Tensor};
 use ir::{Literal, Scalar};
 use std::fmt;
 
@@ -16,10 +16,10 @@ const WIDTH: usize = 75;
 /// Prints the elements as NumPy does; a traced value prints its type, an error value its error.
 impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Repr::Array(a) => f.write_str(&text(&literal(a)?, 0)),
-            Repr::Traced(t) => write!(f, "traced {}", t.ty),
-            Repr::Error(e) => fmt::Display::fmt(e, f),
+        match self.held() {
+            Held::Array(a) => f.write_str(&text(&literal(a)?, 0)),
+            Held::Traced(t) => write!(f, "traced {}", t.ty),
+            Held::Error(e) => fmt::Display::fmt(e, f),
         }
     }
 }
@@ -27,8 +27,8 @@ impl fmt::Display for Tensor {
 /// As [`Display`](fmt::Display), with the dtype.
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Repr::Array(a) => {
+        match self.held() {
+            Held::Array(a) => {
                 let literal = literal(a)?;
                 let body = text(&literal, "tensor(".len());
                 if literal.numel() == 0 {

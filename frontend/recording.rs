@@ -3,7 +3,7 @@
 use crate::dispatch::{enter, here};
 use crate::error::{Code, Error, Result};
 use crate::jit::Lowered;
-use crate::tensor::{Repr, Tensor};
+use crate::tensor::{Held, Tensor};
 use crate::transform::append;
 use crate::{strict, trace};
 use ir::text::{ParseError, PrintOptions};
@@ -91,14 +91,14 @@ impl Recording {
     }
 
     fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        let array = |t: &Tensor| match &t.0 {
-            Repr::Array(a) => Ok(Input::Shared(a.clone())),
-            Repr::Traced(t) if trace::is_open(t.trace.id) => {
+        let array = |t: &Tensor| match t.held() {
+            Held::Array(a) => Ok(Input::Shared(a.clone())),
+            Held::Traced(t) if trace::is_open(t.trace.id) => {
                 let legal = "call it outside of traced functions";
                 Err(Error::new(Code::Trace, "call", "a recording cannot be called while tracing", legal).at(here()))
             }
-            Repr::Traced(t) => Err(trace::ended("call", t).at(here())),
-            Repr::Error(e) => Err(e.clone()),
+            Held::Traced(t) => Err(trace::ended("call", t).at(here())),
+            Held::Error(e) => Err(e.clone()),
         };
         let mut inputs: Vec<Input> = inputs.iter().map(array).collect::<Result<_>>()?;
         let executable = match self.executable.get() {

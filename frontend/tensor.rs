@@ -3,6 +3,7 @@
 use crate::dispatch::here;
 use crate::error::{Code, Error, Result};
 use crate::trace::{self, Traced};
+use crate::view::{self, View};
 use crate::{Device, strict};
 use ir::{DType, Dim, Element, Literal, Scalar, Shape, Type};
 use runtime::Array;
@@ -43,8 +44,17 @@ pub(crate) struct Identity {
 #[derive(Clone)]
 pub(crate) enum Repr {
     Array(Array),
+    /// A view of an array that nothing was computed for.
+    View(Arc<View>),
     Traced(Arc<Traced>),
     Error(Error),
+}
+
+/// What a tensor holds once its elements are in memory of their own.
+pub(crate) enum Held<'a> {
+    Array(&'a Array),
+    Traced(&'a Arc<Traced>),
+    Error(&'a Error),
 }
 
 impl Tensor {
@@ -75,24 +85,43 @@ impl Tensor {
     /// assert_eq!(sum.err().unwrap().op(), "add");
     /// ```
     pub fn err(&self) -> Option<Error> {
-        match &self.0 {
-            Repr::Error(e) => Some(e.clone().observed()),
-            _ => None,
-        }
+        self.error_ref().map(|e| e.clone().observed())
     }
 
     pub(crate) fn error_ref(&self) -> Option<&Error> {
         match &self.0 {
             Repr::Error(e) => Some(e),
+            Repr::View(v) => view::error(v),
             _ => None,
+        }
+    }
+
+    /// What it holds; runs a view.
+    pub(crate) fn held(&self) -> Held<'_> {
+        match &self.0 {
+            Repr::Array(a) => Held::Array(a),
+            Repr::View(v) => v.settle(),
+            Repr::Traced(t) => Held::Traced(t),
+            Repr::Error(e) => Held::Error(e),
+        }
+    }
+
+    /// Its array, if it has one; runs a view.
+    pub(crate) fn into_array(self) -> Option<Array> {
+        match self.0 {
+            Repr::Array(a) => Some(a),
+            _ => match self.held() {
+                Held::Array(a) => Some(a.clone()),
+                _ => None,
+            },
         }
     }
 
     /// The tensor, or the error that it holds.
     pub fn ok(self) -> Result<Tensor> {
-        match self.0 {
-            Repr::Error(e) => Err(e.observed()),
-            _ => Ok(self),
+        match self.error_ref() {
+            Some(e) => Err(e.clone().observed()),
+            None => Ok(self),
         }
     }
 
@@ -103,8 +132,8 @@ impl Tensor {
 
     /// Where its memory is, if it has any: a tensor that a call updated in place is where it was.
     pub fn data_ptr(&self) -> Option<usize> {
-        match &self.0 {
-            Repr::Array(a) => Some(a.buffer().ptr() as usize),
+        match self.held() {
+            Held::Array(a) => Some(a.buffer().ptr() as usize),
             _ => None,
         }
     }
@@ -113,6 +142,7 @@ impl Tensor {
     pub fn try_type(&self) -> Result<Type> {
         match &self.0 {
             Repr::Array(a) => Ok(Type::new(a.dtype(), a.dims())),
+            Repr::View(v) => Ok(Type::new(v.base.dtype(), v.shape.clone())),
             Repr::Traced(t) => Ok(t.ty.clone()),
             Repr::Error(e) => Err(e.clone().observed()),
         }
@@ -122,6 +152,7 @@ impl Tensor {
     pub(crate) fn ty(&self) -> Type {
         match &self.0 {
             Repr::Array(a) => Type::new(a.dtype(), a.dims()),
+            Repr::View(v) => Type::new(v.base.dtype(), v.shape.clone()),
             Repr::Traced(t) => t.ty.clone(),
             Repr::Error(e) => strict::panic(e.clone()),
         }
@@ -147,6 +178,7 @@ impl Tensor {
     pub fn rank(&self) -> usize {
         match &self.0 {
             Repr::Array(a) => a.dims().len(),
+            Repr::View(v) => v.shape.rank(),
             Repr::Traced(t) => t.ty.rank(),
             Repr::Error(e) => strict::panic(e.clone()),
         }
@@ -156,6 +188,7 @@ impl Tensor {
     pub fn dtype(&self) -> DType {
         match &self.0 {
             Repr::Array(a) => a.dtype(),
+            Repr::View(v) => v.base.dtype(),
             Repr::Traced(t) => t.ty.dtype,
             Repr::Error(e) => strict::panic(e.clone()),
         }
@@ -207,10 +240,10 @@ impl Tensor {
 
     #[track_caller]
     pub(crate) fn read(&self, what: &'static str) -> Result<&Array> {
-        match &self.0 {
-            Repr::Array(a) => Ok(a),
-            Repr::Error(e) => Err(e.clone().observed()),
-            Repr::Traced(t) => {
+        match self.held() {
+            Held::Array(a) => Ok(a),
+            Held::Error(e) => Err(e.clone().observed()),
+            Held::Traced(t) => {
                 let e = if trace::is_open(t.trace.id) {
                     Error::new(
                         Code::Read,
@@ -306,10 +339,10 @@ impl Tensor {
 
     /// What two tensors share exactly if they are the same tensor; `None` for error values.
     pub(crate) fn identity(&self) -> Option<Identity> {
-        match &self.0 {
-            Repr::Array(a) => Some(Identity { trace: 0, at: a.buffer().ptr() as usize, ty: Some(a.ty()) }),
-            Repr::Traced(t) => Some(Identity { trace: t.trace.id, at: t.value.at(), ty: None }),
-            Repr::Error(_) => None,
+        match self.held() {
+            Held::Array(a) => Some(Identity { trace: 0, at: a.buffer().ptr() as usize, ty: Some(a.ty()) }),
+            Held::Traced(t) => Some(Identity { trace: t.trace.id, at: t.value.at(), ty: None }),
+            Held::Error(_) => None,
         }
     }
 }

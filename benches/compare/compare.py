@@ -21,6 +21,7 @@ WORKLOADS = [
     "softmax_4096x1024",
     "layernorm_8192x768",
 ]
+EAGER = [f"eager_{op}_{e}" for op in ("add", "exp", "sum", "softmax", "layer_norm", "gather", "matmul") for e in (6, 12, 18, 24)]
 PEERS = ["torch", "torch-compile", "jax"]
 TIE = 0.05
 
@@ -45,7 +46,7 @@ class Ours:
             sys.exit(f"{' '.join(self.command)} failed with {done.returncode}")
         answer = json.loads(lines[-1])
         self.firsts.append(answer["first_s"])
-        known, self.per_call = self.per_call, statistics.median(answer["times"])
+        known, self.per_call = self.per_call, statistics.median(answer["times"]) * answer["calls"]
         # The first run only finds out how many calls fill the time.
         return answer["times"] if known is not None else self.time(seconds)
 
@@ -162,7 +163,7 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("binary", help="our bench program")
-    parser.add_argument("--workloads", default=",".join(WORKLOADS))
+    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="names, or `eager` for the single ops outside of compiled functions, against torch alone")
     parser.add_argument("--peers", default="torch,jax", help=f"of {PEERS}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
@@ -177,8 +178,8 @@ def main():
         os.sched_setaffinity(0, cores[-args.threads :])
 
     results = []
-    for workload in args.workloads.split(","):
-        if workload not in WORKLOADS:
+    for workload in EAGER if args.workloads == "eager" else args.workloads.split(","):
+        if workload not in WORKLOADS + EAGER:
             sys.exit(f"unknown workload {workload}; known: {', '.join(WORKLOADS)}")
         before = busy_seconds(), os.times(), datetime.datetime.now()
         peers = [peer for peer in args.peers.split(",") if peer]

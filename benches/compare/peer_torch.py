@@ -9,6 +9,8 @@ VERSION = f"torch {torch.__version__}"
 def make(workload, threads, compiled):
     torch.set_num_threads(threads)
     torch.manual_seed(0)
+    if workload.startswith("eager_"):
+        return eager(*workload.removeprefix("eager_").rsplit("_", 1))
     compile = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
 
     if workload == "mlp_train_step":
@@ -34,6 +36,24 @@ def make(workload, threads, compiled):
             f(*operands)
 
     return call, calls
+
+
+def eager(op, exponent):
+    n, side = 1 << int(exponent), 1 << int(exponent) // 2
+    flat, other = torch.randn(n), torch.randn(n)
+    square, other_square = torch.randn(side, side), torch.randn(side, side)
+    weight, bias = torch.randn(side), torch.randn(side)
+    indices = torch.randint(0, n, (n,))
+    call = {
+        "add": lambda: flat + other,
+        "exp": lambda: flat.exp(),
+        "sum": lambda: flat.sum(),
+        "softmax": lambda: square.softmax(-1),
+        "layer_norm": lambda: F.layer_norm(square, (side,), weight, bias, 1e-5),
+        "gather": lambda: flat.index_select(0, indices),
+        "matmul": lambda: square @ other_square,
+    }[op]
+    return call, max(1, 1 << 18 >> int(exponent))
 
 
 def deep_chain(ops):

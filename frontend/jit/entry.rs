@@ -7,7 +7,7 @@ use crate::cell;
 use crate::dispatch::here;
 use crate::error::{Error, Result};
 use crate::modes::Modes;
-use crate::tensor::{Repr, Tensor};
+use crate::tensor::{Held, Repr, Tensor};
 use crate::tree::{Fixed, Tree, Visit};
 use ir::Graph;
 use runtime::{Array, ExecError, Executable, Input, Outputs};
@@ -91,10 +91,10 @@ impl<R: Tree> Entry<R> {
         for feed in &self.wiring.feeds {
             inputs.push(Input::Shared(match feed {
                 Feed::Capture(a) => a.clone(),
-                Feed::Cell(i) => match self.wiring.cells[*i].cell.stored().0 {
-                    Repr::Array(a) => a,
-                    Repr::Error(e) => return Err(e),
-                    Repr::Traced(_) => unreachable!("a cell outside of traces holds no traced value"),
+                Feed::Cell(i) => match self.wiring.cells[*i].cell.stored().held() {
+                    Held::Array(a) => a.clone(),
+                    Held::Error(e) => return Err(e.clone()),
+                    Held::Traced(_) => unreachable!("a cell outside of traces holds no traced value"),
                 },
             }));
         }
@@ -152,7 +152,7 @@ impl<R: Tree, S: Tree> Taken<'_, R, S> {
             leaf += 1;
             // Taken out even where it is tied, so that the memory has no other holder.
             let taken = std::mem::replace(t, in_use());
-            if let (Repr::Array(a), true) = (taken.0, first) {
+            if let (true, Some(a)) = (first, taken.into_array()) {
                 self.inputs.push(if self.entry.donated[i] { Input::Donated(a) } else { Input::Shared(a) });
             }
         });
@@ -188,7 +188,7 @@ impl Visit for Gather<'_> {
     fn leaf(&mut self, tensor: &Tensor) {
         let (_, first) = self.entry[self.leaf];
         self.leaf += 1;
-        if let (Repr::Array(a), true) = (&tensor.0, first) {
+        if let (Held::Array(a), true) = (tensor.held(), first) {
             self.inputs.push(Input::Shared(a.clone()));
         }
     }

@@ -5,7 +5,7 @@
 use crate::dispatch::here;
 use crate::error::{Code, Error};
 use crate::modes::Modes;
-use crate::tensor::{Repr, Tensor};
+use crate::tensor::{Held, Tensor};
 use crate::trace;
 use crate::tree::{Data, Fixed, Paths, Step, Visit};
 use ir::graph::SymbolDecl;
@@ -217,7 +217,7 @@ impl<'a> Matcher<'a> {
     }
 
     fn leaf_fits(&mut self, tensor: &Tensor) -> bool {
-        let (Some(Item::Leaf { dtype, extents, same }), Repr::Array(a)) = (self.next(), &tensor.0) else {
+        let (Some(Item::Leaf { dtype, extents, same }), Held::Array(a)) = (self.next(), tensor.held()) else {
             return false;
         };
         let identity = a.buffer().ptr() as usize;
@@ -307,10 +307,10 @@ impl<'a> Describe<'a> {
 
     fn describe(&mut self, tensor: &Tensor) -> Result<Item, Error> {
         let path = self.paths.text().to_string();
-        let array = match &tensor.0 {
-            Repr::Array(a) => a,
-            Repr::Error(e) => return Err(e.clone()),
-            Repr::Traced(t) => {
+        let array = match tensor.held() {
+            Held::Array(a) => a,
+            Held::Error(e) => return Err(e.clone()),
+            Held::Traced(t) => {
                 return Err(trace::ended("call", t).with_operands([format!("{path}: {}", t.ty)]));
             }
         };

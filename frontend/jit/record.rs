@@ -6,7 +6,7 @@ use crate::cell::CellId;
 use crate::dispatch::{here, leave};
 use crate::error::{Code, Error, Result};
 use crate::strict;
-use crate::tensor::{Repr, Tensor};
+use crate::tensor::{Held, Tensor};
 use crate::trace;
 use crate::tree::{Tree, leaves};
 use ir::{Graph, Symbol, Value};
@@ -150,8 +150,8 @@ pub(crate) fn record<A: 'static, R: Tree>(
             Some(i) => Feed::Cell(i),
             None => {
                 let (tensor, _) = done.captures.iter().find(|(_, w)| *w == v).expect("other inputs are captures");
-                match &tensor.0 {
-                    Repr::Array(a) => Feed::Capture(a.clone()),
+                match tensor.held() {
+                    Held::Array(a) => Feed::Capture(a.clone()),
                     _ => return Err(Error::new(Code::Bug, "jit", "a capture is not an array", "please report it")),
                 }
             }

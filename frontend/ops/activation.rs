@@ -4,7 +4,7 @@ use super::arg::Arg;
 use super::axes::{keepdims, resolve};
 use super::broadcast::{Operands, pointwise};
 use super::prim;
-use crate::dispatch::{Call, Extents, enter, refuse, run};
+use crate::dispatch::{Call, Extents, enter, refuse, run, run_sized};
 use crate::error::{Code, Error};
 use crate::promote;
 use crate::tensor::Tensor;
@@ -349,9 +349,10 @@ impl Tensor {
             let rule = format!("axis {at} has extent {}", self.ty().shape[at]);
             return refuse(Error::new(Code::Shape, "glu", rule, "an even number"), &[self]);
         };
-        run(Call::composed("glu", &[at as i64], Extents::Exact), &[self], &|t| {
+        run_sized(Call::composed("glu", &[at as i64], Extents::Symbolic), &[self], &[half.into()], &|t, half| {
             let x = prim::cast(&t[0], promote::float(t[0].dtype()));
-            x.narrow(at as isize, 0, half) * x.narrow(at as isize, half, half).sigmoid()
+            let part = |start: &Dim| prim::slice(&x, at, start, start + &half[0], 1);
+            part(&Dim::from(0)) * part(&half[0]).sigmoid()
         })
     }
 

@@ -4,15 +4,10 @@ use super::axes::{resolve, resolve_all};
 use super::prim;
 use crate::dispatch::{Call, Extents, enter, refuse, run};
 use crate::error::{Code, Error};
-use crate::tensor::{Repr, Tensor};
-use crate::trace::{active, record};
-use ir::ops::view;
+use crate::tensor::{Held, Repr, Tensor};
+use crate::trace::active;
+use crate::view::{Step, view};
 use ir::{Axes, Dim, Shape};
-use smallvec::SmallVec;
-
-fn attributes(axes: &[usize]) -> SmallVec<[i64; 8]> {
-    axes.iter().map(|&a| a as i64).collect()
-}
 
 /// Fills in an extent of -1.
 fn inferred(old: &Shape, asked: &Shape) -> Result<Shape, Error> {
@@ -65,11 +60,21 @@ impl Tensor {
     /// A reshape to a shape that is known to fit.
     #[track_caller]
     fn reshaped(&self, name: &'static str, shape: Shape) -> Tensor {
-        if let (Repr::Array(a), false, Some(dims)) = (&self.0, active(), shape.known()) {
-            return match a.reshaped(&dims) {
-                Ok(a) => Tensor::array(a),
-                Err(e) => refuse(Error::exec(e), &[self]),
-            };
+        if !active()
+            && let Some(dims) = shape.known()
+        {
+            let long = |s: &Shape| s.iter().filter(|d| !d.is(1)).cloned().collect::<Shape>();
+            if let Repr::View(_) = &self.0
+                && long(&self.shape()) == long(&shape)
+            {
+                return view(name, self, [Step::Reshape(shape)]);
+            }
+            if let Held::Array(a) = self.held() {
+                return match a.reshaped(&dims) {
+                    Ok(a) => Tensor::array(a),
+                    Err(e) => refuse(Error::exec(e), &[self]),
+                };
+            }
         }
         run(Call::plain(name, &[], Extents::Exact), &[self], &|t| prim::reshape(&t[0], &shape))
     }
@@ -180,9 +185,7 @@ impl Tensor {
 
     #[track_caller]
     fn permuted(&self, name: &'static str, permutation: Axes) -> Tensor {
-        run(Call::plain(name, &attributes(&permutation), Extents::Symbolic), &[self], &|t| {
-            prim::transpose(&t[0], &permutation)
-        })
+        view(name, self, [Step::Permute(permutation)])
     }
 
     /// With two axes exchanged.
@@ -247,8 +250,7 @@ impl Tensor {
             let legal = "aligned at the last axis, extents are equal or 1 in the tensor";
             return refuse(Error::new(Code::Shape, "broadcast_to", rule, legal), &[self]);
         }
-        let key: SmallVec<[i64; 8]> = shape.iter().map(|d| d.known().unwrap_or(-1)).collect();
-        run(Call::plain("broadcast_to", &key, Extents::Exact), &[self], &|t| prim::broadcast(&t[0], &shape))
+        view("broadcast_to", self, [Step::Broadcast(shape)])
     }
 
     /// In reverse order along axes.
@@ -265,9 +267,7 @@ impl Tensor {
             return self.clone();
         }
         match resolve_all(axes, self.rank(), "flip") {
-            Ok(axes) => run(Call::plain("flip", &attributes(&axes), Extents::Symbolic), &[self], &|t| {
-                record(view::Reverse { axes: axes.clone() }, &[&t[0]])
-            }),
+            Ok(axes) => view("flip", self, [Step::Flip(axes)]),
             Err(e) => refuse(e, &[self]),
         }
     }

@@ -109,3 +109,11 @@ pub(crate) fn to_back(t: &Tensor, axes: &[usize]) -> Tensor {
     let order: Axes = (0..t.rank()).filter(|a| !axes.contains(a)).chain(axes.iter().copied()).collect();
     transpose(t, &order)
 }
+
+/// An extent as an i64.
+pub(crate) fn extent(d: &Dim) -> Tensor {
+    match d.known() {
+        Some(n) => full(Scalar::I64(n), &Shape::scalar()),
+        None => record(create::DimValue { dim: d.clone() }, &[]),
+    }
+}

@@ -1,11 +1,10 @@
 //! Parts of tensors, and padding.
 
 use super::axes::resolve;
-use crate::dispatch::{Call, Extents, enter, refuse, run};
+use crate::dispatch::{enter, refuse};
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
-use crate::trace::record;
-use ir::ops::view;
+use crate::view::{Step, view};
 use ir::{Axes, Dim, Shape};
 use std::ops::{Bound, RangeBounds};
 
@@ -95,15 +94,10 @@ impl Tensor {
             return refuse(Error::new(Code::Index, name, rule, legal), &[self]);
         }
         let rank = shape.rank();
+        let count = (&end - &start).ceil_div(&Dim::from(step));
         let starts = Shape::from_iter((0..rank).map(|i| if i == axis { start.clone() } else { Dim::from(0) }));
-        let limits = shape.with_axis(axis, end.clone());
         let strides: Axes = (0..rank).map(|i| if i == axis { step } else { 1 }).collect();
-        let known = |d: &Dim| d.known().unwrap_or(-1);
-        let attributes = [axis as i64, known(&start), known(&end), step as i64];
-        run(Call::plain(name, &attributes, Extents::Exact), &[self], &|t| {
-            let (starts, limits, strides) = (starts.clone(), limits.clone(), strides.clone());
-            record(view::Slice { starts, limits, strides }, &[&t[0]])
-        })
+        view(name, self, [Step::Slice { starts, counts: shape.with_axis(axis, count), strides }])
     }
 
     /// The part at one index of an axis, which falls away; negative indices count from the end.

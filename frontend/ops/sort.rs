@@ -161,7 +161,10 @@ impl Tensor {
             return refuse(Error::new(Code::Shape, "searchsorted", rule, legal), &[self, values]);
         }
         let dtype = promote::promote(self.dtype(), values.dtype());
-        run(Call::composed("searchsorted", &[right as i64], Extents::Exact), &[self, values], &|t| {
+        // Halvings that find a place; unknown if the number of elements is.
+        let halvings = x[leading].as_usize().map(|n| n.checked_ilog2().map_or(0, |bits| bits as i64 + 1));
+        let attributes = [right as i64, halvings.unwrap_or(-1)];
+        run(Call::composed("searchsorted", &attributes, Extents::Symbolic), &[self, values], &|t| {
             let (sorted, values) = (prim::cast(&t[0], dtype), prim::cast(&t[1], dtype));
             let shape = values.ty().shape;
             let n = sorted.ty().shape[leading].clone();
@@ -174,7 +177,7 @@ impl Tensor {
                     (true, false) => ordered.logical_or(value.is_nan().logical_and(element.is_nan().logical_not())),
                 }
             };
-            let Some(known) = n.as_usize() else {
+            let Some(halvings) = halvings else {
                 // The number of elements before each value.
                 let mut wide: Shape = shape.clone();
                 wide.insert(leading, n);
@@ -185,15 +188,14 @@ impl Tensor {
                 return before(&sorted, &values).sum(leading as isize);
             };
             let mut place = prim::full(ir::Scalar::I64(0), &shape);
-            let mut step = known.checked_ilog2().map_or(0, |bits| 1usize << bits);
-            while step > 0 {
-                let further = &place + step as i64;
+            let count = prim::extent(&n);
+            for halving in (0..halvings).rev() {
+                let further = &place + (1i64 << halving);
                 let last = &further - 1;
                 let element =
                     record(Gather { axis: leading, batch: leading, mode: IndexMode::Clamp }, &[&sorted, &last]);
-                let fits = before(&element, &values).logical_and(further.le(known as i64));
+                let fits = before(&element, &values).logical_and(further.le(&count));
                 place = fits.where_(&further, &place);
-                step /= 2;
             }
             place
         })

@@ -4,7 +4,7 @@ use super::{STACK, TraceInfo, Traced};
 use crate::cell::CellId;
 use crate::error::Error;
 use crate::scope;
-use crate::tensor::{Identity, Repr, Tensor};
+use crate::tensor::{Held, Identity, Repr, Tensor};
 use ir::origin::OriginId;
 use ir::{Graph, Origin, Primitive, Symbol, Value, Violation};
 use std::borrow::Cow;
@@ -88,9 +88,9 @@ impl Trace {
 
     /// The value that stands for a tensor: its own, or a hidden input.
     pub fn lift(&mut self, tensor: &Tensor) -> Result<Value, Error> {
-        let key = match &tensor.0 {
-            Repr::Traced(t) if t.trace.id == self.info.id => return Ok(t.value),
-            Repr::Error(e) => return Err(e.clone()),
+        let key = match tensor.held() {
+            Held::Traced(t) if t.trace.id == self.info.id => return Ok(t.value),
+            Held::Error(e) => return Err(e.clone()),
             _ => tensor.identity().expect("only errors have none"),
         };
         if let Some(&v) = self.captured.get(&key) {

@@ -8,7 +8,7 @@
 use super::append;
 use crate::dispatch::{enter, enter_at, here, leave};
 use crate::error::{Code, Error, Result};
-use crate::tensor::{Repr, Tensor};
+use crate::tensor::{Held, Tensor};
 use crate::tree::{Tree, leaves};
 use crate::{cell, execute, scope, strict, trace};
 use ir::{Graph, Value};
@@ -69,9 +69,9 @@ fn differentiate<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M, made: &'static Lo
 fn attempt<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M) -> Result<(Tensor, Vec<Tensor>)> {
     let all = model.leaves();
     for (path, t) in &all {
-        match &t.0 {
-            Repr::Error(e) => return Err(e.clone()),
-            Repr::Traced(v) if !trace::is_open(v.trace.id) => {
+        match t.held() {
+            Held::Error(e) => return Err(e.clone()),
+            Held::Traced(v) if !trace::is_open(v.trace.id) => {
                 return Err(trace::ended("grad", v).with_operands([named(path, &v.ty)]).at(here()));
             }
             _ => {}
@@ -159,10 +159,10 @@ fn named(path: &str, ty: &ir::Type) -> String {
 }
 
 fn run(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>> {
-    let array = |t: &Tensor| match &t.0 {
-        Repr::Array(a) => Ok(a.clone()),
-        Repr::Traced(v) => Err(trace::ended("grad", v).at(here())),
-        Repr::Error(e) => Err(e.clone()),
+    let array = |t: &Tensor| match t.held() {
+        Held::Array(a) => Ok(a.clone()),
+        Held::Traced(v) => Err(trace::ended("grad", v).at(here())),
+        Held::Error(e) => Err(e.clone()),
     };
     let arrays: Vec<Array> = arguments.iter().map(array).collect::<Result<_>>()?;
     Ok(execute::run(graph, &arrays)?.into_iter().map(Tensor::array).collect())

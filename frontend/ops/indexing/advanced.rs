@@ -6,6 +6,7 @@ use crate::error::{Code, Error, Result};
 use crate::ops::{broadcast::common_shape, prim};
 use crate::tensor::Tensor;
 use crate::trace::{self, record};
+use crate::view::view;
 use ir::ops::index::{Gather, IndexMode, Scatter, Update};
 use ir::ops::{binary, create};
 use ir::{Axes, DType, Dim, Scalar, Shape};
@@ -72,7 +73,7 @@ pub(super) fn updated(plan: &Plan, x: &Tensor, value: &Tensor, tensors: &[Tensor
     let shape = x.ty().shape;
     let all = Shape::from([shape.numel()]);
     let places = record(create::Iota { dtype: DType::I64, shape: all.clone(), axis: 0 }, &[]);
-    let part = plan.part(&prim::reshape(&places, &shape));
+    let part = view("index", &prim::reshape(&places, &shape), plan.steps());
     let part = if tensors.is_empty() { part } else { gathered(plan, &part, tensors) };
     let result = plan.result(&common(tensors));
     let some = Shape::from([result.numel()]);
@@ -129,7 +130,7 @@ fn from_start(indices: &Tensor, extent: &Dim) -> Tensor {
     let shape = i.ty().shape;
     let zero = prim::full(Scalar::I64(0), &shape);
     let negative = record(binary::Compare { direction: binary::Direction::Lt }, &[&i, &zero]);
-    let n = prim::broadcast(&dim(extent), &shape);
+    let n = prim::broadcast(&prim::extent(extent), &shape);
     let moved = record(binary::Add {}, &[&i, &n]);
     record(binary::Select {}, &[&negative, &moved, &i])
 }
@@ -147,14 +148,6 @@ fn times(x: &Tensor, by: &Dim, shape: &Shape) -> Tensor {
     if by.is(1) {
         return x.clone();
     }
-    let by = prim::broadcast(&dim(by), shape);
+    let by = prim::broadcast(&prim::extent(by), shape);
     record(binary::Mul {}, &[x, &by])
-}
-
-/// An extent as a tensor.
-fn dim(d: &Dim) -> Tensor {
-    match d.known() {
-        Some(n) => prim::full(Scalar::I64(n), &Shape::scalar()),
-        None => record(create::DimValue { dim: d.clone() }, &[]),
-    }
 }

@@ -5,6 +5,7 @@ use crate::error::{Code, Error, Result};
 use crate::ops::{broadcast::common_shape, prim};
 use crate::tensor::Tensor;
 use crate::trace::record;
+use crate::view::Step;
 use ir::ops::{binary, view};
 use ir::{Axes, DType, Dim, Scalar, Shape};
 use smallvec::SmallVec;
@@ -146,13 +147,11 @@ impl Plan {
         Ok(())
     }
 
-    /// What makes the executable of an eager call another one.
+    /// What makes the executable of an eager call another one, but for the sizes.
     pub fn key(&self) -> SmallVec<[i64; 16]> {
-        let known = |d: &Dim| d.known().unwrap_or(-1);
         let mut key: SmallVec<[i64; 16]> = SmallVec::new();
         for c in &self.cuts {
-            let flags = c.reversed as i64 + 2 * c.single as i64;
-            key.extend([known(&c.start), known(&c.count), c.stride as i64, flags]);
+            key.extend([c.stride as i64, c.reversed as i64 + 2 * c.single as i64]);
         }
         key.extend(self.out.iter().map(|o| if let Out::Axis(a) = o { *a as i64 } else { -1 }));
         key.push(self.in_front as i64);
@@ -160,30 +159,46 @@ impl Plan {
         key
     }
 
+    /// Where ranges begin, and their lengths.
+    pub fn sizes(&self) -> SmallVec<[Dim; 8]> {
+        self.cuts.iter().flat_map(|c| [c.start.clone(), c.count.clone()]).collect()
+    }
+
+    /// The same for a tensor of another shape, with other sizes.
+    pub fn with_sizes(&self, shape: &Shape, sizes: &[Dim]) -> Plan {
+        let mut plan = Plan { shape: shape.clone(), ..self.clone() };
+        for (cut, size) in plan.cuts.iter_mut().zip(sizes.chunks(2)) {
+            (cut.start, cut.count) = (size[0].clone(), size[1].clone());
+        }
+        plan
+    }
+
     /// Extents after the ranges, with the axes that fall away at extent 1.
     fn kept(&self) -> Shape {
         self.cuts.iter().map(|c| c.count.clone()).collect()
     }
 
-    /// Ranges taken and numbers applied; new axes are not there yet.
-    pub fn part(&self, x: &Tensor) -> Tensor {
-        let mut y = x.clone();
-        let moved = |c: &&Cut| !c.start.is(0) || c.stride != 1;
-        if self.cuts.iter().any(|c| moved(&c)) || self.kept() != self.shape {
+    /// Takes ranges and applies numbers; new axes are not there yet.
+    pub fn steps(&self) -> SmallVec<[Step; 4]> {
+        let mut steps = SmallVec::new();
+        let moved = |c: &Cut| !c.start.is(0) || c.stride != 1;
+        if self.cuts.iter().any(moved) || self.kept() != self.shape {
             let starts = self.cuts.iter().map(|c| c.start.clone()).collect();
-            let end = |c: &Cut| &c.start + (&c.count - 1) * c.stride + 1;
-            let limits =
-                self.cuts.iter().map(|c| if c.count.is(0) { c.start.clone() } else { end(c) }).collect::<Shape>();
             let strides = self.cuts.iter().map(|c| c.stride).collect();
-            y = record(view::Slice { starts, limits, strides }, &[&y]);
+            steps.push(Step::Slice { starts, counts: self.kept(), strides });
         }
-        y = self.turned(y);
-        prim::reshape(&y, &self.left())
+        let reversed = self.reversed();
+        if !reversed.is_empty() {
+            steps.push(Step::Flip(reversed));
+        }
+        if self.cuts.iter().any(|c| c.single) {
+            steps.push(Step::Reshape(self.left()));
+        }
+        steps
     }
 
-    fn turned(&self, x: Tensor) -> Tensor {
-        let axes: Axes = (0..self.cuts.len()).filter(|&i| self.cuts[i].reversed).collect();
-        if axes.is_empty() { x } else { record(view::Reverse { axes }, &[&x]) }
+    fn reversed(&self) -> Axes {
+        (0..self.cuts.len()).filter(|&i| self.cuts[i].reversed).collect()
     }
 
     /// The number of an axis among those that do not fall away.
@@ -191,12 +206,9 @@ impl Plan {
         self.cuts[..axis].iter().filter(|c| !c.single).count()
     }
 
-    /// With the new axes of the index put in.
-    pub fn with_new_axes(&self, x: &Tensor) -> Tensor {
-        if x.error_ref().is_some() {
-            return x.clone();
-        }
-        prim::reshape(x, &self.shape_with_new_axes(&x.ty().shape))
+    /// Puts in the new axes of the index.
+    pub fn new_axes(&self, shape: &Shape) -> Option<Step> {
+        self.out.contains(&Out::New).then(|| Step::Reshape(self.shape_with_new_axes(shape)))
     }
 
     /// A shape with the new axes of the index put in. Axes of tensors of indices, if any, stand in the place of those they
@@ -260,7 +272,11 @@ impl Plan {
         }
         let dtype = x.dtype();
         let value = prim::broadcast(&prim::cast(value, dtype), &self.result(&Shape::scalar()));
-        let value = self.turned(prim::reshape(&value, &self.kept()));
+        let mut value = prim::reshape(&value, &self.kept());
+        let reversed = self.reversed();
+        if !reversed.is_empty() {
+            value = record(view::Reverse { axes: reversed }, &[&value]);
+        }
         let mark = prim::full(Scalar::Bool(true), &self.kept());
         let low: Shape = self.cuts.iter().map(|c| c.start.clone()).collect();
         let used = |c: &Cut| &c.start + (&c.count - 1) * c.stride + 1;

@@ -14,10 +14,11 @@ mod advanced;
 mod basic;
 
 use super::{Arg, Update};
-use crate::dispatch::{Call, Extents, enter, refuse, run};
+use crate::dispatch::{Call, Extents, enter, refuse, run, run_sized};
 use crate::error::{Code, Error, Result};
 use crate::promote::{promote, with_number};
 use crate::tensor::Tensor;
+use crate::view::view;
 use basic::Plan;
 use smallvec::SmallVec;
 use std::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
@@ -262,9 +263,12 @@ impl Tensor {
             Err(e) => return refuse(e, &[self, &value]),
         };
         let operands: SmallVec<[&Tensor; 4]> = [self, &value].into_iter().chain(&tensors).collect();
-        run(Call::composed(name, &plan.key(), Extents::Exact), &operands, &|t| match (how, &t[2..]) {
-            (Update::Set, []) => plan.write(&t[0], &t[1]),
-            (_, tensors) => advanced::updated(&plan, &t[0], &t[1], tensors, how),
+        run_sized(Call::composed(name, &plan.key(), Extents::Symbolic), &operands, &plan.sizes(), &|t, sizes| {
+            let plan = plan.with_sizes(&t[0].ty().shape, sizes);
+            match (how, &t[2..]) {
+                (Update::Set, []) => plan.write(&t[0], &t[1]),
+                (_, tensors) => advanced::updated(&plan, &t[0], &t[1], tensors, how),
+            }
         })
     }
 
@@ -293,11 +297,20 @@ impl Tensor {
 
     #[track_caller]
     fn read_at(&self, plan: &Plan, tensors: &[Tensor]) -> Tensor {
-        let operands: SmallVec<[&Tensor; 4]> = std::iter::once(self).chain(tensors).collect();
-        run(Call::composed("index", &plan.key(), Extents::Exact), &operands, &|t| {
-            let part = plan.part(&t[0]);
-            let part = if t.len() > 1 { advanced::gathered(plan, &part, &t[1..]) } else { part };
-            plan.with_new_axes(&part)
-        })
+        let part = view("index", self, plan.steps());
+        let part = match tensors {
+            [] => part,
+            _ => {
+                let operands: SmallVec<[&Tensor; 4]> = [&part].into_iter().chain(tensors).collect();
+                let key = plan.key();
+                run(Call::composed("index", &key, Extents::Symbolic), &operands, &|t| {
+                    advanced::gathered(plan, &t[0], &t[1..])
+                })
+            }
+        };
+        match part.try_shape().ok().and_then(|shape| plan.new_axes(&shape)) {
+            Some(step) => view("index", &part, [step]),
+            None => part,
+        }
     }
 }

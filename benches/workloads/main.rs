@@ -1,8 +1,11 @@
 //! Named workloads, timed.
 //!
 //! `cargo bench --bench workloads` prints a table. With `--workload NAME [--threads N] [--rounds R]` it prints one line of
-//! JSON, as `benches/compare/compare.py` reads it: the seconds of the first call and of R further ones, and how many
-//! kernels were compiled and how many steps a call has.
+//! JSON, as `benches/compare/compare.py` reads it: the seconds of the first call and of R further ones (each an average over
+//! so many calls), and how many kernels were compiled and how many steps a call has. `--eager` prints the table of single
+//! ops outside of `jit`.
+
+mod eager;
 
 use std::time::Instant;
 use tracewright::jit::Lowered;
@@ -26,6 +29,8 @@ const WORKLOADS: &[&str] = &[
 struct Times {
     first: f64,
     rest: Vec<f64>,
+    /// Calls that each of those is an average over.
+    calls: usize,
     kernels: usize,
     steps: usize,
 }
@@ -59,7 +64,7 @@ fn time(rounds: usize, inner: usize, mut call: impl FnMut() -> Result<()>) -> Re
         }
         rest.push(start.elapsed().as_secs_f64() / inner as f64);
     }
-    Ok(Times { first, rest, kernels: 0, steps: 0 })
+    Ok(Times { first, rest, calls: inner, kernels: 0, steps: 0 })
 }
 
 fn deep_chain(length: usize, rounds: usize) -> Result<Times> {
@@ -164,13 +169,14 @@ fn workload(name: &str, rounds: usize) -> Result<Option<Times>> {
             let f = jit(|layer: nn::LayerNorm, x: Tensor| layer.forward(&x));
             time(rounds, 1, || f.call(&layer, &x).map(drop))?.of(&f.lower(&layer, &x)?)
         }
-        _ => return Ok(None),
+        _ => return eager::workload(name, rounds),
     }))
 }
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (mut name, mut rounds) = (None, 50);
+    let mut names: Vec<String> = WORKLOADS.iter().map(|w| w.to_string()).collect();
     while let Some(flag) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{flag} needs a value"));
         match flag.as_str() {
@@ -181,6 +187,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
                 options::set_default(options);
             }
             "--rounds" => rounds = value()?.parse::<usize>()?.max(1),
+            "--eager" => names = eager::names().collect(),
             // What `cargo bench` passes.
             "--bench" => {}
             other => return Err(format!("unknown argument {other}").into()),
@@ -188,15 +195,15 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     }
     if let Some(name) = name {
         let Some(t) = workload(&name, rounds)? else {
-            return Err(format!("unknown workload {name}; there are {}", WORKLOADS.join(", ")).into());
+            return Err(format!("unknown workload {name}; there are {}", names.join(", ")).into());
         };
-        let (kernels, steps) = (t.kernels, t.steps);
+        let Times { calls, kernels, steps, .. } = t;
         print!(r#"{{"workload": "{name}", "first_s": {:e}, "times": {:?}, "#, t.first, t.rest);
-        println!(r#""kernels": {kernels}, "steps": {steps}}}"#);
+        println!(r#""calls": {calls}, "kernels": {kernels}, "steps": {steps}}}"#);
         return Ok(());
     }
     println!("{:<22} {:>14} {:>14} {:>8} {:>6}", "workload", "compile", "median call", "kernels", "steps");
-    for name in WORKLOADS {
+    for name in &names {
         let Some(t) = workload(name, rounds)? else { continue };
         let median = t.median();
         let (compile, call) = (1e3 * (t.first - median), 1e6 * median);

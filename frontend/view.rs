@@ -1,0 +1,201 @@
+//! Views. In a trace they record ops. Outside of traces a view waits: the op that reads it is compiled with the view in it,
+//! so that nothing is copied. Only where the elements themselves are asked for is a view run by itself, once.
+
+use crate::dispatch::{self, Call, Extents, enter_at, here};
+use crate::eager;
+use crate::error::Error;
+use crate::ops::prim;
+use crate::tensor::{Held, Repr, Tensor};
+use crate::trace::{self, record};
+use ir::ops::view;
+use ir::{Axes, Dim, Shape};
+use runtime::Array;
+use runtime::array::byte_length;
+use smallvec::SmallVec;
+use std::panic::Location;
+use std::sync::{Arc, OnceLock};
+
+/// How many steps may wait.
+const WAITING: usize = 6;
+
+/// A step from a tensor to a view of it.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// `counts` elements of each axis, `strides` apart.
+    Slice { starts: Shape, counts: Shape, strides: Axes },
+    /// Axis `i` of the view is that axis of the tensor.
+    Permute(Axes),
+    /// Reverses axes.
+    Flip(Axes),
+    /// Aligned at the last axis.
+    Broadcast(Shape),
+    /// Axes of extent 1 come or go.
+    Reshape(Shape),
+}
+
+impl Step {
+    /// Extents after the step.
+    fn result(&self, shape: &Shape) -> Shape {
+        match self {
+            Step::Slice { counts, .. } => counts.clone(),
+            Step::Permute(axes) => axes.iter().map(|&a| shape[a].clone()).collect(),
+            Step::Flip(_) => shape.clone(),
+            Step::Broadcast(new) | Step::Reshape(new) => new.clone(),
+        }
+    }
+
+    /// Records the step, with another dimension in the place of each of its own.
+    fn record(&self, x: &Tensor, dim: &mut dyn FnMut(&Dim) -> Dim) -> Tensor {
+        if x.error_ref().is_some() {
+            return x.clone();
+        }
+        match self {
+            Step::Slice { starts, counts, strides } => {
+                let starts: Shape = starts.iter().map(&mut *dim).collect();
+                let counts: Shape = counts.iter().map(&mut *dim).collect();
+                let end = |i: usize| match counts[i].is(0) {
+                    true => starts[i].clone(),
+                    false => &starts[i] + (&counts[i] - 1) * strides[i] + 1,
+                };
+                let limits: Shape = (0..starts.rank()).map(end).collect();
+                let whole = starts.iter().all(|s| s.is(0)) && strides.iter().all(|&s| s == 1);
+                match whole && limits == x.ty().shape {
+                    true => x.clone(),
+                    false => record(view::Slice { starts, limits, strides: strides.clone() }, &[x]),
+                }
+            }
+            Step::Permute(axes) => prim::transpose(x, axes),
+            Step::Flip(axes) if axes.is_empty() => x.clone(),
+            Step::Flip(axes) => record(view::Reverse { axes: axes.clone() }, &[x]),
+            Step::Broadcast(shape) => prim::broadcast(x, &shape.iter().map(dim).collect()),
+            Step::Reshape(shape) => prim::reshape(x, &shape.iter().map(dim).collect()),
+        }
+    }
+
+    /// What tells it from other steps, with a code for each dimension.
+    fn encode(&self, out: &mut SmallVec<[i64; 4]>, code: &mut dyn FnMut(usize) -> i64) {
+        // Steps are on arrays, so their dimensions are numbers.
+        let mut dims = |out: &mut SmallVec<[i64; 4]>, shape: &Shape| {
+            out.extend(shape.iter().map(|d| d.as_usize().map_or(i64::MIN, &mut *code)));
+        };
+        let axes = |out: &mut SmallVec<[i64; 4]>, axes: &Axes| out.extend(axes.iter().map(|&a| a as i64));
+        // No code is as small.
+        let mut begin = |kind: i64, rank: usize| out.extend([i64::MIN + kind, rank as i64]);
+        match self {
+            Step::Slice { starts, counts, strides } => {
+                begin(1, strides.len());
+                dims(out, starts);
+                dims(out, counts);
+                axes(out, strides);
+            }
+            Step::Permute(a) | Step::Flip(a) => {
+                begin(2 + matches!(self, Step::Flip(_)) as i64, a.len());
+                axes(out, a);
+            }
+            Step::Broadcast(shape) | Step::Reshape(shape) => {
+                begin(4 + matches!(self, Step::Reshape(_)) as i64, shape.rank());
+                dims(out, shape);
+            }
+        }
+    }
+}
+
+/// A view of an array that nobody has asked the elements of.
+pub(crate) struct View {
+    pub base: Array,
+    pub shape: Shape,
+    steps: SmallVec<[Step; 2]>,
+    /// The last op, and its line.
+    name: &'static str,
+    line: &'static Location<'static>,
+    settled: OnceLock<Repr>,
+}
+
+impl View {
+    /// The elements in memory of their own: an array, or an error.
+    pub fn settle(&self) -> Held<'_> {
+        let settled = self.settled.get_or_init(|| {
+            let _line = enter_at(self.line);
+            let waiting = View {
+                base: self.base.clone(),
+                shape: self.shape.clone(),
+                steps: self.steps.clone(),
+                settled: OnceLock::new(),
+                ..*self
+            };
+            let waiting = Tensor(Repr::View(Arc::new(waiting)));
+            // One that cannot be fails with its numbers.
+            let extents = if self.fits() { Extents::Symbolic } else { Extents::Exact };
+            eager::run(&Call::plain(self.name, &[], extents), &[&waiting], &[], &|t, _| t[0].clone()).0
+        });
+        match settled {
+            Repr::Array(a) => Held::Array(a),
+            Repr::Error(e) => Held::Error(e),
+            Repr::Traced(_) | Repr::View(_) => unreachable!("an op outside of traces yields an array or an error"),
+        }
+    }
+
+    /// True unless its extents cannot be those of an array.
+    fn fits(&self) -> bool {
+        self.shape.known().is_some_and(|dims| byte_length(self.base.dtype(), &dims).is_ok())
+    }
+
+    /// What came of it, if somebody asked.
+    pub fn settled(&self) -> Option<Held<'_>> {
+        self.settled.get().map(|_| self.settle())
+    }
+
+    /// What tells its steps from those of other views.
+    pub fn encode(&self, out: &mut SmallVec<[i64; 4]>, code: &mut dyn FnMut(usize) -> i64) {
+        self.steps.iter().for_each(|s| s.encode(out, code));
+    }
+
+    /// Records its steps on a traced value that stands for its base.
+    pub fn record(&self, base: &Tensor, dim: &mut dyn FnMut(&Dim) -> Dim) -> Tensor {
+        self.steps.iter().fold(base.clone(), |x, step| step.record(&x, dim))
+    }
+}
+
+/// A view of a tensor; the steps must fit.
+pub(crate) fn view(name: &'static str, x: &Tensor, steps: impl IntoIterator<Item = Step>) -> Tensor {
+    if trace::active() {
+        let steps: SmallVec<[Step; 2]> = steps.into_iter().collect();
+        return dispatch::run(Call::plain(name, &[], Extents::Exact), &[x], &|t| {
+            steps.iter().fold(t[0].clone(), |x, step| step.record(&x, &mut Dim::clone))
+        });
+    }
+    let (base, mut all, mut shape) = match &x.0 {
+        Repr::Array(a) => (a.clone(), SmallVec::new(), a.dims().into()),
+        Repr::View(v) => match v.settled() {
+            None if v.steps.len() < WAITING => (v.base.clone(), v.steps.clone(), v.shape.clone()),
+            _ => match v.settle() {
+                Held::Array(a) => (a.clone(), SmallVec::new(), v.shape.clone()),
+                _ => return x.clone(),
+            },
+        },
+        Repr::Error(_) => return x.clone(),
+        Repr::Traced(t) => {
+            return Tensor::error(trace::ended(name, t).with_operands([t.ty.to_string()]).at(here()));
+        }
+    };
+    for step in steps {
+        shape = step.result(&shape);
+        all.push(step);
+    }
+    if all.is_empty() {
+        return x.clone();
+    }
+    let made = View { base, shape, steps: all, name, line: here(), settled: OnceLock::new() };
+    if !made.fits() {
+        made.settle();
+    }
+    Tensor(Repr::View(Arc::new(made)))
+}
+
+/// The error, if a view could not be made.
+pub(crate) fn error(v: &View) -> Option<&Error> {
+    match v.settled() {
+        Some(Held::Error(e)) => Some(e),
+        _ => None,
+    }
+}

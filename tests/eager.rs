@@ -1,0 +1,83 @@
+//! Eager ops: what they compile, and that views wait for the op that reads them.
+
+use tracewright::events::{Counters, Event};
+use tracewright::{DType, Generator, NewAxis, Tensor, every};
+
+fn normal(dims: &[usize]) -> Tensor {
+    Generator::new(dims.iter().sum::<usize>() as u64).normal(dims, 0.0, 1.0)
+}
+
+/// How often something is compiled in a function that observes what it makes.
+fn compiled(f: impl FnOnce() -> Tensor) -> usize {
+    let ((), counts) = Counters::of(|| {
+        f().to_literal().unwrap();
+    });
+    counts[Event::Compile] as usize
+}
+
+type Op = fn(usize, usize) -> Tensor;
+
+/// Ops on tensors of any two extents.
+const OPS: &[(&str, Op)] = &[
+    ("add", |a, b| normal(&[a, b]) + normal(&[a, b])),
+    ("add a row", |a, b| normal(&[a, b]) + normal(&[b])),
+    ("exp", |a, b| normal(&[a, b]).exp()),
+    ("sum", |a, b| normal(&[a, b]).sum(..)),
+    ("sum of an axis", |a, b| normal(&[a, b]).sum(0)),
+    ("softmax", |a, b| normal(&[a, b]).softmax(-1)),
+    ("matmul", |a, b| normal(&[a, b]).matmul(&normal(&[b, a]))),
+    ("take", |a, b| normal(&[a, b]).take(&Tensor::from([1i64, 0, 1]), 0)),
+    ("slice", |a, b| normal(&[a, b]).slice(0, 2..a as isize - 2).exp()),
+    ("index", |a, b| normal(&[a, b]).i((every(3.., -2), 4)).exp()),
+    ("index by tensors", |a, b| normal(&[a, b]).i((&Tensor::from([1i64, 0]), 2..b))),
+    ("set_at", |a, b| normal(&[a, b]).set_at((2..a - 1, 3), 1.0)),
+    ("set_at of tensors", |a, b| normal(&[a, b]).set_at((&Tensor::from([1i64, 0]), 2..b - 1), 1.0)),
+    ("broadcast_to", |a, b| normal(&[b]).broadcast_to([a, b])),
+    ("transpose", |a, b| normal(&[a, b]).t()),
+    ("pad", |a, b| normal(&[a, b]).pad(&[(a, 2), (3, b)], 0.0)),
+    ("eye", |a, _| Tensor::eye(a, DType::F32)),
+    ("glu", |a, b| normal(&[a, 2 * b]).glu(-1)),
+    ("cumsum", |a, b| normal(&[a, b]).cumsum(1)),
+    ("sort", |a, b| normal(&[a, b]).sort(1, false).0),
+    ("searchsorted", |a, b| normal(&[4 * 3 + a % 3]).searchsorted(&normal(&[b]), false)),
+];
+
+#[test]
+fn new_shapes_compile_nothing() {
+    for (name, op) in OPS {
+        assert_ne!(compiled(|| op(7, 11)), 0, "{name}: nothing is compiled at first");
+        for (a, b) in [(8, 12), (9, 21), (50, 13), (16, 31)] {
+            assert_eq!(compiled(|| op(a, b)), 0, "{name} with extents {a} and {b}");
+        }
+    }
+}
+
+#[test]
+fn slices_of_a_loop_compile_once() {
+    let x = normal(&[100, 5]);
+    let mean = |at: usize| x.i(at..at + 10).mean(..);
+    compiled(|| mean(20));
+    for at in [30, 40, 77] {
+        assert_eq!(compiled(|| mean(at)), 0, "from {at}");
+    }
+}
+
+/// Steps of memory traffic: kernels that ran, and bytes that were taken.
+#[test]
+fn views_are_read_where_they_lie() {
+    let x = normal(&[40, 30]);
+    let y = normal(&[30, 20]);
+    let view = x.t().slice_step(1, .., 2).flip(&[0]);
+    let sum = &view + &y;
+    assert_eq!(view.shape(), [30, 20].into());
+    let (xs, ys, sums) = (x.to_vec::<f32>().unwrap(), y.to_vec::<f32>().unwrap(), sum.to_vec::<f32>().unwrap());
+    for i in 0..30 {
+        for j in 0..20 {
+            assert_eq!(sums[i * 20 + j], xs[2 * j * 30 + 29 - i] + ys[i * 20 + j]);
+        }
+    }
+    // The view itself, asked for.
+    assert_eq!(view.i((3, 4)).item::<f32>().unwrap(), xs[8 * 30 + 26]);
+    assert_eq!(view.to_vec::<f32>().unwrap()[3 * 20 + 4], xs[8 * 30 + 26]);
+    assert_eq!(view.i((3, NewAxis, 4)).to_vec::<f32>().unwrap(), [xs[8 * 30 + 26]]);
+}
