@@ -1,7 +1,8 @@
 //! A bounded map, for caches of the whole process.
 
 use runtime::events::{self, Event};
-use std::collections::{HashMap, VecDeque};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::hash::Hash;
 use std::sync::{Arc, RwLock};
@@ -14,13 +15,13 @@ pub(crate) struct Bounded<K, V> {
 }
 
 struct Inner<K, V> {
-    map: HashMap<Arc<K>, V>,
+    map: FxHashMap<Arc<K>, V>,
     order: VecDeque<Arc<K>>,
 }
 
 impl<K: Hash + Eq + Display, V: Clone> Bounded<K, V> {
     pub fn new(name: &'static str, capacity: usize) -> Bounded<K, V> {
-        Bounded { name, capacity, inner: RwLock::new(Inner { map: HashMap::new(), order: VecDeque::new() }) }
+        Bounded { name, capacity, inner: RwLock::new(Inner { map: FxHashMap::default(), order: VecDeque::new() }) }
     }
 
     /// The value of a key; whether there is one is counted.

@@ -23,30 +23,31 @@ use std::sync::{Arc, LazyLock};
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     name: &'static str,
-    attributes: SmallVec<[i64; 8]>,
-    extents: Extents,
     modes: Modes,
-    operands: SmallVec<[Operand; 3]>,
-    /// Codes of the sizes that the op was given.
-    sizes: SmallVec<[i64; 4]>,
+    extents: Extents,
+    operands: u8,
+    /// For each operand its rank, dtype and the codes of its array's extents; then attributes, views and sizes, each with
+    /// as many numbers as the ones before it say.
+    code: SmallVec<[i64; 16]>,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Operand {
-    dtype: DType,
-    /// Codes of the extents of the array.
-    dims: SmallVec<[i64; 4]>,
-    /// The view of the array, in code.
-    view: SmallVec<[i64; 4]>,
+impl Key {
+    /// Types of the operands' arrays.
+    fn types(&self) -> impl Iterator<Item = Type> {
+        let mut rest = &self.code[..];
+        (0..self.operands).map(move |_| {
+            let dtype = DType::ALL[rest[1] as usize];
+            let (dims, after) = rest[2..].split_at(rest[0] as usize);
+            rest = after;
+            Type::new(dtype, dims.iter().map(|&n| decoded(n)).collect::<Shape>())
+        })
+    }
 }
 
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let types = self.operands.iter().map(|o| {
-            let view = if o.view.is_empty() { "" } else { " viewed" };
-            format!("{}{view}", o.ty())
-        });
-        write!(f, "{}({})", self.name, types.collect::<Vec<_>>().join(", "))
+        let types: Vec<String> = self.types().map(|ty| ty.to_string()).collect();
+        write!(f, "{}({})", self.name, types.join(", "))
     }
 }
 
@@ -167,24 +168,30 @@ impl Eager<'_> {
 
     fn key(&self, extents: Extents) -> (Key, Codes) {
         let mut codes = Codes { extents, met: SmallVec::new(), bound: 0 };
-        let arrays = self.operands.iter().map(|o| {
-            let dims = match (extents, o.array.dims()) {
-                (_, []) => SmallVec::new(),
-                (Extents::Flat, _) => SmallVec::from_slice(&[-1]),
-                (_, dims) => dims.iter().map(|&n| codes.code(n)).collect(),
-            };
-            Operand { dtype: o.array.dtype(), dims, view: SmallVec::new() }
-        });
-        let mut operands: SmallVec<[Operand; 3]> = arrays.collect();
-        codes.bound = codes.met.len();
-        for (operand, source) in operands.iter_mut().zip(&self.operands) {
-            if let Some(v) = source.view {
-                v.encode(&mut operand.view, &mut |n| codes.code(n));
+        let mut code: SmallVec<[i64; 16]> = SmallVec::new();
+        for o in &self.operands {
+            let (dims, flat) = (o.array.dims(), extents == Extents::Flat);
+            let rank = if flat { dims.len().min(1) } else { dims.len() };
+            code.extend_from_slice(&[rank as i64, o.array.dtype() as i64]);
+            match flat {
+                true if rank > 0 => code.push(-1),
+                true => {}
+                false => dims.iter().for_each(|&n| code.push(codes.code(n))),
             }
         }
-        let sizes = self.sizes.iter().map(|&n| codes.code(n)).collect();
-        let attributes = SmallVec::from_slice(self.call.attributes);
-        (Key { name: self.call.name, attributes, extents, modes: self.modes.clone(), operands, sizes }, codes)
+        codes.bound = codes.met.len();
+        code.push(self.call.attributes.len() as i64);
+        code.extend_from_slice(self.call.attributes);
+        for (i, o) in self.operands.iter().enumerate() {
+            if let Some(v) = o.view {
+                code.push(i as i64);
+                v.encode(&mut code, &mut |n| codes.code(n));
+            }
+        }
+        code.push(i64::MIN);
+        self.sizes.iter().for_each(|&n| code.push(codes.code(n)));
+        let operands = self.operands.len() as u8;
+        (Key { name: self.call.name, modes: self.modes.clone(), extents, operands, code }, codes)
     }
 
     fn compile(&self, key: &Key, codes: &mut Codes) -> Result<Arc<Executable>> {
@@ -206,9 +213,7 @@ impl Eager<'_> {
             trace::declare(SymbolDecl { symbol: symbol(n), min: least, max: i64::MAX }, None);
         }
         let mut inputs: SmallVec<[Tensor; 4]> = SmallVec::new();
-        for operand in &key.operands {
-            inputs.push(trace::input(operand.ty(), here()));
-        }
+        key.types().for_each(|ty| inputs.push(trace::input(ty, here())));
         if codes.bound < codes.met.len() {
             let numbers = (codes.bound..codes.met.len()).map(|at| decoded(-1 - at as i64));
             trace::input(Type::new(DType::Bool, numbers.chain([Dim::from(0)]).collect::<Shape>()), here());
@@ -218,7 +223,7 @@ impl Eager<'_> {
                 *input = v.record(input, &mut |d| codes.dim(d));
             }
         }
-        let sizes: SmallVec<[Dim; 4]> = key.sizes.iter().map(|&n| decoded(n)).collect();
+        let sizes: SmallVec<[Dim; 4]> = self.sizes.iter().map(|&n| decoded(codes.code(n))).collect();
         let _scope = call.scoped.then(|| scope::enter(call.name));
         let result = (self.body)(&inputs, &sizes);
         if let Some(e) = result.error_ref() {
@@ -253,12 +258,6 @@ impl Eager<'_> {
             Some(dims) if dims.len() != 1 => output.reshaped(dims).map_err(failed),
             _ => Ok(output),
         }
-    }
-}
-
-impl Operand {
-    fn ty(&self) -> Type {
-        Type::new(self.dtype, self.dims.iter().map(|&n| decoded(n)).collect::<Shape>())
     }
 }
 

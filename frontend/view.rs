@@ -73,12 +73,12 @@ impl Step {
     }
 
     /// What tells it from other steps, with a code for each dimension.
-    fn encode(&self, out: &mut SmallVec<[i64; 4]>, code: &mut dyn FnMut(usize) -> i64) {
+    fn encode(&self, out: &mut SmallVec<[i64; 16]>, code: &mut dyn FnMut(usize) -> i64) {
         // Steps are on arrays, so their dimensions are numbers.
-        let mut dims = |out: &mut SmallVec<[i64; 4]>, shape: &Shape| {
+        let mut dims = |out: &mut SmallVec<[i64; 16]>, shape: &Shape| {
             out.extend(shape.iter().map(|d| d.as_usize().map_or(i64::MIN, &mut *code)));
         };
-        let axes = |out: &mut SmallVec<[i64; 4]>, axes: &Axes| out.extend(axes.iter().map(|&a| a as i64));
+        let axes = |out: &mut SmallVec<[i64; 16]>, axes: &Axes| out.extend(axes.iter().map(|&a| a as i64));
         // No code is as small.
         let mut begin = |kind: i64, rank: usize| out.extend([i64::MIN + kind, rank as i64]);
         match self {
@@ -146,7 +146,7 @@ impl View {
     }
 
     /// What tells its steps from those of other views.
-    pub fn encode(&self, out: &mut SmallVec<[i64; 4]>, code: &mut dyn FnMut(usize) -> i64) {
+    pub fn encode(&self, out: &mut SmallVec<[i64; 16]>, code: &mut dyn FnMut(usize) -> i64) {
         self.steps.iter().for_each(|s| s.encode(out, code));
     }
 

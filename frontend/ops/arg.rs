@@ -2,6 +2,7 @@
 
 use crate::promote::Number;
 use crate::tensor::Tensor;
+use ir::{DType, Shape};
 
 /// An operand: a tensor, or a number that takes the dtype of the tensor beside it.
 #[derive(Clone)]
@@ -13,6 +14,22 @@ pub enum Arg {
 }
 
 impl Arg {
+    /// The dtype of a tensor, or what a number has by itself.
+    pub(crate) fn dtype(&self) -> DType {
+        match self {
+            Arg::Tensor(t) => t.dtype(),
+            Arg::Number(n) => n.default_dtype(),
+        }
+    }
+
+    /// Extents.
+    pub(crate) fn shape(&self) -> Shape {
+        match self {
+            Arg::Tensor(t) => t.ty().shape,
+            Arg::Number(_) => Shape::scalar(),
+        }
+    }
+
     pub(crate) fn text(&self) -> String {
         match self {
             Arg::Tensor(t) => t.ty().to_string(),

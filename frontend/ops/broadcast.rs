@@ -93,6 +93,16 @@ impl Operands {
     }
 }
 
+/// True if all operands are arrays of the same extents, scalars or numbers, which is often so and quickly seen.
+fn alike(args: &[Arg]) -> bool {
+    let mut dims: Option<&[usize]> = None;
+    args.iter().all(|a| match a {
+        Arg::Number(_) => true,
+        Arg::Tensor(Tensor(Repr::Array(a))) => a.dims().is_empty() || *dims.get_or_insert(a.dims()) == a.dims(),
+        Arg::Tensor(_) => false,
+    })
+}
+
 /// A pointwise op: operands are brought to one dtype and shape, then the body records.
 #[track_caller]
 pub(crate) fn pointwise(
@@ -108,16 +118,9 @@ pub(crate) fn pointwise(
             return Tensor(Repr::Error(e.clone()));
         }
     }
-    let types: SmallVec<[Type; 3]> = args
-        .iter()
-        .map(|a| match a {
-            Arg::Tensor(t) => t.ty(),
-            Arg::Number(n) => Type::scalar(n.default_dtype()),
-        })
-        .collect();
     let checked = operands.dtype(name, args).and_then(|dtype| {
-        if operands == Operands::Select && types[0].dtype != DType::Bool {
-            let rule = format!("the condition has dtype {}", types[0].dtype);
+        if operands == Operands::Select && args[0].dtype() != DType::Bool {
+            let rule = format!("the condition has dtype {}", args[0].dtype());
             return Err(Error::new(Code::DType, name, rule, "a bool; compare, or convert with to_dtype"));
         }
         for (i, a) in args.iter().enumerate() {
@@ -127,7 +130,13 @@ pub(crate) fn pointwise(
                 n.fits(name, dtype)?;
             }
         }
-        Ok((dtype, common_shape(name, types.iter().map(|t| &t.shape))?))
+        if alike(args) {
+            return Ok((dtype, None));
+        }
+        let shapes: SmallVec<[Shape; 3]> = args.iter().map(Arg::shape).collect();
+        let shape = common_shape(name, shapes.iter())?;
+        let flat = shapes.iter().all(|s| s.rank() == 0 || *s == shape);
+        Ok((dtype, Some((shape, flat))))
     });
     let (dtype, shape) = match checked {
         Ok(x) => x,
@@ -138,6 +147,10 @@ pub(crate) fn pointwise(
     };
     let target = |i: usize| if operands == Operands::Select && i == 0 { DType::Bool } else { dtype };
     if trace::active() {
+        let shape = match shape {
+            Some((shape, _)) => shape,
+            None => args.iter().map(Arg::shape).find(|s| s.rank() > 0).unwrap_or_default(),
+        };
         let _scope = scoped.then(|| scope::enter(name));
         let ready: SmallVec<[Tensor; 3]> = args
             .iter()
@@ -153,17 +166,20 @@ pub(crate) fn pointwise(
         return body(&ready);
     }
     // Numbers become operands, so that one executable serves them all.
-    let tensors: SmallVec<[Tensor; 3]> = args
-        .iter()
-        .enumerate()
-        .map(|(i, a)| match a {
-            Arg::Tensor(t) => t.clone(),
-            Arg::Number(n) => Tensor::literal(Literal::scalar(n.scalar(target(i)))),
-        })
-        .collect();
-    let flat = types.iter().all(|t| t.rank() == 0 || t.shape == shape);
-    let extents = if flat { Extents::Flat } else { Extents::Symbolic };
-    let refs: SmallVec<[&Tensor; 3]> = tensors.iter().collect();
+    let numbers = args.iter().enumerate().filter_map(|(i, a)| match a {
+        Arg::Tensor(_) => None,
+        Arg::Number(n) => Some(Tensor::literal(Literal::scalar(n.scalar(target(i))))),
+    });
+    let numbers: SmallVec<[Tensor; 1]> = numbers.collect();
+    let mut rest = numbers.iter();
+    let mut refs: SmallVec<[&Tensor; 3]> = SmallVec::new();
+    for a in args {
+        refs.push(match a {
+            Arg::Tensor(t) => t,
+            Arg::Number(_) => rest.next().expect("one for each number"),
+        });
+    }
+    let extents = if shape.is_none_or(|(_, flat)| flat) { Extents::Flat } else { Extents::Symbolic };
     let call = Call { name, attributes: &[dtype as i64], extents, scoped };
     run(call, &refs, &|t| {
         let types: SmallVec<[Type; 3]> = t.iter().map(Tensor::ty).collect();

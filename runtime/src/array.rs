@@ -86,14 +86,17 @@ impl Array {
     }
 
     /// Element type.
+    #[inline]
     pub fn dtype(&self) -> DType {
         self.dtype
     }
     /// Extents.
+    #[inline]
     pub fn dims(&self) -> &[usize] {
         &self.dims
     }
     /// Number of elements.
+    #[inline]
     pub fn numel(&self) -> usize {
         self.dims.iter().product()
     }
@@ -102,6 +105,7 @@ impl Array {
         Type::new(self.dtype, self.dims())
     }
     /// The memory.
+    #[inline]
     pub fn buffer(&self) -> &Buffer {
         &self.buffer
     }

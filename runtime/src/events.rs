@@ -111,6 +111,7 @@ thread_local! {
 }
 
 /// Counts an event.
+#[inline]
 pub fn count(event: Event) {
     TOTAL[event as usize].fetch_add(1, Relaxed);
     // A thread that is ending has no counters of its own any more.

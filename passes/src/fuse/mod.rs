@@ -437,6 +437,7 @@ fn classify(graph: &Graph, enabled: bool) -> HashMap<Op, Class> {
     for &op in &root.ops {
         let data = graph.op(op);
         let c = match data.primitive.lowering() {
+            Lowering::Pointwise if enabled && of_extents(graph, op, &class) => Class::Free,
             Lowering::Pointwise | Lowering::Reduce(_) | Lowering::Gather => Class::Member,
             Lowering::View if enabled && joins_many(graph, op) => Class::Solo,
             Lowering::View | Lowering::Generate if enabled => Class::Free,
@@ -499,6 +500,16 @@ fn seal(graph: &Graph, class: &mut HashMap<Op, Class>) {
             chains.insert(result, (reads, reshapes));
         }
     }
+}
+
+/// True for a number that is computed from nothing but extents and constants: each group does so itself.
+fn of_extents(graph: &Graph, op: Op, class: &HashMap<Op, Class>) -> bool {
+    let data = graph.op(op);
+    let free = |v: &Value| {
+        let def = graph.defining_op(*v).map(|(def, _)| def);
+        def.is_some_and(|d| class[&d] == Class::Free && graph.op(d).primitive.lowering() != Lowering::View)
+    };
+    data.results.iter().all(|&r| graph.ty(r).rank() == 0) && data.operands.iter().all(free)
 }
 
 fn without_ones(graph: &Graph, v: Value) -> Shape {

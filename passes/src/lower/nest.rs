@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 
 /// Columns that one task of a column reduction covers.
 const TASK_COLUMNS: i64 = 64;
-/// Longest row kept in scratch memory between passes, in elements.
+/// Longest row kept in scratch memory between passes, in elements, where the length is known.
 const SCRATCH_ROW: i64 = 32768;
 
 /// A kernel with what its arguments stand for.
@@ -302,7 +302,7 @@ fn reduce_nest(
 
     // The index within a row, for scratch memory.
     let row_index = serial.iter().fold(Dim::from(0), |i, a| i * &a.extent + Dim::symbol(a.variable.name()));
-    let keep_rows = !column_style && row_length.known().is_some_and(|n| n <= SCRATCH_ROW);
+    let keep_rows = !column_style && row_length.known().is_none_or(|n| n <= SCRATCH_ROW);
     p.canonical = full.clone();
     // The pass that stores each yield, and the last that reads each parameter.
     let mut stored: HashMap<usize, u32> = HashMap::new();
