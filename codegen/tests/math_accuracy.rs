@@ -139,6 +139,23 @@ fn everything() -> bool {
     std::env::var_os("TRACEWRIGHT_TEST_ALL_F32").is_some_and(|v| v == "1")
 }
 
+/// Checks that the function on tiles has the bits of the emitted code.
+fn same_on_tiles(op: UnaryOp, function: math::tiles::Function, x: &[f32], emitted: &[f32]) {
+    let (tiles, rest) = x.as_chunks::<{ math::tiles::TILE }>();
+    assert!(rest.is_empty());
+    for (x, emitted) in tiles.iter().zip(emitted.chunks(math::tiles::TILE)) {
+        let mut tile = [0.0f32; math::tiles::TILE];
+        // SAFETY: vectors of four floats.
+        let [a, b, c, d, e, f, g, h]: [math::tiles::Four; 8] = unsafe { std::mem::transmute(*x) };
+        // SAFETY: the room is ours.
+        unsafe { function(a, b, c, d, e, f, g, h, tile.as_mut_ptr()) };
+        for ((x, got), want) in x.iter().zip(tile).zip(emitted) {
+            let same = got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan();
+            assert!(same, "{} of {x:e} is {got:e} on a tile and {want:e} otherwise", op.name());
+        }
+    }
+}
+
 /// Runs the function over the bit patterns on two threads and checks the largest error.
 fn sweep(op: UnaryOp, bound: f64, exact: fn(f64) -> f64) {
     let stride: u64 = if everything() { 1 } else { 251 };
@@ -154,6 +171,7 @@ fn sweep(op: UnaryOp, bound: f64, exact: fn(f64) -> f64) {
                 let mut x = [0f32; 4096];
                 let mut out = [0f32; 4096];
                 let mut bits = from;
+                let tile = math::tiles::function(op);
                 while bits < from + half {
                     // The last block of a part runs past its end, over patterns of the other.
                     for x in &mut x {
@@ -170,6 +188,10 @@ fn sweep(op: UnaryOp, bound: f64, exact: fn(f64) -> f64) {
                                 op.name()
                             );
                             worst.see(x, 0.0, got, want);
+                        }
+                        // The code with FMA is the first.
+                        if let Some(function) = tile.filter(|_| std::ptr::eq(code, &codes[0])) {
+                            same_on_tiles(op, function, &x, &out);
                         }
                     }
                 }

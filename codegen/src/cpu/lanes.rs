@@ -7,6 +7,7 @@
 
 use super::combine::identity;
 use super::emit::{Emitter, Result, Val, Vecs, data};
+use super::math::tiles;
 use super::registers::{is_wide, lane_type, lanes_of, register};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I32X4, I64};
@@ -71,10 +72,12 @@ pub(super) struct Analysis {
     serial_loops: bool,
     /// Vectors that the accumulators of a serial loop take for four iterations.
     serial_vectors: usize,
+    /// Functions that can be called on tiles.
+    tiles: usize,
 }
 
 impl Analysis {
-    fn new(kernel: &Kernel, l: &Loop) -> Analysis {
+    fn new(kernel: &Kernel, l: &Loop, has_tile: &dyn Fn(UnaryOp) -> bool) -> Analysis {
         let mut a = Analysis {
             iter: l.iter,
             varying: vec![false; kernel.vars.len()],
@@ -88,10 +91,16 @@ impl Analysis {
             pressure: 0,
             serial_loops: false,
             serial_vectors: 0,
+            tiles: 0,
         };
-        a.block(kernel, &l.body.0);
+        a.block(kernel, &l.body.0, has_tile);
         a.pressure = a.most_alive(&l.body.0);
         a
+    }
+
+    /// Whether functions are called on tiles: blocks are then as long.
+    fn on_tiles(&self) -> bool {
+        self.tiles > 0 && !self.wide && !self.serial_loops
     }
 
     fn most_alive(&self, stmts: &[Stmt]) -> usize {
@@ -117,12 +126,15 @@ impl Analysis {
         most
     }
 
-    fn block(&mut self, kernel: &Kernel, stmts: &[Stmt]) {
+    fn block(&mut self, kernel: &Kernel, stmts: &[Stmt], has_tile: &dyn Fn(UnaryOp) -> bool) {
         for stmt in stmts {
             self.weight += 1;
             match stmt {
                 Stmt::Let { var, expr } => {
-                    self.weight += weight(expr);
+                    let tile =
+                        matches!(expr, Expr::Unary(op, _) if kernel.vars[var.at()] == DType::F32 && has_tile(*op));
+                    self.tiles += tile as usize;
+                    self.weight += if tile { TILE_WEIGHT } else { weight(expr) };
                     self.plain &= weight(expr) == 0;
                     self.draws |= matches!(expr, Expr::Draw { draw: Draw::Bits { .. }, .. });
                     self.accesses += matches!(expr, Expr::Load { .. }) as usize;
@@ -137,7 +149,7 @@ impl Analysis {
                 Stmt::Loop(l) => {
                     self.serial_loops = true;
                     self.vectorizable &= !self.index_varies(kernel, l.extent);
-                    self.block(kernel, &l.body.0);
+                    self.block(kernel, &l.body.0, has_tile);
                     let mut vectors = 0;
                     for a in &l.accumulators {
                         let varying = a.inputs.iter().any(|v| self.varying[v.at()]);
@@ -174,6 +186,9 @@ impl Analysis {
         varies
     }
 }
+
+/// Instructions of a call on a tile, for each vector.
+const TILE_WEIGHT: usize = 4;
 
 /// Instructions of an operation beyond the first.
 fn weight(expr: &Expr) -> usize {
@@ -219,7 +234,12 @@ fn stages(a: &Analysis, accumulators: &[SmallVec<[DType; 2]>], extent: Option<i6
     // The processor does not look as far ahead as the next block of a long body, so the block itself has to hold as many
     // independent operations as it takes to hide the latency of one.
     let long = a.weight > 32 && a.plain && a.pressure <= 3 && !a.serial_loops && accumulators.is_empty();
-    let width = if a.draws { 16 } else { (if a.wide { 4 } else { 8 }) << long as usize };
+    let width = match a.wide {
+        _ if a.draws => 16,
+        _ if a.on_tiles() => tiles::TILE,
+        true => 4 << long as usize,
+        false => 8 << long as usize,
+    };
     let stage = |block, width, home| Stage { block, width, home, partial: false, trips: None };
     let mut stages = Vec::new();
     // The whole body is emitted once for each stage. Where that is dear, one stage does it all: then each access asks
@@ -272,7 +292,7 @@ impl Emitter<'_, '_> {
         if self.lanes.is_some() {
             return Err(self.malformed("a lanes loop inside another"));
         }
-        let analysis = Rc::new(Analysis::new(self.kernel, l));
+        let analysis = Rc::new(Analysis::new(self.kernel, l, &|op| self.has_tile(op)));
         let dtypes = l.accumulators.iter().map(|a| self.accumulated(a)).collect::<Result<Vec<_>>>()?;
         let known = self.kernel.indices.as_const(l.extent);
         let stages = stages(&analysis, &dtypes, known, self.options.vectorize);

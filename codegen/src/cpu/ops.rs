@@ -3,10 +3,11 @@
 use super::emit::{Emitter, Result, Val, Vecs};
 use super::integer::is_unsigned_lane;
 use super::math;
+use super::math::tiles;
 use super::registers::{is_wide, lane_type, lanes_of, register};
-use super::routines::Routine;
+use super::routines::{Routine, TABLE};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F32, F64, I32X4, I64X2};
+use cranelift_codegen::ir::types::{F32, F32X4, F64, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Value};
 use ir::kernel::{BinaryOp, CompareOp, UnaryOp, Var};
 use ir::{DType, Scalar};
@@ -44,7 +45,26 @@ impl Emitter<'_, '_> {
     pub(super) fn unary(&mut self, op: UnaryOp, a: Var) -> Result<Vecs> {
         let dtype = self.dtype(a);
         let uniform = self.is_uniform(a)?;
-        self.vecs(a)?.into_iter().map(|x| self.unary_vector(op, dtype, x, uniform)).collect()
+        let vecs = self.vecs(a)?;
+        if dtype == DType::F32 && vecs.len() * lanes_of(dtype) == tiles::TILE && !uniform && self.has_tile(op) {
+            return self.on_tile(op, &vecs);
+        }
+        vecs.into_iter().map(|x| self.unary_vector(op, dtype, x, uniform)).collect()
+    }
+
+    /// Whether functions of that kind are called on whole tiles. They use fused multiply-add, as the emitted code then has
+    /// to, for a tile's bits are those of the iterations after the last tile.
+    pub(super) fn has_tile(&self, op: UnaryOp) -> bool {
+        self.has_fma && self.options.vectorize && TABLE.has_tile(op)
+    }
+
+    /// Calls a function on the lanes of a whole tile.
+    fn on_tile(&mut self, op: UnaryOp, vecs: &[Value]) -> Result<Vecs> {
+        let slot = self.slot(4 * tiles::TILE);
+        let mut arguments = vecs.to_vec();
+        arguments.push(self.b.ins().stack_addr(I64, slot, 0));
+        self.routine(Routine::Tile(op), &arguments, None)?;
+        Ok((0..vecs.len()).map(|j| self.b.ins().stack_load(I64, F32X4, slot, 16 * j as i32)).collect())
     }
 
     fn unary_vector(&mut self, op: UnaryOp, dtype: DType, x: Value, uniform: bool) -> Result<Value> {

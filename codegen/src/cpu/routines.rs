@@ -1,7 +1,9 @@
 //! Functions that generated code calls, through a table of addresses that it gets as an argument.
 
+use super::math::tiles;
 use super::{Status, special};
 use ir::kernel::{UnaryOp, draw};
+use std::sync::LazyLock;
 
 /// The place of a routine in the table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -28,9 +30,12 @@ pub(super) enum Routine {
     Poisson,
     /// Records an index out of range.
     Record,
+    /// A function of f32 on a tile.
+    Tile(UnaryOp),
 }
 
 const UNARIES: usize = UNARY.len();
+const FIRST_TILE: usize = UNARIES + 10;
 
 impl Routine {
     /// Number in the table; `None` if there is no such routine.
@@ -48,17 +53,25 @@ impl Routine {
             Routine::LogGamma => UNARIES + 7,
             Routine::Poisson => UNARIES + 8,
             Routine::Record => UNARIES + 9,
+            Routine::Tile(op) => FIRST_TILE + tiles::OPS.iter().position(|&o| o == op)?,
         })
     }
 }
 
 /// Addresses of all routines, by [`Routine::slot`].
 #[repr(transparent)]
-pub(super) struct Table([*const (); UNARIES + 10]);
+pub(super) struct Table([*const (); FIRST_TILE + tiles::OPS.len()]);
 // SAFETY: the addresses of functions are constants.
 unsafe impl Sync for Table {}
+// SAFETY: as above.
+unsafe impl Send for Table {}
 
 impl Table {
+    /// Whether there are functions on tiles, for this operation.
+    pub(super) fn has_tile(&self, op: UnaryOp) -> bool {
+        Routine::Tile(op).slot().is_some_and(|slot| !self.0[slot].is_null())
+    }
+
     /// The address that generated code gets.
     pub(super) fn address(&'static self) -> *const u8 {
         self.0.as_ptr().cast()
@@ -73,19 +86,27 @@ macro_rules! routines {
         $(extern "C" fn $name($x: f64) -> f64 { $e })*
 
         /// The table.
-        pub(super) static TABLE: Table = Table([
-            $($name as *const (),)*
-            pow_f64 as *const (),
-            atan2_f64 as *const (),
-            pow_int as *const (),
-            pow_uint as *const (),
-            rem_f64 as *const (),
-            rem_f32 as *const (),
-            log_gamma_slope as *const (),
-            log_gamma as *const (),
-            poisson as *const (),
-            record as *const (),
-        ]);
+        pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
+            let mut table = Table([std::ptr::null(); FIRST_TILE + tiles::OPS.len()]);
+            let scalar = [
+                $($name as *const (),)*
+                pow_f64 as *const (),
+                atan2_f64 as *const (),
+                pow_int as *const (),
+                pow_uint as *const (),
+                rem_f64 as *const (),
+                rem_f32 as *const (),
+                log_gamma_slope as *const (),
+                log_gamma as *const (),
+                poisson as *const (),
+                record as *const (),
+            ];
+            table.0[..FIRST_TILE].copy_from_slice(&scalar);
+            for (slot, function) in table.0[FIRST_TILE..].iter_mut().zip(tiles::functions().into_iter().flatten()) {
+                *slot = function as *const ();
+            }
+            table
+        });
     };
 }
 routines! {
@@ -215,7 +236,7 @@ mod tests {
             Routine::Poisson,
             Routine::Record,
         ];
-        let all = UNARY.map(Routine::F64).into_iter().chain(fixed);
+        let all = UNARY.map(Routine::F64).into_iter().chain(fixed).chain(tiles::OPS.map(Routine::Tile));
         let slots: Vec<usize> = all.filter_map(Routine::slot).collect();
         assert_eq!(slots, (0..TABLE.0.len()).collect::<Vec<_>>());
     }

@@ -1,7 +1,6 @@
 //! erf: an odd polynomial for small arguments, `1 - 2^g(|x|)` above.
 
-use super::lanes::Lanes;
-use cranelift_codegen::ir::Value;
+use super::arithmetic::Arithmetic;
 use cranelift_codegen::ir::condcodes::FloatCC;
 
 /// Adding it rounds a small f32 to an integer, which is then in the low bits, plus the exponent's bias.
@@ -17,7 +16,8 @@ const ERFC_G: [f32; 6] = [-0.0017318706, 0.02189907, -0.12968485, -0.94145393, -
 /// `2^r` for `|r| <= 1/2`, relative error 2^-23.
 const EXP2: [f32; 6] = [0.0013402271, 0.009679481, 0.05550277, 0.24021985, 0.69314724, 1.0000001];
 
-pub(super) fn erf(l: &mut Lanes, x: Value) -> Value {
+#[inline(always)]
+pub(super) fn erf<A: Arithmetic>(l: &mut A, x: A::V) -> A::V {
     let a = l.abs(x);
     let square = l.mul(x, x);
     let p = l.poly_f32(square, &ERF_P);

@@ -1,7 +1,6 @@
 //! exp, logistic and tanh: reduction by multiples of ln 2, a polynomial, and powers of two made in the exponent bits.
 
-use super::lanes::Lanes;
-use cranelift_codegen::ir::Value;
+use super::arithmetic::Arithmetic;
 use cranelift_codegen::ir::condcodes::FloatCC;
 
 /// Adding it rounds a small f32 to an integer, which is then in the low bits.
@@ -25,7 +24,8 @@ const TANH_ONE: f32 = 9.02;
 
 /// `x = n ln 2 + r` with `n` the integer nearest to `x / ln 2` (or one of the nearest two): the float whose low bits
 /// hold `n + bias`, and `r`.
-fn reduce(l: &mut Lanes, x: Value, bias: f32) -> (Value, Value) {
+#[inline(always)]
+fn reduce<A: Arithmetic>(l: &mut A, x: A::V, bias: f32) -> (A::V, A::V) {
     let log2_e = l.f32(LOG2_E);
     let round = l.f32(ROUND + bias);
     let t = l.mul_add(x, log2_e, round);
@@ -37,14 +37,16 @@ fn reduce(l: &mut Lanes, x: Value, bias: f32) -> (Value, Value) {
 }
 
 /// `exp(r) - 1` for a reduced argument.
-fn expm1_reduced(l: &mut Lanes, r: Value) -> Value {
+#[inline(always)]
+fn expm1_reduced<A: Arithmetic>(l: &mut A, r: A::V) -> A::V {
     let q = l.poly_f32(r, &EXP_Q);
     let square = l.mul(r, r);
     l.mul_add(square, q, r)
 }
 
 /// Two powers of two whose product is `2^n`, from low bits that hold `n + 254`. The product may be infinite or denormal.
-fn powers(l: &mut Lanes, t: Value) -> (Value, Value) {
+#[inline(always)]
+fn powers<A: Arithmetic>(l: &mut A, t: A::V) -> (A::V, A::V) {
     let half = l.shr(t, 1);
     let rest = l.isub(t, half);
     let half = l.shl(half, 23);
@@ -52,7 +54,8 @@ fn powers(l: &mut Lanes, t: Value) -> (Value, Value) {
     (l.f32_from_bits(half), l.f32_from_bits(rest))
 }
 
-pub(super) fn exp(l: &mut Lanes, x: Value) -> Value {
+#[inline(always)]
+pub(super) fn exp<A: Arithmetic>(l: &mut A, x: A::V) -> A::V {
     let highest = l.f32(EXP_HIGHEST);
     let lowest = l.f32(EXP_LOWEST);
     let x = l.at_most(x, highest);
@@ -67,7 +70,8 @@ pub(super) fn exp(l: &mut Lanes, x: Value) -> Value {
 }
 
 /// With `s = 2^n` and `exp(-x) = exp(r) / s`, `logistic(x) = s / (s + exp(r))` for negative `x`; by symmetry otherwise.
-pub(super) fn logistic(l: &mut Lanes, x: Value) -> Value {
+#[inline(always)]
+pub(super) fn logistic<A: Arithmetic>(l: &mut A, x: A::V) -> A::V {
     let minus = l.f32(-0.0);
     let y = l.or(x, minus);
     let lowest = l.f32(EXP_LOWEST);
@@ -89,7 +93,8 @@ pub(super) fn logistic(l: &mut Lanes, x: Value) -> Value {
 }
 
 /// `1 - 2 s / (s + exp(r))` with `exp(-2 |x|) = s / exp(r)`, a polynomial for small arguments; the sign of `x`.
-pub(super) fn tanh(l: &mut Lanes, x: Value) -> Value {
+#[inline(always)]
+pub(super) fn tanh<A: Arithmetic>(l: &mut A, x: A::V) -> A::V {
     let a = l.abs(x);
     let square = l.mul(x, x);
     let p = l.poly_f32(square, &TANH_P);

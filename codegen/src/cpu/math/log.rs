@@ -1,9 +1,7 @@
 //! log: exponent and mantissa apart, then a polynomial around 1.
 
-use super::lanes::Lanes;
+use super::arithmetic::Arithmetic;
 use cranelift_codegen::ir::condcodes::FloatCC;
-use cranelift_codegen::ir::types::F32X4;
-use cranelift_codegen::ir::{InstBuilder, Value};
 
 /// The bits of 2/3: mantissas are taken from `[2/3, 4/3)`, so that log 1 has exponent zero and no cancellation.
 const TWO_THIRDS: u32 = 0x3f2a_aaab;
@@ -22,7 +20,8 @@ const LOG_P: [f32; 8] = [
     0.333_332_15,
 ];
 
-pub(super) fn log(l: &mut Lanes, x: Value) -> Value {
+#[inline(always)]
+pub(super) fn log<A: Arithmetic>(l: &mut A, x: A::V) -> A::V {
     let least = l.f32(f32::MIN_POSITIVE);
     let denormal = l.compare(FloatCC::LessThan, x, least);
     let scale = l.f32(8_388_608.0);
@@ -39,7 +38,7 @@ pub(super) fn log(l: &mut Lanes, x: Value) -> Value {
     let exponent = l.shl(e, 23);
     let mantissa = l.isub(bits, exponent);
     let mantissa = l.f32_from_bits(mantissa);
-    let e = l.b.ins().fcvt_from_sint(F32X4, e);
+    let e = l.f32_from_int(e);
     let e = l.add(e, offset);
 
     let one = l.f32(1.0);

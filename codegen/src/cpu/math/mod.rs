@@ -35,6 +35,7 @@
 //! The coefficients come from `scripts/fit_math.py`.
 
 mod angle;
+mod arithmetic;
 mod erf;
 mod exp;
 mod exponents;
@@ -44,6 +45,7 @@ mod lanes;
 mod log;
 mod pow;
 mod special;
+pub mod tiles;
 mod trig;
 mod wide;
 
