@@ -60,6 +60,9 @@ enum Entry {
 
 static CACHE: LazyLock<Bounded<Key, Entry>> = LazyLock::new(|| Bounded::new("eager ops", 4096));
 
+/// Numbers from which an executable is compiled for long extents: reductions then run on several threads.
+const LONG: usize = 1 << 16;
+
 /// Codes of numbers: 0 and 1 stand for themselves, the first other number met is -1, the next -2, and so on.
 struct Codes {
     extents: Extents,
@@ -189,6 +192,11 @@ impl Eager<'_> {
             }
         }
         code.push(i64::MIN);
+        if extents == Extents::Symbolic {
+            // More than 64 numbers would be a strange op; those beyond count as short.
+            let long = codes.met.iter().take(64).enumerate().filter(|(_, n)| **n >= LONG);
+            code.push(long.fold(0, |all, (at, _)| all | 1 << at));
+        }
         self.sizes.iter().for_each(|&n| code.push(codes.code(n)));
         let operands = self.operands.len() as u8;
         (Key { name: self.call.name, modes: self.modes.clone(), extents, operands, code }, codes)
@@ -205,12 +213,12 @@ impl Eager<'_> {
     fn record(&self, key: &Key, codes: &mut Codes) -> Result<Graph> {
         let call = self.call;
         let guard = trace::open("eager", call.name);
-        let (least, symbols) = match key.extents {
-            Extents::Flat => (0, -1),
-            _ => (2, -(codes.met.len() as i64)),
-        };
-        for n in symbols..0 {
-            trace::declare(SymbolDecl { symbol: symbol(n), min: least, max: i64::MAX }, None);
+        let declare = |n, min| trace::declare(SymbolDecl { symbol: symbol(n), min, max: i64::MAX }, None);
+        match key.extents {
+            Extents::Flat => declare(-1, 0),
+            _ => codes.met.iter().enumerate().for_each(|(at, &n)| {
+                declare(-1 - at as i64, if n >= LONG && at < 64 { LONG as i64 } else { 2 });
+            }),
         }
         let mut inputs: SmallVec<[Tensor; 4]> = SmallVec::new();
         key.types().for_each(|ty| inputs.push(trace::input(ty, here())));

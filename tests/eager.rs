@@ -81,3 +81,26 @@ fn views_are_read_where_they_lie() {
     assert_eq!(view.to_vec::<f32>().unwrap()[3 * 20 + 4], xs[8 * 30 + 26]);
     assert_eq!(view.i((3, NewAxis, 4)).to_vec::<f32>().unwrap(), [xs[8 * 30 + 26]]);
 }
+
+#[test]
+fn long_reductions_of_unknown_length() {
+    use tracewright::keepdims;
+    for n in [65_536usize, 65_537, 81_920, 100_001, 262_144] {
+        let x = Tensor::iota([n], 0, DType::I64);
+        let all = (n as i64 - 1) * n as i64 / 2;
+        assert_eq!(x.sum(..).item::<i64>().unwrap(), all);
+        assert_eq!(x.max(..).item::<i64>().unwrap(), n as i64 - 1);
+        assert_eq!(x.min(keepdims(..)).to_vec::<i64>().unwrap(), [0]);
+        // Columns, of which the long axis is reduced.
+        let columns = Tensor::iota([n, 3], 0, DType::I64) + Tensor::from([0i64, 1, 2]);
+        let sums = columns.sum(0).to_vec::<i64>().unwrap();
+        assert_eq!(sums, [all, all + n as i64, all + 2 * n as i64]);
+        assert_eq!(columns.t().sum(1).to_vec::<i64>().unwrap(), sums);
+    }
+    // The parts run on several threads, and the rest is no part of its own.
+    let x = normal(&[1 << 18]);
+    let (whole, twice) = (x.sum(..).item::<f32>().unwrap(), x.reshape([512, 512]).sum(..).item::<f32>().unwrap());
+    let exact: f64 = x.to_vec::<f32>().unwrap().iter().map(|&x| x as f64).sum();
+    assert_eq!(whole, twice);
+    assert!((whole as f64 - exact).abs() < 0.01, "{whole} and {exact}");
+}

@@ -5,10 +5,10 @@ use super::prim;
 use crate::dispatch::{Call, Extents, checked, refuse, run};
 use crate::error::{Code, Error};
 use crate::promote;
-use crate::tensor::Tensor;
-use crate::trace::record;
+use crate::tensor::{Repr, Tensor};
+use crate::trace::{self, record};
 use ir::ops::reduce;
-use ir::{Axes, DType, Dim, Primitive};
+use ir::{Axes, DType, Dim, Primitive, Shape};
 
 /// What dtype a reduction works in.
 #[derive(Clone, Copy, PartialEq)]
@@ -107,6 +107,10 @@ pub(super) fn reduction(
         let rule = format!("axis {a} is empty, so there is no element to give");
         return refuse(Error::new(Code::Empty, name, rule, "an axis with elements"), &[x]);
     }
+    if let Some(flat) = flat(x, &axes) {
+        let reduced = reduction(&flat, name, Reduction::from(0), input, extra, scoped, body);
+        return if kept { reduced.reshape(Shape::from_iter(axes.iter().map(|_| 1usize))) } else { reduced };
+    }
     let mut attributes: smallvec::SmallVec<[i64; 8]> = axes.iter().map(|&a| a as i64).collect();
     attributes.extend([kept as i64, extra]);
     let call = Call { name, attributes: &attributes, extents: Extents::Symbolic, scoped };
@@ -121,6 +125,15 @@ pub(super) fn reduction(
         let reduced = prim::cast(&body(&wide, &axes), x.dtype());
         keep(reduced, &x, &axes, kept)
     })
+}
+
+/// An array under one axis, if all of its axes are reduced and it has more: shapes then do not matter, and a long axis is
+/// known as one.
+fn flat(x: &Tensor, axes: &Axes) -> Option<Tensor> {
+    match &x.0 {
+        Repr::Array(a) if x.rank() > 1 && axes.len() == x.rank() && !trace::active() => Some(x.reshape([a.numel()])),
+        _ => None,
+    }
 }
 
 macro_rules! reductions {

@@ -4,14 +4,16 @@ use crate::pass::{Pass, PassContext, PassError};
 use ir::graph::Rewrite;
 use ir::kernel::Combine;
 use ir::ops::GraphEmitter;
-use ir::ops::view::Pad;
-use ir::{Axes, DType, Dim, Emit, EmitExt, Graph, Lowering, Op, Region, Scalar, Shape, Value};
+use ir::ops::view::{Concatenate, Pad, Slice};
+use ir::{Axes, DType, Dim, Emit, EmitExt, Graph, Lowering, Op, Ranges, Region, Scalar, Shape, Value};
 use smallvec::smallvec;
 
 /// Elements from which a reduction is worth a second stage.
 const MIN_ELEMENTS: usize = 1 << 17;
 /// Elements that one part reduces at least.
 const MIN_PART: usize = 1 << 14;
+/// Extent of a symbolic axis from which it is worth a second stage.
+const LONG: usize = 1 << 16;
 /// Independent parts at which a reduction is parallel enough.
 const ENOUGH_PARTS: usize = 8;
 /// Parts that are made at most.
@@ -20,8 +22,8 @@ const MAX_PARTS: usize = 64;
 const COLUMNS: usize = 64;
 
 /// Splits reductions of many elements to few into two stages, so that they run on several threads. Where to split is a
-/// function of the shape alone, so results do not depend on the number of threads. Only static shapes, and not
-/// `argmax` and `argmin`.
+/// function of the shape alone, so results do not depend on the number of threads. Not `argmax` and `argmin`; of symbolic
+/// extents only those that are known to be long.
 #[derive(Clone, Copy, Debug)]
 pub struct SplitReductions;
 
@@ -40,7 +42,10 @@ impl Pass for SplitReductions {
         for region in graph.reachable_regions() {
             changed |= graph.rewrite(region, |graph, op| match plan(graph, op) {
                 Some(split) => Rewrite::Replace([apply(graph, region, op, &split)].into_iter().collect()),
-                None => Rewrite::Keep,
+                None => match symbolic(graph, op) {
+                    Some(split) => Rewrite::Replace([apply_symbolic(graph, region, op, split)].into_iter().collect()),
+                    None => Rewrite::Keep,
+                },
             });
         }
         Ok(changed)
@@ -110,6 +115,71 @@ fn split(dims: &[usize], reduced: &[usize], identity: Scalar) -> Option<Split> {
     // A number of parts that divides the axis needs no padding.
     let parts = (wanted..=2 * wanted).find(|p| extent % p == 0).unwrap_or(wanted);
     Some(Split { axes, at, parts, part: extent.div_ceil(parts), identity })
+}
+
+/// A reduction along a symbolic axis in parts of [`MIN_PART`] elements and a rest.
+struct Symbolic {
+    /// Extents with neighbouring reduced axes merged, and whether each is reduced.
+    axes: Vec<(Dim, bool)>,
+    /// The axis that is split.
+    at: usize,
+}
+
+fn symbolic(graph: &Graph, op: Op) -> Option<Symbolic> {
+    let data = graph.op(op);
+    let Lowering::Reduce(combine) = data.primitive.lowering() else { return None };
+    let ty = graph.ty(data.operands[0]);
+    identity(combine, ty.dtype)?;
+    if ty.shape.known().is_some() {
+        return None;
+    }
+    let mut ranges = Ranges::new();
+    graph.symbols.iter().for_each(|s| ranges.declare_minimum(s.symbol.clone(), s.min));
+    let mut axes: Vec<(Dim, bool)> = Vec::new();
+    for (a, n) in ty.shape.iter().enumerate() {
+        let falls = data.primitive.reduced_axes().contains(&a);
+        match axes.last_mut() {
+            Some((extent, true)) if falls => *extent = &*extent * n,
+            _ => axes.push((n.clone(), falls)),
+        }
+    }
+    let long = |(n, falls): &(Dim, bool)| *falls && ranges.is_non_negative(&(n - LONG));
+    let at = axes.iter().rposition(long)?;
+    Some(Symbolic { axes, at })
+}
+
+fn apply_symbolic(graph: &mut Graph, region: Region, op: Op, split: Symbolic) -> Value {
+    let data = graph.op(op).clone();
+    let mut b = GraphEmitter { graph, region, origins: data.origins.clone() };
+    let Symbolic { axes, at } = split;
+    let merged: Shape = axes.iter().map(|(n, _)| n.clone()).collect();
+    let x = b.reshape(data.operands[0], &merged);
+    let parts = merged[at].floor_div(&Dim::from(MIN_PART));
+    let end = &parts * MIN_PART;
+    let slice = |b: &mut GraphEmitter<'_>, from: Dim, to: Dim| {
+        let none: Shape = axes.iter().map(|_| 0usize).collect();
+        let op = Slice {
+            starts: none.with_axis(at, from),
+            limits: merged.with_axis(at, to),
+            strides: smallvec![1; axes.len()],
+        };
+        b.emit(op.into(), &[x])
+    };
+    let (whole, rest) = (slice(&mut b, Dim::from(0), end.clone()), slice(&mut b, end, merged[at].clone()));
+    let mut shape = merged.with_axis(at, parts);
+    shape.insert(at + 1, Dim::from(MIN_PART));
+    let whole = b.reshape(whole, &shape);
+    let falls = (0..axes.len()).filter(|&a| axes[a].1);
+    let place = at - falls.clone().filter(|&a| a < at).count();
+    let inner: Axes = falls.clone().map(|a| if a >= at { a + 1 } else { a }).collect();
+    let whole = b.emit(data.primitive.with_axes(inner), &[whole]);
+    // The rest is one part more.
+    let rest = b.emit(data.primitive.with_axes(falls.collect()), &[rest]);
+    let mut one = b.ty(rest).shape.clone();
+    one.insert(place, Dim::from(1));
+    let rest = b.reshape(rest, &one);
+    let all = b.emit(Concatenate { axis: place }.into(), &[whole, rest]);
+    b.emit(data.primitive.with_axes(smallvec![place]), &[all])
 }
 
 fn apply(graph: &mut Graph, region: Region, op: Op, split: &Split) -> Value {
