@@ -1,7 +1,7 @@
 //! Eager ops: what they compile, and that views wait for the op that reads them.
 
 use tracewright::events::{Counters, Event};
-use tracewright::{DType, Generator, NewAxis, Tensor, every};
+use tracewright::{DType, Generator, NewAxis, PadMode, Tensor, every};
 
 fn normal(dims: &[usize]) -> Tensor {
     Generator::new(dims.iter().sum::<usize>() as u64).normal(dims, 0.0, 1.0)
@@ -35,6 +35,8 @@ const OPS: &[(&str, Op)] = &[
     ("broadcast_to", |a, b| normal(&[b]).broadcast_to([a, b])),
     ("transpose", |a, b| normal(&[a, b]).t()),
     ("pad", |a, b| normal(&[a, b]).pad(&[(a, 2), (3, b)], 0.0)),
+    ("roll", |a, b| normal(&[a, b]).roll(&[a as isize / 2 + 2], [0])),
+    ("pad in a circle", |a, b| normal(&[a, b]).pad(&[(3, 2), (0, b - 2)], PadMode::Circular)),
     ("eye", |a, _| Tensor::eye(a, DType::F32)),
     ("glu", |a, b| normal(&[a, 2 * b]).glu(-1)),
     ("cumsum", |a, b| normal(&[a, b]).cumsum(1)),

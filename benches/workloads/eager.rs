@@ -35,8 +35,7 @@ pub fn workload(name: &str, rounds: usize) -> Result<Option<Times>> {
             run(&|| layer.forward(&square))?
         }
         "gather" => {
-            let indices: Vec<i64> = g.bits(n).iter().map(|&b| b as i64 % n as i64).collect();
-            let indices = Tensor::from_slice(&indices, [n]);
+            let indices = g.integers([n], 0, n as i64);
             run(&|| flat.take(&indices, 0))?
         }
         "matmul" => {

@@ -3,7 +3,7 @@
 use super::axes::Reduction;
 use super::keepdims;
 use super::prim;
-use super::reduce::{Input, keep, reduction};
+use super::reduce::{Input, keep, over_axes, reduction};
 use crate::dispatch::{Call, Extents, checked, run};
 use crate::error::{Code, Error};
 use crate::promote;
@@ -148,7 +148,7 @@ impl Tensor {
             };
             check("matrix_norm", self, p, &Axes::from_slice(&[picked]))?;
             let extra = norm as i64 * 2 + (row < column) as i64;
-            Ok(reduction(self, "matrix_norm", axes, Input::Float, extra, true, &|x, axes| {
+            Ok(over_axes(self, "matrix_norm", axes, Input::Float, extra, true, &|x, axes| {
                 if norm == MatrixNorm::Frobenius {
                     return p_norm(x, p, axes);
                 }

@@ -1,13 +1,13 @@
 //! Padding.
 
 use super::prim;
-use crate::dispatch::{Call, Extents, checked, run};
+use crate::dispatch::{Call, Extents, checked, run_sized};
 use crate::error::{Code, Error};
 use crate::promote::Number;
 use crate::tensor::Tensor;
 use crate::trace::record;
 use ir::ops::view;
-use ir::{Axes, Dim, Shape};
+use ir::{Axes, Dim};
 use smallvec::SmallVec;
 
 /// What [`Tensor::pad`] puts at the ends of axes. A number is [`PadMode::Constant`].
@@ -53,14 +53,14 @@ fn check(mode: PadMode, axis: usize, extent: &Dim, (low, high): (usize, usize)) 
     Err(Error::new(Code::Shape, "pad", rule, format!("at most {most} at each end of axis {axis}")))
 }
 
-fn padded(x: &Tensor, axis: usize, low: usize, high: usize, mode: PadMode) -> Tensor {
+fn padded(x: &Tensor, axis: usize, low: &Dim, high: &Dim, mode: PadMode) -> Tensor {
     if x.error_ref().is_some() {
         return x.clone();
     }
     let shape = x.ty().shape;
     let n = &shape[axis];
-    let part = |start: Dim, count: usize| prim::slice(x, axis, start.clone(), start + count, 1);
-    let edge = |at: Dim, count: usize| prim::broadcast(&part(at, 1), &shape.with_axis(axis, count.into()));
+    let part = |start: Dim, count: &Dim| prim::slice(x, axis, start.clone(), start + count, 1);
+    let edge = |at: Dim, count: &Dim| prim::broadcast(&part(at, &Dim::from(1)), &shape.with_axis(axis, count.clone()));
     let (before, after) = match mode {
         PadMode::Reflect => {
             (prim::reverse(&part(Dim::from(1), low), axis), prim::reverse(&part(n - 1 - high, high), axis))
@@ -68,8 +68,9 @@ fn padded(x: &Tensor, axis: usize, low: usize, high: usize, mode: PadMode) -> Te
         PadMode::Replicate => (edge(Dim::from(0), low), edge(n - 1, high)),
         _ => (part(n - low, low), part(Dim::from(0), high)),
     };
-    let parts = [(low, before), (1, x.clone()), (high, after)];
-    let parts: Vec<Tensor> = parts.into_iter().filter(|p| p.0 > 0).map(|p| p.1).collect();
+    let one = Dim::from(1);
+    let parts = [(low, before), (&one, x.clone()), (high, after)];
+    let parts: Vec<Tensor> = parts.into_iter().filter(|p| !p.0.is(0)).map(|p| p.1).collect();
     prim::concat(&parts, axis)
 }
 
@@ -97,16 +98,15 @@ impl Tensor {
                 let rule = format!("{} pairs for a tensor of rank {rank}", ends.len());
                 return Err(Error::new(Code::Rank, "pad", rule, "one pair per axis"));
             }
+            let sizes: SmallVec<[Dim; 8]> = ends.iter().flat_map(|&(low, high)| [low.into(), high.into()]).collect();
             if let PadMode::Constant(value) = mode {
-                let mut attributes: SmallVec<[i64; 8]> = ends.iter().flat_map(|&(a, b)| [a as i64, b as i64]).collect();
                 value.fits("pad", self.dtype())?;
                 let value = value.scalar(self.dtype());
-                attributes.push(value.bits() as i64);
-                let low: Shape = ends.iter().map(|e| e.0).collect();
-                let high: Shape = ends.iter().map(|e| e.1).collect();
-                return Ok(run(Call::plain("pad", &attributes, Extents::Symbolic), &[self], &|t| {
-                    let (low, high, interior) = (low.clone(), high.clone(), Axes::from_elem(0, rank));
-                    record(view::Pad { value, low, high, interior }, &[&t[0]])
+                let bits = [value.bits() as i64];
+                return Ok(run_sized(Call::plain("pad", &bits, Extents::Symbolic), &[self], &sizes, &|t, sizes| {
+                    let low = sizes.iter().step_by(2).cloned().collect();
+                    let high = sizes.iter().skip(1).step_by(2).cloned().collect();
+                    record(view::Pad { value, low, high, interior: Axes::from_elem(0, rank) }, &[&t[0]])
                 }));
             }
             shape.iter().zip(ends).enumerate().try_for_each(|(axis, (n, &e))| check(mode, axis, n, e))?;
@@ -119,9 +119,9 @@ impl Tensor {
             // three to the power of the axes.
             let padded_axes = ends.iter().enumerate().filter(|(_, e)| e.0 + e.1 > 0);
             Ok(padded_axes.fold(self.clone(), |x, (axis, &(low, high))| {
-                let attributes = [axis as i64, low as i64, high as i64];
-                let call = Call::composed(name, &attributes, Extents::Symbolic);
-                run(call, &[&x], &|t| padded(&t[0], axis, low, high, mode))
+                let axis_only = [axis as i64];
+                let call = Call::composed(name, &axis_only, Extents::Symbolic);
+                run_sized(call, &[&x], &[low.into(), high.into()], &|t, e| padded(&t[0], axis, &e[0], &e[1], mode))
             }))
         })
     }

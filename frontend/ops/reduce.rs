@@ -82,10 +82,34 @@ fn variance(x: &Tensor, axes: &Axes, correction: u32) -> Tensor {
         }
 }
 
+/// A reduction to which the axes are alike, so that all axes of an array are as good as one: its shape then does not matter,
+/// and a long axis is known as one. Otherwise as [`over_axes`].
+#[track_caller]
+pub(super) fn reduction(
+    x: &Tensor,
+    name: &'static str,
+    spec: Reduction,
+    input: Input,
+    extra: i64,
+    scoped: bool,
+    body: &dyn Fn(&Tensor, &Axes) -> Tensor,
+) -> Tensor {
+    let Repr::Array(a) = &x.0 else { return over_axes(x, name, spec, input, extra, scoped, body) };
+    match spec.resolve(a.dims().len(), name) {
+        // An empty axis is told by its number.
+        Ok((axes, kept)) if axes.len() == a.dims().len() && axes.len() > 1 && a.numel() > 0 && !trace::active() => {
+            let flat = x.reshape([a.numel()]);
+            let reduced = over_axes(&flat, name, Reduction::from(0), input, extra, scoped, body);
+            if kept { reduced.reshape(Shape::from_iter(axes.iter().map(|_| 1usize))) } else { reduced }
+        }
+        _ => over_axes(x, name, spec, input, extra, scoped, body),
+    }
+}
+
 /// A reduction, whose body sees the dtype that `input` says (compositions: wide enough to round once, at the end) and
 /// takes the axes away. `extra` goes with the axes into the key of what is kept.
 #[track_caller]
-pub(super) fn reduction(
+pub(super) fn over_axes(
     x: &Tensor,
     name: &'static str,
     spec: Reduction,
@@ -107,10 +131,6 @@ pub(super) fn reduction(
         let rule = format!("axis {a} is empty, so there is no element to give");
         return refuse(Error::new(Code::Empty, name, rule, "an axis with elements"), &[x]);
     }
-    if let Some(flat) = flat(x, &axes) {
-        let reduced = reduction(&flat, name, Reduction::from(0), input, extra, scoped, body);
-        return if kept { reduced.reshape(Shape::from_iter(axes.iter().map(|_| 1usize))) } else { reduced };
-    }
     let mut attributes: smallvec::SmallVec<[i64; 8]> = axes.iter().map(|&a| a as i64).collect();
     attributes.extend([kept as i64, extra]);
     let call = Call { name, attributes: &attributes, extents: Extents::Symbolic, scoped };
@@ -125,15 +145,6 @@ pub(super) fn reduction(
         let reduced = prim::cast(&body(&wide, &axes), x.dtype());
         keep(reduced, &x, &axes, kept)
     })
-}
-
-/// An array under one axis, if all of its axes are reduced and it has more: shapes then do not matter, and a long axis is
-/// known as one.
-fn flat(x: &Tensor, axes: &Axes) -> Option<Tensor> {
-    match &x.0 {
-        Repr::Array(a) if x.rank() > 1 && axes.len() == x.rank() && !trace::active() => Some(x.reshape([a.numel()])),
-        _ => None,
-    }
 }
 
 macro_rules! reductions {

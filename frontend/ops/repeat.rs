@@ -2,26 +2,19 @@
 
 use super::axes::{Reduction, resolve};
 use super::prim;
-use crate::dispatch::{Call, Extents, checked, run};
+use crate::dispatch::{Call, Extents, checked, run, run_sized};
 use crate::error::{Code, Error};
 use crate::tensor::Tensor;
 use ir::{Dim, Shape};
 use smallvec::SmallVec;
 
-/// Moved on by a shift along an axis; what leaves at the end comes in at the start.
-fn rolled(x: &Tensor, axis: usize, shift: isize) -> Tensor {
-    if x.error_ref().is_some() {
+/// The part of an axis from `start` on, then the part before it.
+fn rolled(x: &Tensor, axis: usize, start: &Dim) -> Tensor {
+    if x.error_ref().is_some() || start.is(0) {
         return x.clone();
     }
     let n = x.ty().shape[axis].clone();
-    if shift == 0 || n.is(0) || n.is(1) {
-        return x.clone();
-    }
-    let start = Dim::from(-(shift as i64)).modulo(&n);
-    if start.is(0) {
-        return x.clone();
-    }
-    prim::concat(&[prim::slice(x, axis, start.clone(), n, 1), prim::slice(x, axis, 0, start, 1)], axis)
+    prim::concat(&[prim::slice(x, axis, start.clone(), n, 1), prim::slice(x, axis, 0, start.clone(), 1)], axis)
 }
 
 /// Every element `n` times in its place.
@@ -57,19 +50,26 @@ impl Tensor {
                 let rule = format!("{} shifts for {} axes", shifts.len(), at.len());
                 return Err(Error::new(Code::Argument, "roll", rule, "one shift per axis"));
             }
+            let shape = self.shape();
+            let start = |n: Dim, shift: isize| if n.is(0) { n } else { Dim::from(-(shift as i64)).modulo(&n) };
             if flat {
-                let attributes = [shifts[0] as i64];
-                return Ok(run(Call::composed("roll", &attributes, Extents::Symbolic), &[self], &|t| {
-                    let shape = t[0].ty().shape;
-                    let x = prim::reshape(&t[0], &Shape::from([shape.numel()]));
-                    prim::reshape(&rolled(&x, 0, shifts[0]), &shape)
-                }));
+                let start = start(shape.numel(), shifts[0]);
+                return Ok(run_sized(
+                    Call::composed("roll", &[-1], Extents::Symbolic),
+                    &[self],
+                    &[start],
+                    &|t, start| {
+                        let shape = t[0].ty().shape;
+                        let x = prim::reshape(&t[0], &Shape::from([shape.numel()]));
+                        prim::reshape(&rolled(&x, 0, &start[0]), &shape)
+                    },
+                ));
             }
             // Outside of a trace an axis at a time is faster than all at once.
             Ok(at.iter().zip(shifts).fold(self.clone(), |x, (&axis, &shift)| {
-                let attributes = [axis as i64, shift as i64];
+                let attributes = [axis as i64];
                 let call = Call::composed("roll", &attributes, Extents::Symbolic);
-                run(call, &[&x], &|t| rolled(&t[0], axis, shift))
+                run_sized(call, &[&x], &[start(shape[axis].clone(), shift)], &|t, start| rolled(&t[0], axis, &start[0]))
             }))
         })
     }
