@@ -77,6 +77,13 @@ fn product(x: &Tensor, y: &Tensor) -> Tensor {
         return dot(x, y, 0, a.rank() - 1, right_contract);
     }
     let Ok(batch) = common_shape("matmul", [&ab, &bb].into_iter()) else { unreachable!("checked before") };
+    if bb.iter().all(|d| d.is(1)) {
+        // One matrix for all, which need not be repeated.
+        let y = prim::reshape(y, &Shape::from(&b[b.rank() - 2..]));
+        let rest = &a[a.rank().saturating_sub(2)..a.rank() - 1];
+        let shape = batch.iter().chain(rest).chain(&b[b.rank() - 1..]).cloned().collect();
+        return prim::reshape(&dot(x, &y, 0, a.rank() - 1, 0), &shape);
+    }
     let with = |t: &Tensor, s: &Shape, matrix: usize| {
         let full: Shape = batch.iter().chain(&s[s.rank() - matrix..]).cloned().collect();
         prim::broadcast(t, &full)

@@ -285,3 +285,15 @@ fn einsums_are_products() {
     let moved = (100 * 100 + 100 + 100) * F32;
     assert_eq!(bytes(&lowered), 2 * moved, "{}", lowered.stage("program.txt").unwrap());
 }
+
+/// A matrix that is the same for all is not repeated.
+#[test]
+fn products_with_one_matrix() {
+    for (a, b) in [(vec![6, 5, 2, 3], vec![3, 4]), (vec![6, 5, 2, 3], vec![1, 1, 3, 4]), (vec![2, 3], vec![1, 1, 3, 4])]
+    {
+        let lowered = jit(|x: Tensor, y: Tensor| x.matmul(&y)).lower(f32s(a.as_slice()), f32s(b.as_slice())).unwrap();
+        assert_eq!(steps(&lowered), (0, 1), "{}", lowered.stage("program.txt").unwrap());
+        let all = |dims: &[usize]| dims.iter().product::<usize>() as i64;
+        assert_eq!(bytes(&lowered), (all(&a) + all(&b) + all(&a) / 3 * 4) * F32);
+    }
+}
