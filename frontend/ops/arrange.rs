@@ -195,7 +195,7 @@ impl Tensor {
     pub fn pixel_shuffle(&self, r: usize) -> Tensor {
         checked(&[self], || {
             let (c, [channels, height, width]) = image("pixel_shuffle", self)?;
-            let Some(fewer) = channels.exact_div(&Dim::from(r * r)).filter(|_| r > 0) else {
+            let Some(fewer) = channels.exact_div(&(Dim::from(r) * r)).filter(|_| r > 0) else {
                 let rule = format!("{channels} channels cannot be divided by {r} * {r}");
                 return Err(Error::new(Code::Shape, "pixel_shuffle", rule, "a multiple of that many channels"));
             };

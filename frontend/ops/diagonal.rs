@@ -2,10 +2,13 @@
 
 use super::axes::resolve;
 use super::prim;
-use crate::dispatch::{Call, Extents, checked, run};
+use crate::dispatch::{Call, Extents, checked, enter, refuse, run};
 use crate::error::{Code, Error};
 use crate::tensor::Tensor;
 use ir::{Dim, Scalar, Shape};
+
+/// Places of a matrix that are listed at most.
+const MOST_PLACES: usize = 1 << 28;
 
 /// Two different axes.
 fn two(a: isize, b: isize, rank: usize, op: &'static str) -> Result<[usize; 2], Error> {
@@ -284,7 +287,8 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn tril_indices(rows: usize, columns: usize, offset: isize) -> Tensor {
-        kept(rows, columns, |row, column| column - row <= offset as i64)
+        let _here = enter();
+        kept("tril_indices", rows, columns, |row, column| column - row <= offset as i64)
     }
 
     /// The rows and the columns (i64) of what [`Tensor::triu`] keeps of a matrix of that size, in row-major order.
@@ -296,12 +300,17 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn triu_indices(rows: usize, columns: usize, offset: isize) -> Tensor {
-        kept(rows, columns, |row, column| column - row >= offset as i64)
+        let _here = enter();
+        kept("triu_indices", rows, columns, |row, column| column - row >= offset as i64)
     }
 }
 
 #[track_caller]
-fn kept(rows: usize, columns: usize, keep: impl Fn(i64, i64) -> bool) -> Tensor {
+fn kept(name: &'static str, rows: usize, columns: usize, keep: impl Fn(i64, i64) -> bool) -> Tensor {
+    if rows.checked_mul(columns).is_none_or(|n| n > MOST_PLACES) || rows.max(columns) > MOST_PLACES {
+        let rule = format!("the places of {rows} rows and {columns} columns");
+        return refuse(Error::new(Code::Memory, name, rule, format!("at most {MOST_PLACES}")), &[]);
+    }
     let all = (0..rows as i64).flat_map(|row| (0..columns as i64).map(move |column| (row, column)));
     let (mut found, below): (Vec<i64>, Vec<i64>) = all.filter(|&(row, column)| keep(row, column)).unzip();
     let count = found.len();

@@ -8,6 +8,17 @@ use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
 use ir::{Scalar, Shape};
 
+/// Elements of all choices together, at most.
+const MOST_CHOSEN: usize = 1 << 28;
+
+/// How many choices there are, if that is a small number.
+fn choices(n: usize, r: usize, repeated: bool) -> Option<usize> {
+    let n = if repeated { n.checked_add(r)?.saturating_sub(1) } else { n };
+    // None of none; a binomial coefficient, whose factors cancel from the smaller side.
+    (0..r.min(n.saturating_sub(r)))
+        .try_fold(usize::from(r <= n || r == 0), |count, i| (count <= MOST_CHOSEN).then(|| count * (n - i) / (i + 1)))
+}
+
 /// Which axis of a [`meshgrid`] the first tensor goes along.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Indexing {
@@ -125,6 +136,11 @@ impl Tensor {
                 return Err(Error::new(Code::Rank, "combinations", rule, "a vector"));
             }
             let n = self.size(0);
+            let choices = choices(n, r, repeated);
+            if choices.is_none_or(|n| n.saturating_mul(r.max(1)) > MOST_CHOSEN) {
+                let rule = format!("the choices of {r} of {n} elements");
+                return Err(Error::new(Code::Memory, "combinations", rule, format!("at most {MOST_CHOSEN} elements")));
+            }
             // Rows of one length more, from those of one length less.
             let mut rows: Vec<Vec<i64>> = vec![vec![]];
             for _ in 0..r {

@@ -33,7 +33,7 @@ impl<N: Into<Number>> From<N> for PadMode {
 fn check(mode: PadMode, axis: usize, extent: &Dim, (low, high): (usize, usize)) -> Result<(), Error> {
     let most = match mode {
         PadMode::Constant(_) => return Ok(()),
-        PadMode::Replicate if extent.is(0) && low + high > 0 => {
+        PadMode::Replicate if extent.is(0) && (low, high) != (0, 0) => {
             let rule = format!("axis {axis} is empty, so there is no element to repeat");
             return Err(Error::new(Code::Empty, "pad", rule, "an axis with elements, or a constant"));
         }
@@ -117,7 +117,7 @@ impl Tensor {
             };
             // An axis at a time: outside of a trace each is a kernel, whose elements are one of three instead of one of
             // three to the power of the axes.
-            let padded_axes = ends.iter().enumerate().filter(|(_, e)| e.0 + e.1 > 0);
+            let padded_axes = ends.iter().enumerate().filter(|(_, e)| **e != (0, 0));
             Ok(padded_axes.fold(self.clone(), |x, (axis, &(low, high))| {
                 let axis_only = [axis as i64];
                 let call = Call::composed(name, &axis_only, Extents::Symbolic);

@@ -431,6 +431,10 @@ pub fn multi_dot(matrices: &[&Tensor]) -> Tensor {
         }
         let last = if shapes[n - 1].rank() == 1 { Dim::from(1) } else { inner(n - 1) };
         let extents: Vec<Dim> = (0..n).map(rows).chain([last]).collect();
+        if n > MOST_PARTED {
+            let rest = matrices[1..].iter();
+            return Ok(rest.fold(matrices[0].clone(), |product, t| product.multiplied("multi_dot", t)));
+        }
         let splits = best_splits(&extents);
         fn product(matrices: &[&Tensor], splits: &[Vec<usize>], from: usize, to: usize) -> Tensor {
             if from == to {
@@ -443,6 +447,9 @@ pub fn multi_dot(matrices: &[&Tensor]) -> Tensor {
         Ok(product(matrices, &splits, 0, n - 1))
     })
 }
+
+/// For more matrices than these, finding the best order would take longer than it saves: they are multiplied in turn.
+const MOST_PARTED: usize = 128;
 
 /// Where to part the product of the matrices from `i` to `j`, whose extents are those, for the fewest multiplications.
 /// Symbolic extents count as 64.

@@ -51,7 +51,11 @@ impl Tensor {
                 return Err(Error::new(Code::Argument, "roll", rule, "one shift per axis"));
             }
             let shape = self.shape();
-            let start = |n: Dim, shift: isize| if n.is(0) { n } else { Dim::from(-(shift as i64)).modulo(&n) };
+            let start = |n: Dim, shift: isize| match shift.checked_neg() {
+                _ if n.is(0) => n,
+                Some(back) => Dim::from(back as i64).modulo(&n),
+                None => (&n - Dim::from(shift as i64).modulo(&n)).modulo(&n),
+            };
             if flat {
                 let start = start(shape.numel(), shifts[0]);
                 return Ok(run_sized(

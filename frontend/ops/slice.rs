@@ -8,6 +8,9 @@ use crate::view::{Step, view};
 use ir::{Axes, Dim, Shape};
 use std::ops::{Bound, RangeBounds};
 
+/// Parts that a tensor is split into at most, where they may be empty.
+const MOST_PARTS: usize = 1 << 20;
+
 /// The place of a bound, moved on by that many places if it is included or excluded.
 fn bound(b: Bound<&isize>, extent: &Dim, included: i64, excluded: i64) -> Option<Dim> {
     match b {
@@ -169,7 +172,7 @@ impl Tensor {
     #[track_caller]
     pub fn split_every(&self, size: usize, axis: isize) -> Result<Vec<Tensor>> {
         let _here = enter();
-        self.parts("split_every", axis, |n| {
+        self.parts("split_every", axis, size, |n| {
             let count = n.div_ceil(size.max(1)).max(1);
             (size > 0 || n == 0).then(|| (0..count).map(|i| size.min(n - i * size)).collect())
         })
@@ -187,10 +190,10 @@ impl Tensor {
     #[track_caller]
     pub fn chunk(&self, count: usize, axis: isize) -> Result<Vec<Tensor>> {
         let _here = enter();
-        self.parts("chunk", axis, |n| {
+        self.parts("chunk", axis, count, |n| {
             let size = n.div_ceil(count.max(1));
             let made = if n == 0 { count } else { n.div_ceil(size) };
-            (count > 0).then(|| (0..made).map(|i| size.min(n - i * size)).collect())
+            (1..=MOST_PARTS).contains(&count).then(|| (0..made).map(|i| size.min(n - i * size)).collect())
         })
     }
 
@@ -206,8 +209,10 @@ impl Tensor {
     #[track_caller]
     pub fn tensor_split(&self, count: usize, axis: isize) -> Result<Vec<Tensor>> {
         let _here = enter();
-        self.parts("tensor_split", axis, |n| {
-            (count > 0).then(|| (0..count).map(|i| n / count + usize::from(i < n % count)).collect())
+        self.parts("tensor_split", axis, count, |n| {
+            (1..=MOST_PARTS)
+                .contains(&count)
+                .then(|| (0..count).map(|i| n / count + usize::from(i < n % count)).collect())
         })
     }
 
@@ -217,15 +222,18 @@ impl Tensor {
         &self,
         name: &'static str,
         axis: isize,
+        asked: usize,
         sizes: impl FnOnce(usize) -> Option<Vec<usize>>,
     ) -> Result<Vec<Tensor>> {
         let ty = self.try_type()?;
         let refused = |e: Error| e.with_operands([ty.to_string()]).at(crate::dispatch::here()).observed();
         let at = resolve(axis, ty.rank(), name).map_err(refused)?;
         let Some(sizes) = sizes(crate::tensor::extent(&ty.shape[at])) else {
-            let (what, legal) =
-                if name == "split_every" { ("parts of extent 0", "an extent") } else { ("0 parts", "a number") };
-            return Err(refused(Error::new(Code::Argument, name, what, format!("{legal} of at least 1"))));
+            let (what, legal) = match name {
+                "split_every" => ("parts of extent 0".to_string(), "an extent of at least 1".to_string()),
+                _ => (format!("{asked} parts"), format!("a number from 1 to {MOST_PARTS}")),
+            };
+            return Err(refused(Error::new(Code::Argument, name, what, legal)));
         };
         self.split(&sizes, axis)
     }

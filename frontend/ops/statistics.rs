@@ -11,6 +11,9 @@ use crate::trace::record;
 use ir::ops::reduce;
 use ir::{Axes, DType, Shape};
 
+/// How often [`Tensor::diff`] is taken at most.
+const MOST_DIFFERENCES: usize = 256;
+
 fn listed(axes: &Axes) -> Vec<isize> {
     axes.iter().map(|&a| a as isize).collect()
 }
@@ -178,7 +181,12 @@ impl Tensor {
         checked(&[self], || {
             let axis = resolve(axis, self.rank(), "diff")?;
             // Nothing is left after as many times as there are elements.
-            let n = self.shape()[axis].as_usize().map_or(n, |extent| n.min(extent));
+            let extent = self.shape()[axis].clone();
+            let n = extent.as_usize().map_or(n, |extent| n.min(extent));
+            if n > MOST_DIFFERENCES {
+                let rule = format!("{n} times along axis {axis} of extent {extent}");
+                return Err(Error::new(Code::Argument, "diff", rule, format!("at most {MOST_DIFFERENCES} times")));
+            }
             Ok(run(Call::composed("diff", &[n as i64, axis as i64], Extents::Symbolic), &[self], &|t| {
                 (0..n).fold(t[0].clone(), |x, _| {
                     if x.error_ref().is_some() {

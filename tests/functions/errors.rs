@@ -53,6 +53,8 @@ fn arranging() {
     says(|| hstack(&[f32s([2, 2]), f32s([3, 2])]), Code::Shape, "error[shape]: concat(f32[2, 2], f32[3, 2]): tensors 0 and 1 have shapes [2, 2] and [3, 2]", "extents of all axes but 1 are equal");
     let parts = [f32s([5]).chunk(0, 0), f32s([5]).tensor_split(0, 0), f32s([5]).split_every(0, 0)].map(|r| r.unwrap_err().rule().to_string());
     assert_eq!(parts, ["0 parts", "0 parts", "parts of extent 0"]);
+    let e = f32s([0]).chunk(usize::MAX, 0).unwrap_err();
+    assert_eq!((e.op(), e.legal()), ("chunk", "a number from 1 to 1048576"));
 }
 
 #[test]
@@ -187,4 +189,53 @@ fn losses_and_normalisations() {
     // A class out of range is an error of the call.
     let e = nn::multi_margin_loss(&f32s([1, 2]), &Tensor::from([2i64]), 1.0, 1.0).item::<f32>().unwrap_err();
     assert_eq!(e.code(), Code::Index);
+}
+
+/// Numbers that no memory or time is enough for are errors, and never the end of the process.
+#[test]
+fn absurd_numbers() {
+    let (most, x) = (usize::MAX, || f32s([2, 3]));
+    let calls: Vec<(&str, Tensor)> = vec![
+        ("pad", x().pad(&[(most, most), (0, 0)], 0.0)),
+        ("pad_reflect", x().pad(&[(most, most), (0, 0)], PadMode::Reflect)),
+        ("pad_replicate", x().pad(&[(most, most), (0, 0)], PadMode::Replicate)),
+        ("tile", x().tile(&[most, most])),
+        ("repeat_interleave", x().repeat_interleave(most, 0)),
+        ("repeat_each", x().repeat_each(&Tensor::from([1i64, 1]), 0, most)),
+        ("diag_embed", x().diag_embed(isize::MIN)),
+        ("unfold", x().unfold(0, most, most)),
+        ("im2col", x().unsqueeze(0).im2col([most, 1], [1, most])),
+        ("vander", x().vander(most, true)),
+        ("combinations", Tensor::zeros([60], DType::F32).combinations(30, false)),
+        ("combinations", Tensor::zeros([60], DType::F32).combinations(most, true)),
+        ("tril_indices", Tensor::tril_indices(most, most, 0)),
+        ("triu_indices", Tensor::triu_indices(most, 0, 0)),
+        ("nonzero_static", x().nonzero_static(most, 0)),
+        ("as_strided", x().as_strided(&[most, most], &[0, 0], 0)),
+        ("as_strided", x().as_strided(&[most], &[most], most)),
+        ("pixel_shuffle", x().unsqueeze(0).pixel_shuffle(1 << 40)),
+    ];
+    for (name, t) in calls {
+        assert!(t.err().is_some(), "{name}");
+    }
+    // These are legal.
+    assert_eq!(x().diagonal(isize::MIN, 0, 1).shape(), [0].into());
+    assert_eq!(x().diagonal(isize::MAX, 0, 1).shape(), [0].into());
+    assert_eq!(x().tril(isize::MIN).sum(..).item::<f32>().unwrap(), 0.0);
+    assert_eq!(x().triu(isize::MIN).sum(..).item::<f32>().unwrap(), 6.0);
+    assert_eq!(x().diff(usize::MAX, 1).shape(), [2, 0].into());
+    let row = Tensor::from([0i64, 1, 2]);
+    for shift in [isize::MIN, isize::MIN + 1, isize::MAX] {
+        let place = (-(shift as i128)).rem_euclid(3) as i64;
+        assert_eq!(row.roll(&[shift], [0]).to_vec::<i64>().unwrap()[0], place);
+    }
+    assert_eq!(Tensor::from([[0i64, 1], [1, 0]]).matrix_power(usize::MAX).to_vec::<i64>().unwrap(), [0, 1, 1, 0]);
+    assert_eq!(row.combinations(4, false).shape(), [0, 4].into());
+    assert_eq!(row.combinations(0, false).shape(), [1, 0].into());
+    assert_eq!(Tensor::zeros([0], DType::F32).combinations(2, true).shape(), [0, 2].into());
+    let many: Vec<Tensor> = (0..300).map(|_| Tensor::from([[0i64, 1], [1, 0]])).collect();
+    assert_eq!(multi_dot(&many.iter().collect::<Vec<_>>()).to_vec::<i64>().unwrap(), [1, 0, 0, 1]);
+    let text = vec!["i"; 100].join(",") + "->";
+    let ones = f32s([2]);
+    assert_eq!(einsum(&text, &vec![&ones; 100]).item::<f32>().unwrap(), 2.0);
 }

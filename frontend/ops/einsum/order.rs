@@ -5,6 +5,9 @@
 /// For that many operands the best order is found.
 pub(super) const EXACT: usize = 8;
 
+/// For more operands than these even that takes too long, and they are multiplied in turn.
+const GREEDY: usize = 64;
+
 /// A set of labels, by number.
 pub(super) type Set = u128;
 
@@ -17,6 +20,7 @@ pub(super) fn order(operands: &[Set], output: Set, sizes: &[f64]) -> Vec<(usize,
     match operands.len() {
         0 | 1 => Vec::new(),
         n if n <= EXACT => exact(operands, output, &volume),
+        n if n > GREEDY => (1..n).map(|i| (if i == 1 { 0 } else { n + i - 2 }, i)).collect(),
         _ => greedy(operands, output, &volume),
     }
 }
@@ -158,6 +162,7 @@ mod tests {
         assert!(found < in_turn / 4.0, "{found} instead of {in_turn}");
         // What has nothing in common, and scalars.
         assert_eq!(order(&[0; 20], 0, &[]).len(), 19);
+        cost(&[1; 100], 1, &[2.0], &order(&[1; 100], 1, &[2.0]));
         let apart: Vec<Set> = (0..12).map(|i| 1 << i).collect();
         cost(&apart, 0xfff, &[2.0; 12], &order(&apart, 0xfff, &[2.0; 12]));
     }
