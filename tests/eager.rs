@@ -1,7 +1,7 @@
 //! Eager ops: what they compile, and that views wait for the op that reads them.
 
-use tracewright::events::{Counters, Event};
-use tracewright::{DType, Generator, NewAxis, PadMode, Tensor, every};
+use tracewright::events::{Counters, Event, capture};
+use tracewright::{DType, Generator, NewAxis, PadMode, Tensor, every, options};
 
 fn normal(dims: &[usize]) -> Tensor {
     Generator::new(dims.iter().sum::<usize>() as u64).normal(dims, 0.0, 1.0)
@@ -64,13 +64,22 @@ fn slices_of_a_loop_compile_once() {
     }
 }
 
-/// Steps of memory traffic: kernels that ran, and bytes that were taken.
+/// What is compiled in a function, by the reasons of the events.
+fn names(f: impl FnOnce()) -> Vec<String> {
+    let ((), records) = capture(f);
+    let mine = records.into_iter().filter(|r| r.event == Event::Compile && r.reason.starts_with("eager "));
+    mine.map(|r| r.reason).collect()
+}
+
 #[test]
 fn views_are_read_where_they_lie() {
     let x = normal(&[40, 30]);
     let y = normal(&[30, 20]);
     let view = x.t().slice_step(1, .., 2).flip(&[0]);
-    let sum = &view + &y;
+    let mut sum = None;
+    // Nothing runs for the view, whose steps are part of the kernel of the sum.
+    assert_eq!(names(|| sum = Some(&view + &y)), ["eager add"]);
+    let sum = sum.unwrap();
     assert_eq!(view.shape(), [30, 20].into());
     let (xs, ys, sums) = (x.to_vec::<f32>().unwrap(), y.to_vec::<f32>().unwrap(), sum.to_vec::<f32>().unwrap());
     for i in 0..30 {
@@ -105,4 +114,26 @@ fn long_reductions_of_unknown_length() {
     let exact: f64 = x.to_vec::<f32>().unwrap().iter().map(|&x| x as f64).sum();
     assert_eq!(whole, twice);
     assert!((whole as f64 - exact).abs() < 0.01, "{whole} and {exact}");
+}
+
+/// Discontiguous operands, on one thread and on several.
+#[test]
+fn views_of_many_elements_run_in_parallel() {
+    let x = normal(&[700, 900]);
+    let y = normal(&[800, 700]);
+    let run = |threads| {
+        let mut options = (*options::current().unwrap()).clone();
+        options.threads = Some(threads);
+        let made = || (x.t().slice(0, 50..850).flip(&[1]) * &y - x.i((every(.., -1), 3)).exp()).tanh();
+        options::with_options(options, || made().to_vec::<f32>().unwrap())
+    };
+    assert_eq!(names(|| drop(run(1))).len(), 4, "mul, exp, sub and tanh");
+    let (one, several) = (run(1), run(5));
+    assert!(one.iter().zip(&several).all(|(a, b)| a.to_bits() == b.to_bits()));
+    let (xs, ys) = (x.to_vec::<f32>().unwrap(), y.to_vec::<f32>().unwrap());
+    for (i, j) in [(0, 0), (799, 699), (123, 456)] {
+        let product = xs[(699 - j) * 900 + 50 + i] * ys[i * 700 + j];
+        let want = (product - xs[(699 - j) * 900 + 3].exp()).tanh();
+        assert!((one[i * 700 + j] - want).abs() < 1e-5, "at {i}, {j}");
+    }
 }

@@ -6,6 +6,8 @@
 //!
 //! What is below `pow` in the table is computed in f64, two lanes at a time, and rounded once.
 //!
+//! The functions that kernels use most are also compiled ahead, for wider vectors, from the same text: see [`tiles`].
+//!
 //! The code has no relocations, calls nothing and needs nothing beyond SSE2; with `has_fma` it uses fused multiply-add,
 //! which changes results within the bounds. It is straight-line but for `sin`, `cos` and `tan`, which end in another block than
 //! they began in: arguments of 2^25 and more take a cold loop.
