@@ -175,7 +175,9 @@ impl Tensor {
             };
             let line = x.ty().shape.with_axis(axis, Dim::from(1));
             let place = prim::reshape(&prim::broadcast(&place, &line.without(&[axis])), &line);
-            keep(prim::reshape(&at(&sorted, &place, axis), &line.without(&[axis])), &t[0], &axes, kept)
+            // An axis that a call makes empty has no such place, which is an error.
+            let found = record(Gather { axis, batch: axis, mode: IndexMode::Clamp }, &[&sorted, &place]);
+            keep(prim::reshape(&found, &line.without(&[axis])), &t[0], &axes, kept)
         });
         attributes.pop();
         attributes.push(1);

@@ -28,7 +28,7 @@ fn each(x: &Tensor, axis: usize, n: usize) -> Tensor {
 
 impl Tensor {
     /// Moved on by `shifts[i]` places along `axes[i]`; what leaves at one end comes in at the other. With `..` as axes
-    /// there is one shift, of all elements in row-major order.
+    /// there is one shift, of all elements in row-major order. A symbolic extent is at least 1.
     ///
     /// ```
     /// use tracewright::Tensor;

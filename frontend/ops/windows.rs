@@ -43,7 +43,8 @@ fn unfolded(x: &Tensor, axis: usize, size: usize, step: usize, count: &Dim) -> T
 
 impl Tensor {
     /// Windows of `size` elements along an axis, one every `step` elements. The axis counts windows; what is in them is a
-    /// new last axis. Elements behind the last whole window fall away.
+    /// new last axis. Elements behind the last whole window fall away. No window fits an axis that is too short, which is
+    /// refused; a symbolic one, when a call makes it shorter by more than a step.
     ///
     /// ```
     /// use tracewright::{DType, Tensor};

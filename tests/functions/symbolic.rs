@@ -150,3 +150,30 @@ fn one_symbolic_function_serves_every_extent() {
         assert_eq!((counts[Event::Fallback], counts[Event::Bug], counts[Event::Specialised]), (0, 0, 0), "{name}");
     }
 }
+
+/// What has no value for an axis without elements is an error of the call that makes it empty, never a wrong number.
+#[test]
+fn an_axis_that_a_call_makes_empty() {
+    let functions: &[(&str, Function)] = &[
+        ("median", |x| x.median(0).0),
+        ("median index", |x| x.median(0).1),
+        ("nanmedian", |x| x.nanmedian(0).0),
+        ("quantile", |x| x.quantile(0.5, 0)),
+        ("mode", |x| x.mode(0).0),
+        ("argmax", |x| x.argmax([0, 1])),
+        ("aminmax", |x| x.aminmax(0).1),
+        ("norm", |x| x.norm(f64::INFINITY, 0)),
+        ("pad_reflect", |x| x.pad(&[(1, 0), (0, 0)], PadMode::Reflect)),
+        ("pad_replicate", |x| x.pad(&[(1, 0), (0, 0)], PadMode::Replicate)),
+        ("unfold", |x| x.unfold(0, 2, 1)),
+        ("gradient", |x| x.gradient(1.0, 0)),
+        ("diff", |x| x.diff(1, 0)),
+    ];
+    for &(name, function) in functions {
+        let f = jit(move |x: Tensor| function(&x)).dynamic("arguments.0", 0, "B", 0..=8);
+        assert!(f.call(input(3)).is_ok(), "{name}");
+        let y = f.call(input(0));
+        assert!(y.is_err(), "{name} gives {:?}", y.map(|y| y.to_literal()));
+        assert!(f.call(input(3)).is_ok(), "{name}");
+    }
+}
