@@ -149,3 +149,50 @@ fn keys_are_arguments() {
         assert_eq!(numbers(&x), numbers(&tracewright::random::uniform(&key, [n, 3], DType::F32, 0.0, 1.0)));
     }
 }
+
+#[test]
+fn draws_of_symbolic_shape() {
+    use tracewright::random;
+    let f = |key: Key, x: Tensor| {
+        let [a, b, c, d] = key.split();
+        let n = x.shape()[0].clone();
+        let order = random::permutation(&a, n);
+        let chosen = random::choice(&d, &x, 0, 2, true, None);
+        (random::shuffle(&a, &x, 0), order, (random::dropout(&b, &x, 0.5), random::categorical(&c, &x, -1)), chosen)
+    };
+    let compiled = jit(f).dynamic("arguments.1", 0, "B", 1..=64);
+    for n in [1usize, 3, 40] {
+        let x = Tensor::arange(n * 3, DType::F32).reshape([n, 3]);
+        let (a, b) = (compiled.call(Key::new(1), x.clone()).unwrap(), f(Key::new(1), x));
+        assert_eq!((numbers(&a.0), a.1.to_vec::<i64>().unwrap()), (numbers(&b.0), b.1.to_vec::<i64>().unwrap()));
+        assert_eq!(numbers(&a.2.0), numbers(&b.2.0));
+        assert_eq!((a.2.1.to_vec::<i64>().unwrap(), numbers(&a.3)), (b.2.1.to_vec::<i64>().unwrap(), numbers(&b.3)));
+    }
+}
+
+#[test]
+fn threads_share_a_generator() {
+    let g = Generator::new(10);
+    let held = g.clone();
+    let f = jit(move |x: Tensor| x + held.uniform([2], 0.0, 1.0));
+    let mut drawn: Vec<Vec<u32>> = std::thread::scope(|scope| {
+        let work = |n: usize| {
+            let (f, g) = (&f, &g);
+            let bits = |x: Tensor| numbers(&x).iter().map(|x| x.to_bits()).collect();
+            scope.spawn(move || -> Vec<Vec<u32>> {
+                (0..50)
+                    .map(|i| match (i + n) % 2 {
+                        0 => bits(g.uniform([2], 0.0, 1.0)),
+                        _ => bits(f.call(Tensor::from([0.0f32, 0.0])).unwrap()),
+                    })
+                    .collect()
+            })
+        };
+        let threads: Vec<_> = (0..4).map(work).collect();
+        threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
+    });
+    assert_eq!(g.state().to_vec::<u64>().unwrap(), [10, 200]);
+    drawn.sort();
+    drawn.dedup();
+    assert_eq!(drawn.len(), 200);
+}
