@@ -22,6 +22,7 @@ mod promote;
 pub mod random;
 mod recording;
 mod scope;
+pub mod signal;
 mod strict;
 mod tensor;
 mod trace;

@@ -8,6 +8,7 @@ mod axes;
 mod bessel;
 mod bits;
 pub(crate) mod broadcast;
+mod chebyshev;
 mod count;
 mod diagonal;
 mod draws;

@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 use tracewright::{Code, DType, Error, Interpolation, MatrixNorm, Merge, PadMode, Shape, Tensor, einsum, jit};
-use tracewright::{Indexing, block_diag, broadcast_shapes, concat, hstack, meshgrid, multi_dot, nn};
+use tracewright::{Indexing, block_diag, broadcast_shapes, concat, hstack, meshgrid, multi_dot, nn, signal};
 
 fn f32s(shape: impl Into<Shape>) -> Tensor {
     Tensor::ones(shape, DType::F32)
@@ -186,6 +186,9 @@ fn losses_and_normalisations() {
     says(|| nn::local_response_norm(&f32s([2, 4]), 0, 1.0, 1.0, 1.0), Code::Argument, "error[argument]: local_response_norm(f32[2, 4]): the size is 0", "one channel at least");
     says(|| nn::bilinear(&f32s([2, 3]), &f32s([2, 4]), &f32s([5, 4, 3]), None), Code::Shape, "error[shape]: bilinear(f32[2, 3], f32[2, 4], f32[5, 4, 3]): inputs of shapes [2, 3] and [2, 4], a weight of shape [5, 4, 3]", "[.., i], [.., j], [outputs, i, j] and a bias [outputs]");
     says(|| f32s([2]).mvlgamma(0), Code::Argument, "error[argument]: mvlgamma(f32[2]): there are no dimensions", "one at least");
+    says(|| f32s([2]).polygamma(171), Code::Argument, "error[argument]: polygamma(f32[2]): derivative 171", "at most 170");
+    says(|| signal::hann(3, false, DType::I64), Code::DType, "error[dtype]: hann: the dtype is i64", "a float dtype");
+    says(|| signal::kaiser(3, f64::NAN, false, DType::F32), Code::Argument, "error[argument]: kaiser: beta is NaN", "a number from 0 to 500");
     // A class out of range is an error of the call.
     let e = nn::multi_margin_loss(&f32s([1, 2]), &Tensor::from([2i64]), 1.0, 1.0).item::<f32>().unwrap_err();
     assert_eq!(e.code(), Code::Index);

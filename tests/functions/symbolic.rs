@@ -102,6 +102,9 @@ const FUNCTIONS: &[(&str, usize, Function)] = &[
     ("bilinear", 0, |x| nn::bilinear(x, x, &Tensor::arange(18, DType::F64).reshape([2, 3, 3]), None)),
     ("legendre_p", 0, |x| x.legendre_p(4)),
     ("i1", 0, |x| x.i1()),
+    ("k1e", 0, |x| (x.abs() + 0.1).k1e()),
+    ("log_ndtr", 0, |x| x.log_ndtr()),
+    ("polygamma", 0, |x| (x.abs() + 0.1).polygamma(2)),
     ("mvlgamma", 0, |x| (x.abs() + 2.0).mvlgamma(3)),
     ("frexp", 0, |x| x.frexp().0),
 ];

@@ -48,7 +48,7 @@ pub fn sections() -> Vec<(String, String)> {
 /// The files of the frontend that declare functions of tensors.
 pub fn sources() -> Vec<Source> {
     let mut files = Vec::new();
-    for place in ["ops", "create.rs", "random", "nn", "optim"] {
+    for place in ["ops", "create.rs", "random", "nn", "optim", "signal.rs"] {
         collect(&root().join("frontend").join(place), &mut files);
     }
     files.sort();
@@ -64,9 +64,19 @@ fn read_file(path: &Path) -> Source {
     let read = |path: &Path| fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let folder = path.strip_prefix(root().join("frontend")).unwrap();
     let module = ["nn", "optim", "random"].into_iter().find(|m| folder.starts_with(m));
+    let text = read(path);
     let exporter = module.map_or("frontend/lib.rs".into(), |m| format!("frontend/{m}/mod.rs"));
-    let prefix = module.map_or(String::new(), |m| format!("{m}::"));
-    Reader { exported: exported(&read(&root().join(exporter))), prefix, macros: HashMap::new() }.read(&read(path))
+    let mut exported = exported(&read(&root().join(exporter)));
+    let mut prefix = module.map_or(String::new(), |m| format!("{m}::"));
+    // A public module that is one file exports what it declares.
+    let file = folder.file_stem().and_then(|f| f.to_str()).expect("the name of a file");
+    let library = read(&root().join("frontend/lib.rs"));
+    if library.contains(&format!("pub mod {file};")) && folder.components().count() == 1 {
+        prefix = format!("{file}::");
+        exported
+            .extend(text.lines().filter_map(|l| l.strip_prefix("pub fn ")?.split(['(', '<']).next()).map(String::from));
+    }
+    Reader { exported, prefix, macros: HashMap::new() }.read(&text)
 }
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) {
@@ -91,6 +101,8 @@ fn exported(text: &str) -> BTreeSet<String> {
 enum Macro {
     /// A method of `Tensor`; the signature has `$method` for the name.
     Method(String),
+    /// A free function; the signature has `$name` for the name.
+    Function(String),
     /// A type with methods; their text has `$name` for its name.
     Type(String),
     /// An implementation of a trait.
@@ -146,6 +158,10 @@ impl Reader {
                         let signature = signature.replace("$method", name);
                         source.items.push(self.item("Tensor", name, &signature, &doc));
                     }
+                    (Macro::Function(signature), Some(name)) if !doc.is_empty() => {
+                        let signature = signature.replace("$name", name);
+                        source.items.push(self.item("", name, &signature, &doc));
+                    }
                     (Macro::Type(methods), Some(name)) if !doc.is_empty() => {
                         source.items.push(self.item("", name, name, &doc));
                         let methods = self.read(&methods.replace("$name", name));
@@ -175,8 +191,11 @@ impl Reader {
 
     fn declare(&mut self, name: &str, body: &str) {
         let method = body.lines().map(str::trim).find(|l| l.starts_with("pub fn $method("));
+        let free = body.lines().map(str::trim).find(|l| l.starts_with("pub fn $name("));
         if let Some(line) = method.filter(|_| body.contains("impl Tensor")) {
             self.macros.insert(name.into(), Macro::Method(signature(line)));
+        } else if let Some(line) = free {
+            self.macros.insert(name.into(), Macro::Function(signature(line)));
         } else if let Some((_, methods)) = body.split_once("\n        impl $name {") {
             let methods: Vec<&str> = methods.lines().map(|l| l.strip_prefix("        ").unwrap_or(l)).collect();
             self.macros.insert(name.into(), Macro::Type(format!("impl $name {{{}", methods.join("\n"))));

@@ -2,7 +2,8 @@
 
 use crate::case::Case;
 use crate::functions::Function;
-use tracewright::{Tensor, nn};
+use crate::json::Json;
+use tracewright::{DType, Tensor, nn, signal};
 
 fn unary(f: fn(&Tensor) -> Tensor) -> Option<Function> {
     Some(Box::new(move |x| f(&x[0])))
@@ -23,6 +24,17 @@ pub fn function(case: &Case) -> Option<Function> {
         "spherical_bessel_j0" => return unary(Tensor::spherical_bessel_j0),
         "frexp" => return unary(|x| x.frexp().0),
         "frexp_exponent" => return unary(|x| x.frexp().1),
+        "k0" => return unary(Tensor::k0),
+        "k0e" => return unary(Tensor::k0e),
+        "k1" => return unary(Tensor::k1),
+        "k1e" => return unary(Tensor::k1e),
+        "erfcx" => return unary(Tensor::erfcx),
+        "log_ndtr" => return unary(Tensor::log_ndtr),
+        "zeta" => return binary(|x, y| x.zeta(y)),
+        "polygamma" => {
+            let n = size("n");
+            Box::new(move |x| x[0].polygamma(n))
+        }
         "float_power" => return binary(|x, y| x.float_power(y)),
         "bilinear" => Box::new(|x| nn::bilinear(&x[0], &x[1], &x[2], Some(&x[3]))),
         "mvlgamma" => {
@@ -44,6 +56,30 @@ pub fn function(case: &Case) -> Option<Function> {
             let n = size("n");
             Box::new(move |x| f(&x[0], n))
         }
-        _ => return None,
+        name => return window(name, case),
     })
+}
+
+/// A window, which has no input that counts.
+fn window(name: &str, case: &Case) -> Option<Function> {
+    let size = |key: &str| case.attrs.get(key).int() as usize;
+    let f: fn(usize, f64, bool) -> Tensor = match name {
+        "hann" => |n, _, periodic| signal::hann(n, periodic, DType::F64),
+        "hamming" => |n, _, periodic| signal::hamming(n, periodic, DType::F64),
+        "blackman" => |n, _, periodic| signal::blackman(n, periodic, DType::F64),
+        "nuttall" => |n, _, periodic| signal::nuttall(n, periodic, DType::F64),
+        "bartlett" => |n, _, periodic| signal::bartlett(n, periodic, DType::F64),
+        "cosine" => |n, _, periodic| signal::cosine(n, periodic, DType::F64),
+        "general_hamming" => |n, alpha, periodic| signal::general_hamming(n, alpha, periodic, DType::F64),
+        "exponential" => |n, tau, periodic| signal::exponential(n, tau, periodic, DType::F64),
+        "gaussian" => |n, std, periodic| signal::gaussian(n, std, periodic, DType::F64),
+        "kaiser" => |n, beta, periodic| signal::kaiser(n, beta, periodic, DType::F64),
+        _ => return None,
+    };
+    let parameter = match case.attrs.find("parameter") {
+        Some(Json::Float(x)) => *x,
+        _ => 0.0,
+    };
+    let (n, periodic) = (size("n"), size("periodic") == 1);
+    Some(Box::new(move |_| f(n, parameter, periodic)))
 }
