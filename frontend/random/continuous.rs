@@ -174,7 +174,8 @@ pub fn exponential(key: &Key, shape: impl Into<Shape>, dtype: DType, rate: impl 
     let wide = dtype.accumulator();
     draw(Draw { name, attributes: &[dtype as i64], dtype: wide }, key, &shape.into(), &[rate], &|source, p| {
         let u = source.unit(0, if wide == DType::F64 { wide } else { DType::F32 });
-        prim::cast(&(-(-u).log1p() / source.fit(&p[0])), dtype)
+        // Not -0 where nothing is missing from 1.
+        prim::cast(&((1.0 - u).log().abs() / source.fit(&p[0])), dtype)
     })
 }
 
@@ -221,7 +222,7 @@ pub fn laplace(
     let _here = enter();
     located("laplace", key, shape.into(), dtype, [location.into(), scale.into()], &|source, dtype| {
         let u = source.symmetric(0, dtype);
-        -u.sign() * (-u.abs()).log1p()
+        -u.sign() * (1.0 - u.abs()).log()
     })
 }
 
@@ -289,7 +290,7 @@ pub fn logistic(
     let _here = enter();
     located("logistic", key, shape.into(), dtype, [location.into(), scale.into()], &|source, dtype| {
         let u = source.open(0, dtype);
-        u.log() - (-&u).log1p()
+        u.log() - (1.0 - u).log()
     })
 }
 
@@ -313,7 +314,7 @@ fn positive(
     let wide = dtype.accumulator();
     let call = Draw { name, attributes: &[dtype as i64], dtype: wide };
     draw(call, key, &shape, &[scale, concentration], &|source, p| {
-        let e = -(-source.unit(0, if wide == DType::F64 { wide } else { DType::F32 })).log1p();
+        let e = (1.0 - source.unit(0, if wide == DType::F64 { wide } else { DType::F32 })).log().abs();
         prim::cast(&body(e, source.fit(&p[0]), source.fit(&p[1])), dtype)
     })
 }

@@ -79,7 +79,7 @@ pub fn geometric(key: &Key, shape: impl Into<Shape>, dtype: DType, probability: 
         &shape.into(),
         &[probability],
         &|source, p| {
-            let trials = (-source.unit(0, DType::F64)).log1p() / source.fit(&(-&p[0]).log1p());
+            let trials = (1.0 - source.unit(0, DType::F64)).log() / source.fit(&(-&p[0]).log1p());
             prim::cast(&(trials.floor() + 1.0), dtype)
         },
     )

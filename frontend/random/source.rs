@@ -1,4 +1,6 @@
 //! What every draw does: from a key, a shape and parameters to random bits and unit numbers of that shape.
+//!
+//! One less a unit number is exact, so its logarithm needs no `log1p`.
 
 use super::key::Key;
 use crate::dispatch::{Call, Extents, here, run};

@@ -103,6 +103,19 @@ fn numbers_by_a_closed_formula() {
     );
 }
 
+/// Uniform numbers of 24 bits are 0 now and then.
+#[test]
+fn exponential_numbers_are_not_negative() {
+    let zeros = (0..16).map(|seed| {
+        let x = random::exponential(&Key::new(seed), [1 << 21], DType::F32, 1.0);
+        assert!(!x.signbit().any(..).item::<bool>().unwrap());
+        x.eq(0.0).sum(..).item::<i64>().unwrap()
+    });
+    assert!((1..8).contains(&zeros.sum::<i64>()));
+    assert!(random::gumbel(&Key::new(3), [1 << 22], DType::F32, 0.0, 1.0).is_finite().all(..).item::<bool>().unwrap());
+    assert!(random::normal(&Key::new(3), [1 << 22], DType::F32, 0.0, 1.0).is_finite().all(..).item::<bool>().unwrap());
+}
+
 #[test]
 fn split_and_folded_keys_are_independent() {
     let key = Key::new(11);
