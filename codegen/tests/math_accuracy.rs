@@ -1,7 +1,7 @@
 //! The vector functions of `codegen::cpu::math` against f64 references over the f32 bit patterns.
 //!
-//! A normal run takes every 251st pattern. All of them, with the largest errors printed:
-//! `TRACEWRIGHT_TEST_ALL_F32=1 cargo test --release -p tracewright-codegen --test math_accuracy -- --nocapture`
+//! A normal run takes every 251st pattern. All of them, or with another number in place of 1 each such one, with the largest
+//! errors printed: `TRACEWRIGHT_TEST_ALL_F32=1 cargo test --release -p tracewright-codegen --test math_accuracy -- --nocapture`
 
 use codegen::cpu::math;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -135,8 +135,14 @@ impl Worst {
     }
 }
 
+/// Which of the bit patterns are taken.
+fn stride() -> u64 {
+    let asked = std::env::var("TRACEWRIGHT_TEST_ALL_F32").ok();
+    asked.map_or(251, |v| v.parse().ok().filter(|&n| n > 0).expect("TRACEWRIGHT_TEST_ALL_F32 is a number above 0"))
+}
+
 fn everything() -> bool {
-    std::env::var_os("TRACEWRIGHT_TEST_ALL_F32").is_some_and(|v| v == "1")
+    stride() == 1
 }
 
 /// Checks that the function on tiles has the bits of the emitted code.
@@ -158,7 +164,7 @@ fn same_on_tiles(op: UnaryOp, function: math::tiles::Function, x: &[f32], emitte
 
 /// Runs the function over the bit patterns on two threads and checks the largest error.
 fn sweep(op: UnaryOp, bound: f64, exact: fn(f64) -> f64) {
-    let stride: u64 = if everything() { 1 } else { 251 };
+    let stride = stride();
     let codes = [true, false].map(|fma| Code::unary(op, fma));
     let half = 1u64 << 31;
     use UnaryOp::{Cos, Erf, Logistic, Sin, Tanh};
