@@ -64,3 +64,22 @@ fn variances_of_too_few_elements_and_sums_of_infinities() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn series_and_losses_round_once() {
+    let x = half(&[0.5, 3.0, 9.0, 300.0]);
+    let wide = x.to_dtype(DType::F32);
+    type Function = fn(&Tensor) -> Tensor;
+    let functions: [(&str, Function); 6] = [
+        ("i0e", |x| x.i0e()),
+        ("k1e", |x| x.k1e()),
+        ("log_ndtr", |x| x.log_ndtr()),
+        ("legendre_p", |x| (x / 512.0).legendre_p(6)),
+        ("rms_norm", |x| nn::rms_norm(x, &x.ones_like(), 1e-5)),
+        ("huber_loss", |x| nn::huber_loss(x, &(x * 0.5), 400.0)),
+    ];
+    for (name, f) in functions {
+        let want = f(&wide).to_dtype(DType::F16).to_dtype(DType::F32).to_vec::<f32>().unwrap();
+        assert_eq!(everywhere(&x, f), want, "{name}");
+    }
+}
