@@ -20,6 +20,8 @@ WORKLOADS = [
     "gelu_chain_64K",
     "softmax_4096x1024",
     "layernorm_8192x768",
+    "stencil_1024",
+    "stack_8x1M",
 ]
 EAGER = [f"eager_{op}_{e}" for op in ("add", "exp", "sum", "softmax", "layer_norm", "gather", "matmul") for e in (6, 12, 18, 24)]
 PEERS = ["torch", "torch-compile", "jax"]

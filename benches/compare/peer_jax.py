@@ -30,6 +30,10 @@ def make(workload, _threads, _compiled):
         f, operands, calls = lambda x: jax.nn.softmax(x, axis=-1), [normal(4096, 1024)], 1
     elif workload == "layernorm_8192x768":
         f, operands, calls = layer_norm, [normal(8192, 768), normal(768), normal(768)], 1
+    elif workload == "stencil_1024":
+        f, operands, calls = stencil, [normal(1024, 1024)], 1
+    elif workload == "stack_8x1M":
+        f, operands, calls = lambda *xs: jnp.stack(xs, -1), [normal(1 << 20) for _ in range(8)], 1
     else:
         raise SystemExit(f"unknown workload {workload}")
 
@@ -45,6 +49,11 @@ def deep_chain(ops):
         return x
 
     return chain
+
+
+def stencil(x):
+    padded = jnp.pad(x, 1)
+    return sum(padded[i // 3 : i // 3 + 1024, i % 3 : i % 3 + 1024] * (1.0 + i) for i in range(9))
 
 
 def layer_norm(x, w, b):

@@ -26,6 +26,10 @@ def make(workload, threads, compiled):
         f, operands, calls = lambda x: F.softmax(x, -1), [torch.randn(4096, 1024)], 1
     elif workload == "layernorm_8192x768":
         f, operands, calls = lambda x, w, b: F.layer_norm(x, (768,), w, b), [torch.randn(8192, 768), torch.randn(768), torch.randn(768)], 1
+    elif workload == "stencil_1024":
+        f, operands, calls = stencil, [torch.randn(1024, 1024)], 1
+    elif workload == "stack_8x1M":
+        f, operands, calls = lambda *xs: torch.stack(xs, -1), [torch.randn(1 << 20) for _ in range(8)], 1
     else:
         raise SystemExit(f"unknown workload {workload}")
 
@@ -54,6 +58,11 @@ def eager(op, exponent):
         "matmul": lambda: square @ other_square,
     }[op]
     return call, max(1, 1 << 18 >> int(exponent))
+
+
+def stencil(x):
+    padded = F.pad(x, (1, 1, 1, 1))
+    return sum(padded[i // 3 : i // 3 + 1024, i % 3 : i % 3 + 1024] * (1.0 + i) for i in range(9))
 
 
 def deep_chain(ops):

@@ -9,7 +9,7 @@ mod eager;
 
 use std::time::Instant;
 use tracewright::jit::Lowered;
-use tracewright::{Generator, Result, Tensor, Tree, concat, grad, jit, nn, optim, options};
+use tracewright::{Generator, Result, Tensor, Tree, concat, grad, jit, nn, optim, options, stack};
 
 const WORKLOADS: &[&str] = &[
     "tiny_call_overhead",
@@ -20,6 +20,8 @@ const WORKLOADS: &[&str] = &[
     "gelu_chain_64K",
     "softmax_4096x1024",
     "layernorm_8192x768",
+    "stencil_1024",
+    "stack_8x1M",
     "concat_64",
     "concat_1000",
     "concat_3000",
@@ -168,6 +170,20 @@ fn workload(name: &str, rounds: usize) -> Result<Option<Times>> {
             let layer = nn::LayerNorm::new(768);
             let f = jit(|layer: nn::LayerNorm, x: Tensor| layer.forward(&x));
             time(rounds, 1, || f.call(&layer, &x).map(drop))?.of(&f.lower(&layer, &x)?)
+        }
+        "stencil_1024" => {
+            let x = g.normal([1024, 1024], 0.0, 1.0);
+            let f = jit(|x: Tensor| {
+                let padded = x.pad(&[(1, 1), (1, 1)], 0.0);
+                let shifted = |i: usize| padded.narrow(0, i / 3, 1024).narrow(1, i % 3, 1024) * (1.0 + i as f64);
+                (1..9).fold(shifted(0), |sum, i| sum + shifted(i))
+            });
+            time(rounds, 1, || f.call(&x).map(drop))?.of(&f.lower(&x)?)
+        }
+        "stack_8x1M" => {
+            let xs: Vec<Tensor> = (0..8).map(|_| g.normal([1 << 20], 0.0, 1.0)).collect();
+            let f = jit(|xs: Vec<Tensor>| stack(&xs, -1));
+            time(rounds, 1, || f.call(&xs).map(drop))?.of(&f.lower(&xs)?)
         }
         _ => return eager::workload(name, rounds),
     }))

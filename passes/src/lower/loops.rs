@@ -2,8 +2,9 @@
 
 use super::LowerError;
 use super::axes::merge;
+use super::boxes::{Part, boxes};
 use super::nest::{bind_row, empty_nest, extents_index, is_empty, iteration, linear, product};
-use super::pull::{NodeId, Puller};
+use super::pull::{IndexVec, NodeId, Puller};
 use crate::join::joins_many;
 use ir::kernel::{LoopKind, Memory};
 use ir::{Dim, Graph, Op, Region, Shape, Value};
@@ -12,11 +13,33 @@ use std::collections::HashSet;
 /// Elements that one task of a nest covers, about.
 const TASK_ELEMENTS: i64 = 4096;
 
-/// Where the elements of a nest go: into a result of that shape, from that position of an axis on.
+/// The elements of a nest, and where they go.
 pub(super) struct Target<'a> {
+    /// The first element.
+    pub from: IndexVec,
+    /// Extents of what is stored into,
     pub shape: &'a Shape,
-    pub axis: usize,
-    pub start: Dim,
+    /// and where the first element goes.
+    pub start: IndexVec,
+}
+
+/// The boxes that a space is cut into where conditions of its elements change.
+pub(super) fn cut(
+    mut p: Puller<'_>,
+    shape: &Shape,
+    values: impl Iterator<Item = Value>,
+) -> Result<Vec<Part>, LowerError> {
+    if is_empty(shape) {
+        return Ok(vec![Part::whole(shape)]);
+    }
+    let (index, axes) = iteration(&mut p, shape, &[]);
+    for v in values {
+        p.demand(v, index.clone())?;
+    }
+    let mut axes = axes.into_iter();
+    let long = (0..shape.rank()).filter(|&i| !shape[i].is(1));
+    let axes: Vec<_> = long.filter_map(|i| Some((i, axes.next()?))).collect();
+    Ok(boxes(shape, &axes, &p.conditions(), p.size(), &p.ranges))
 }
 
 /// The op of a group that is nothing but a concatenation of many operands, and the axis: each operand is copied by a
@@ -45,11 +68,9 @@ pub(super) fn loop_nest(
         return Ok(());
     }
     let (index, axes) = iteration(&mut p, shape, &[]);
-    let roots: Vec<NodeId> = stores.iter().map(|&(_, v, _)| p.demand(v, index.clone())).collect::<Result<_, _>>()?;
-    let mut place = index;
-    if let Some(i) = place.get_mut(target.axis) {
-        *i = &*i + &target.start;
-    }
+    let moved = |by: &IndexVec| index.iter().zip(by).map(|(i, by)| i + by).collect::<IndexVec>();
+    let (read, place) = (moved(&target.from), moved(&target.start));
+    let roots: Vec<NodeId> = stores.iter().map(|&(_, v, _)| p.demand(v, read.clone())).collect::<Result<_, _>>()?;
     let target = linear(&place, target.shape);
     for (number, &param) in params.iter().enumerate() {
         if p.loads_only_at(param, &target) {

@@ -1,6 +1,7 @@
 //! Graph to program: fused groups become kernels, products library calls, reshapes aliases; buffers get a memory plan.
 
 mod axes;
+mod boxes;
 pub mod contract;
 mod loops;
 mod nest;

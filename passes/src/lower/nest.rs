@@ -3,7 +3,8 @@
 
 use super::LowerError;
 use super::axes::{Axis, merge};
-use super::loops::{Target, long_join, loop_nest};
+use super::boxes::Part;
+use super::loops::{Target, cut, long_join, loop_nest};
 use super::pull::{IndexVec, NodeId, Puller, SiteInfo, extent_argument, input_params};
 use ir::graph::Definition;
 use ir::kernel::{Access, BinaryOp, Index, Kernel, KernelBuilder, LoopKind, Memory, Var};
@@ -45,7 +46,10 @@ pub(super) fn lower_group(graph: &Graph, region: Region, name: &str) -> Result<G
         let whole = &graph.ty(graph.op(op).results[0]).shape;
         let mut start = Dim::from(0);
         for &part in &graph.op(op).operands {
-            let target = Target { shape: whole, axis, start: start.clone() };
+            let from = Part::whole(whole).start;
+            let mut to = from.clone();
+            to[axis] = start.clone();
+            let target = Target { from, shape: whole, start: to };
             start = start + &graph.ty(part).shape[axis];
             let puller = Puller::new(graph, &mut k, &buffers, &mut extents, &mut sites);
             // Nothing is in place: what one nest writes may be what another still reads.
@@ -59,6 +63,7 @@ pub(super) fn lower_group(graph: &Graph, region: Region, name: &str) -> Result<G
             }
         }
         let several = shapes.len() > 1;
+        let views = data.ops.iter().any(|&op| graph.op(op).primitive.lowering() == Lowering::View);
         for shape in shapes {
             let stores: Vec<(usize, Value, Memory)> = data
                 .yields
@@ -67,9 +72,22 @@ pub(super) fn lower_group(graph: &Graph, region: Region, name: &str) -> Result<G
                 .filter(|(_, v)| graph.ty(**v).shape == *shape)
                 .map(|(i, &v)| (i, v, outputs[i]))
                 .collect();
-            let puller = Puller::new(graph, &mut k, &buffers, &mut extents, &mut sites);
-            let target = Target { shape, axis: 0, start: Dim::from(0) };
-            loop_nest(puller, shape, target, &stores, &data.params, &mut elementwise)?;
+            let parts = match views {
+                true => {
+                    let puller = Puller::new(graph, &mut k, &buffers, &mut extents, &mut sites);
+                    cut(puller, shape, stores.iter().map(|s| s.1))?
+                }
+                // Only views ask for conditions.
+                false => vec![Part::whole(shape)],
+            };
+            let one = parts.len() == 1;
+            for Part { start, extents: part } in parts {
+                let puller = Puller::new(graph, &mut k, &buffers, &mut extents, &mut sites);
+                let target = Target { from: start.clone(), shape, start };
+                // Of several boxes, one may read what another has written.
+                let in_place = if one { &mut elementwise } else { &mut HashSet::new() };
+                loop_nest(puller, &part, target, &stores, &data.params, in_place)?;
+            }
         }
         if several {
             // Another nest may read a parameter at any time; in place is safe only where no other nest reads it.

@@ -360,6 +360,24 @@ impl<'a> Puller<'a> {
         all
     }
 
+    /// The expressions that conditions of nodes ask to be at least 0.
+    pub fn conditions(&self) -> Vec<Dim> {
+        let mut all: Vec<Dim> = Vec::new();
+        for c in self.masks.iter().flatten() {
+            if let Condition::NonNegative(d) = c
+                && !all.contains(d)
+            {
+                all.push(d.clone());
+            }
+        }
+        all
+    }
+
+    /// The number of nodes.
+    pub fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The node of a value at an index, if it was demanded without a mask since the last [`Puller::use_cache`].
     pub fn find(&self, v: Value, index: &IndexVec) -> Option<NodeId> {
         let index_id = *self.index_ids.get(index)?;
