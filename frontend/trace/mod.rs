@@ -93,6 +93,8 @@ pub(crate) fn declare(decl: ir::graph::SymbolDecl, value: Option<i64>) {
 
 /// The value in the innermost trace that stands for a tensor.
 pub(crate) fn lift(tensor: &Tensor) -> Result<Value, Error> {
+    // A view runs, which opens a trace of its own.
+    tensor.held();
     STACK.with_borrow_mut(|s| {
         let outer_open = |id: u64, s: &[Trace]| s.iter().any(|t| t.info.id == id);
         if let Repr::Traced(t) = &tensor.0
