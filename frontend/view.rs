@@ -186,8 +186,10 @@ pub(crate) fn view(name: &'static str, x: &Tensor, steps: impl IntoIterator<Item
         return x.clone();
     }
     let made = View { base, shape, steps: all, name, line: here(), settled: OnceLock::new() };
-    if !made.fits() {
-        made.settle();
+    if !made.fits()
+        && let Held::Error(e) = made.settle()
+    {
+        return Tensor(Repr::Error(e.clone()));
     }
     Tensor(Repr::View(Arc::new(made)))
 }

@@ -137,3 +137,18 @@ fn views_of_many_elements_run_in_parallel() {
         assert!((one[i * 700 + j] - want).abs() < 1e-5, "at {i}, {j}");
     }
 }
+
+/// A view that a trace captures is run while the trace is open; no kernel for its like is there yet.
+#[test]
+fn a_view_that_a_compiled_function_captures() {
+    let x = Tensor::arange(24, DType::I16).reshape([2, 3, 4]);
+    let view = x.permute(&[2, 0, 1]).flip(&[1]);
+    let compiled = tracewright::jit(move |y: Tensor| y * &view);
+    let got = compiled.call(Tensor::from(2i16)).unwrap();
+    let twice = (x * 2).permute(&[2, 0, 1]).flip(&[1]);
+    assert_eq!(got.to_vec::<i16>().unwrap(), twice.to_vec::<i16>().unwrap());
+    let x = twice;
+    let view = x.t().flip(&[0, 2]);
+    let slope = tracewright::grad(move |y: &Tensor| (y * view.to_dtype(DType::F32)).sum(..))(&Tensor::from(1.0f32));
+    assert_eq!(slope.item::<f32>().unwrap(), 552.0);
+}

@@ -145,6 +145,12 @@ fn refused(t: Tensor) -> String {
 fn bad_indices() {
     let x = x();
     let ids = |v: [i64; 2]| Tensor::from(v);
+    assert_eq!(
+        refused(x.i(Tensor::from(true))),
+        "error[rank]: index(i64[2, 3, 4]): a mask without axes stands for none"
+    );
+    let reversed = "error[index]: index(i64[2, 3, 4]): from 0 down to above 2, in axis 0 of extent 2";
+    assert_eq!(refused(x.i(every(0..2, -1))), reversed);
     assert_eq!(refused(x.i((0, 0, 0, 0))), "error[rank]: index(i64[2, 3, 4]): 4 axes are indexed, the tensor has 3");
     assert_eq!(refused(x.i((Ellipsis, Ellipsis))), "error[argument]: index(i64[2, 3, 4]): there are two ellipses");
     assert_eq!(

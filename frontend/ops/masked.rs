@@ -57,7 +57,8 @@ impl Tensor {
         checked(&[self, mask], || {
             mask_is_bool("masked_select", mask)?;
             let shape = common_shape("masked_select", [&self.shape(), &mask.shape()].into_iter())?;
-            Ok(self.broadcast_to(shape.clone()).i(mask.broadcast_to(shape)))
+            let flat = |t: &Tensor| t.broadcast_to(shape.clone()).flatten(0, -1);
+            Ok(flat(self).i(flat(mask)))
         })
     }
 

@@ -6,7 +6,7 @@ use crate::dispatch::enter;
 use crate::error::Code;
 use crate::ops::{Arg, prim};
 use crate::tensor::Tensor;
-use ir::{DType, Shape};
+use ir::{DType, Scalar, Shape};
 use std::f64::consts::{FRAC_PI_2, SQRT_2};
 
 /// A draw with parameters `location` and `scale` of a distribution whose standard form the body yields.
@@ -49,15 +49,12 @@ pub fn uniform(key: &Key, shape: impl Into<Shape>, dtype: DType, low: impl Into<
     if let Some(e) = check_float(name, dtype) {
         return e;
     }
-    if let (Some(a), Some(b)) = (known(&low), known(&high))
-        && !(a <= b && (b - a).is_finite())
-    {
-        return refused(
-            name,
-            Code::Argument,
-            format!("the range is {a} to {b}"),
-            "finite numbers of which the second is not less",
-        );
+    if let (Some(a), Some(b)) = (known(&low), known(&high)) {
+        let fits = |x: f64| Scalar::of(dtype, x).as_f64().is_finite();
+        if !(a <= b && fits(a) && fits(b) && Scalar::of(dtype.accumulator(), b - a).as_f64().is_finite()) {
+            let legal = format!("numbers of {dtype}, of which the second is not less, with a difference that is one");
+            return refused(name, Code::Argument, format!("the range is {a} to {b}"), legal);
+        }
     }
     let unit = are([&low, &high], [0.0, 1.0]);
     let parameters = if unit { vec![] } else { vec![low, high] };

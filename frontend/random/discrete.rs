@@ -157,6 +157,8 @@ pub fn integers(key: &Key, shape: impl Into<Shape>, dtype: DType, low: impl Into
         let rule = format!("there is no integer from {} to below {}", low.text(), high.text());
         return refused(name, Code::Argument, rule, "a first bound below the second");
     }
+    // Beyond all 64-bit integers, which modulo 2^64 is below them.
+    let top = matches!(high, Arg::Number(Number::Int(n)) if n > most && dtype.size() == 8);
     // Ends modulo 2^64, which their difference does not mind.
     let end = |bound: Arg| match bound {
         Arg::Number(Number::Int(n)) => Arg::Number(Number::Int((n as u64).into())),
@@ -164,7 +166,7 @@ pub fn integers(key: &Key, shape: impl Into<Shape>, dtype: DType, low: impl Into
     };
     let narrow = range.is_some_and(|n| n <= 1 << 32);
     let whole = range == Some(1 << 64);
-    let call = Draw { name, attributes: &[dtype as i64, narrow as i64, whole as i64], dtype: DType::U64 };
+    let call = Draw { name, attributes: &[dtype as i64, narrow as i64, whole as i64, top as i64], dtype: DType::U64 };
     draw(call, key, &shape.into(), &[end(low), end(high)], &|source, p| {
         let low = source.fit(&p[0]);
         if whole {
@@ -172,8 +174,10 @@ pub fn integers(key: &Key, shape: impl Into<Shape>, dtype: DType, low: impl Into
         }
         let range = source.fit(&(&p[1] - &p[0]));
         // An empty range has no place to go; as signed numbers one that is turned round is negative.
-        let empty = if narrow { None } else { Some(source.fit(&is_empty(&p[0], &p[1], dtype))) };
+        let empty = if narrow || top { None } else { Some(source.fit(&is_empty(&p[0], &p[1], dtype))) };
         let place = scaled(source, &range, narrow);
+        // From the lowest one on, the range is all of them, and 0 modulo 2^64.
+        let place = if top { range.eq(0).where_(source.wide(0), place) } else { place };
         let place = match empty {
             Some(empty) => empty.where_(0, place),
             None => place,

@@ -132,3 +132,15 @@ fn long_chains_of_functions_are_several_kernels() {
     let (some, many) = (launches(200), launches(400));
     assert!((2..=8).contains(&some) && many <= 2 * some + 1, "{some} and {many} launches");
 }
+
+/// A small member that is only read through views joins a group of another rank.
+#[test]
+fn a_member_of_another_rank_reads_a_group_that_is_merged() {
+    let f = jit(|x: Tensor| {
+        let part = x.diag_embed(-2).select(0, 0);
+        (&part + part.t()).triu(3)
+    });
+    let x = Tensor::from([[-1i64], [5], [-4], [6]]);
+    let ((), counts) = Counters::of(|| assert_eq!(f.call(&x).unwrap().to_vec::<i64>().unwrap(), [0; 9]));
+    assert_eq!(counts[Event::Fallback], 0);
+}

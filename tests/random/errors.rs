@@ -15,6 +15,9 @@ fn numbers_that_no_distribution_has() {
     refused(random::uniform(k, [2], f, 1.0, 0.0), "the range is 1 to 0");
     refused(random::uniform(k, [2], f, 0.0, f64::INFINITY), "the range is 0 to inf");
     refused(random::uniform(k, [2], f, f64::NAN, 1.0), "the range is NaN to 1");
+    refused(random::uniform(k, [2], f, -3e38, 3e38), "the range is -3");
+    refused(random::uniform(k, [2], f, 0.0, 1e39), "the range is 0 to 1");
+    refused(random::uniform(k, [2], DType::F16, 0.0, 1e5), "the range is 0 to 1");
     refused(random::normal(k, [2], f, 0.0, -1.0), "the scale is -1");
     refused(random::truncated_normal(k, [2], f, 2.0, 2.0), "the bounds are 2 and 2");
     refused(random::bernoulli(k, [2], 1.5), "the probability is 1.5");

@@ -173,3 +173,16 @@ impl Rows for Tensor {
         self.to_vec::<i64>().unwrap().chunks(n).map(<[i64]>::to_vec).collect()
     }
 }
+
+/// The number beyond all integers of 64 bits is 0 modulo 2^64, which is no empty range.
+#[test]
+fn integers_up_to_the_last_from_a_tensor_on() {
+    let end = |bits: u32| tracewright::Arg::Number(tracewright::Number::Int(1i128 << bits));
+    let low = Tensor::from([0u64, 1 << 63, u64::MAX]);
+    let x = random::integers(&Key::new(1), [1000, 3], DType::U64, low, end(64)).to_vec::<u64>().unwrap();
+    assert!(x.chunks(3).all(|x| x[1] >= 1 << 63 && x[2] == u64::MAX));
+    assert!(x.chunks(3).any(|x| x[0] < 1 << 63 && x[1] != 1 << 63) && x.chunks(3).any(|x| x[0] >= 1 << 63));
+    let low = Tensor::from([i64::MIN, i64::MAX]);
+    let x = random::integers(&Key::new(1), [1000, 2], DType::I64, low, end(63)).to_vec::<i64>().unwrap();
+    assert!(x.chunks(2).all(|x| x[1] == i64::MAX) && x.chunks(2).any(|x| x[0] < 0) && x.chunks(2).any(|x| x[0] > 0));
+}

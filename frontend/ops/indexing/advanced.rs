@@ -35,6 +35,10 @@ pub(super) fn check_masks(shape: &Shape, parts: &[Index]) -> Result<()> {
         if let Index::Tensor(t) = part
             && t.dtype() == DType::Bool
         {
+            if t.rank() == 0 {
+                let legal = "a mask with an axis for each that it stands for, or where_ with a condition";
+                return Err(Error::new(Code::Rank, "index", "a mask without axes stands for none", legal));
+            }
             let (mask, end) = (t.shape(), axis + t.rank());
             if end <= shape.rank() && shape[axis..end] != mask[..] {
                 let rule = format!("a mask of shape {mask} for axes of extents {}", Shape::from(&shape[axis..end]));

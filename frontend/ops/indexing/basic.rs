@@ -135,8 +135,14 @@ impl Plan {
         let (low, high) = if step > 0 { (first.clone(), beyond.clone()) } else { (&beyond + 1, &first + 1) };
         let negative = |d: &Dim| d.known().is_some_and(|n| n < 0);
         if negative(&low) || negative(&span) || negative(&(&extent - &high)) {
-            let rule = format!("range {low}..{high} does not lie in axis {axis} of extent {extent}");
-            return fail(Code::Index, rule, format!("a range within 0..{extent}"));
+            let (rule, legal) = if step > 0 {
+                let rule = format!("range {low}..{high} does not lie in axis {axis} of extent {extent}");
+                (rule, format!("a range within 0..{extent}"))
+            } else {
+                let rule = format!("from {first} down to above {beyond}, in axis {axis} of extent {extent}");
+                (rule, format!("a start below {extent}, and an end that is not above it"))
+            };
+            return fail(Code::Index, rule, legal);
         }
         let count = span.ceil_div(&width);
         // The lowest element that is taken.

@@ -5,7 +5,7 @@
 //! it reads in turn. Chains of such reads multiply, so what is computed again must stay small beside the group itself:
 //! beyond that, storing and loading the value is cheaper.
 
-use super::space::{Fit, IndexVec, Walk};
+use super::space::{Fit, IndexVec, Walk, own_space};
 use super::{Class, FUNCTION, Level, Partition};
 use ir::kernel::KernelBuilder;
 use ir::{Axes, Lowering, Op, Scalar, Value};
@@ -81,7 +81,10 @@ impl Partition<'_> {
             return Vec::new();
         }
         let none = Axes::new();
-        let mut walk = Walk::new(self, owner, &fit.space, fit.reduced.as_ref().unwrap_or(&none));
+        // A member that is read through others has indices of its own, which are none of the space.
+        let pulled = fit.level == Level::Pulled;
+        let space = if pulled { own_space(self.graph, op).0 } else { fit.space.clone() };
+        let mut walk = Walk::new(self, owner, &space, fit.reduced.as_ref().unwrap_or(&none));
         let at = match data.primitive.lowering() {
             Lowering::Reduce(_) => walk.canonical(Level::Full),
             _ => walk.canonical(fit.level),
@@ -92,7 +95,7 @@ impl Partition<'_> {
                 continue;
             }
             // Before the space changes, members have another index than any of the new one.
-            let own = !fit.retarget && index == walk.canonical(self.level[&v]);
+            let own = !fit.retarget && !pulled && index == walk.canonical(self.level[&v]);
             if own {
                 continue;
             }
