@@ -120,6 +120,18 @@ fn integer_division_never_traps() {
 }
 
 #[test]
+fn shifts_by_any_number() {
+    let (x, y) = ([1i32, -8, i32::MIN, 7, -1, 3], [31, 1, 31, 32, i32::MAX, -1]);
+    expect(binary::Shl {}, &[&x, &y], &[i32::MIN, -16, 0, 0, 0, 0]);
+    expect(binary::Shr {}, &[&x, &y], &[0, -4, -1, 0, -1, 0]);
+    expect(binary::Shl {}, &[&[200u8, 1, 255], &[1, 8, 7]], &[144u8, 0, 128]);
+    expect(binary::Shr {}, &[&[200u8, 1, 255], &[1, 8, 255]], &[100u8, 0, 0]);
+    let (x, y) = ([1i64, i64::MIN, -5], [63, 63, i64::MIN]);
+    expect(binary::Shl {}, &[&x, &y], &[i64::MIN, 0, 0]);
+    expect(binary::Shr {}, &[&x, &y], &[0i64, -1, -1]);
+}
+
+#[test]
 fn conversions_saturate_and_nan_becomes_zero() {
     use ir::ops::convert::Convert;
     let to = |dtype| Convert { dtype };

@@ -25,9 +25,12 @@
 //!   the clamped index, and the executable returns the error. First is by nest, then task, then order in the task; among
 //!   iterations of a lanes loop that contains other loops, which comes first is the target's choice.
 //! - **Floats**: IEEE 754 without contraction or flush-to-zero. `Max` and `Min` yield NaN if either side is NaN, and
-//!   order -0 below +0; [`Combine::ArgMax`] and [`Combine::ArgMin`] hold zeros of either sign equal. Integers wrap. `Div` and `Rem` of integers by zero give 0 and the dividend; `MIN / -1` gives
-//!   `MIN`, `MIN % -1` gives 0; both truncate. Conversions are those of [`crate::Scalar::convert`].
+//!   order -0 below +0; [`Combine::ArgMax`] and [`Combine::ArgMin`] hold zeros of either sign equal. Conversions are those
+//!   of [`crate::Scalar::convert`].
 //!   Functions are within [`UnaryOp::ulps`] and [`BinaryOp::ulps`]: 2 ulp, but for tan, erf and pow, which have 4.
+//! - **Integers** wrap. `Div` and `Rem` by zero give 0 and the dividend; `MIN / -1` gives `MIN`, `MIN % -1` gives 0; both
+//!   truncate. `Shl` and `Shr` by as many bits as there are or more, or by a negative number, leave what comes in: zeros,
+//!   or copies of the sign for `Shr` of signed integers.
 
 pub mod builder;
 pub mod canonical;
