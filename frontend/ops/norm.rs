@@ -30,7 +30,7 @@ fn listed(axes: &Axes) -> Vec<isize> {
 }
 
 /// The root, with derivative 0 at 0.
-fn root(x: &Tensor) -> Tensor {
+pub(super) fn root(x: &Tensor) -> Tensor {
     let zero = x.eq(0.0);
     zero.where_(0.0, zero.where_(1.0, x).sqrt())
 }

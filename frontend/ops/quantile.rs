@@ -347,7 +347,8 @@ fn quantiles(x: &Tensor, q: &Tensor, interpolation: Interpolation, skip: bool) -
     let (below, above) = (pick(&below), pick(&above));
     let between = &below + (&above - &below) * &share;
     // What has the whole weight counts alone, and infinities of one sign have nothing between them.
-    let between = share.eq(0.0).logical_or(below.eq(&above)).where_(&below, between);
+    let same = below.is_inf().logical_and(below.eq(&above));
+    let between = share.eq(0.0).logical_or(same).where_(&below, between);
     let between = share.eq(1.0).where_(&above, between);
     let mut bad = q.ge(0.0).logical_and(q.le(1.0)).logical_not();
     if !skip {

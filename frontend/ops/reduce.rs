@@ -1,6 +1,7 @@
 //! Reductions.
 
 use super::axes::Reduction;
+use super::norm::root;
 use super::prim;
 use crate::dispatch::{Call, Extents, checked, refuse, run};
 use crate::error::{Code, Error};
@@ -217,7 +218,7 @@ impl Tensor {
         })
     }
 
-    /// Standard deviation over axes: the root of [`Tensor::var`].
+    /// Standard deviation over axes: the root of [`Tensor::var`]. The gradient where it is 0 is 0, as in PyTorch.
     ///
     /// ```
     /// use tracewright::Tensor;
@@ -227,7 +228,7 @@ impl Tensor {
     #[track_caller]
     pub fn std(&self, axes: impl Into<Reduction>, correction: u32) -> Tensor {
         reduction(self, "std", axes.into(), Input::Float, correction as i64, true, &|x, axes| {
-            variance(x, axes, correction).sqrt()
+            root(&variance(x, axes, correction))
         })
     }
 

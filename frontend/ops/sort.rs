@@ -10,7 +10,7 @@ use crate::trace::record;
 use ir::ops::index::{Gather, IndexMode};
 use ir::ops::sort::ArgSort;
 use ir::ops::view::BroadcastInDim;
-use ir::{Axes, Shape};
+use ir::{Axes, Dim, Shape};
 
 /// Along an axis, the elements at positions that are known to be in range.
 pub(super) fn at(x: &Tensor, positions: &Tensor, axis: usize) -> Tensor {
@@ -102,7 +102,7 @@ impl Tensor {
             Err(t) => return (t.clone(), t),
         };
         let extent = self.shape()[at].clone();
-        if (&extent - k as i64).known().is_some_and(|rest| rest < 0) {
+        if (&extent - &Dim::from(k)).known().is_some_and(|rest| rest < 0) {
             let rule = format!("axis {at} of extent {extent} has no {k} elements");
             let t = refuse(Error::new(Code::Index, "topk", rule, "k is at most the extent"), &[self]);
             return (t.clone(), t);
@@ -127,7 +127,7 @@ impl Tensor {
             Err(t) => return (t.clone(), t),
         };
         let extent = self.shape()[at].clone();
-        if k == 0 || (&extent - k as i64).known().is_some_and(|rest| rest < 0) {
+        if k == 0 || (&extent - &Dim::from(k)).known().is_some_and(|rest| rest < 0) {
             let rule = format!("axis {at} of extent {extent} has no element number {k}");
             let t = refuse(Error::new(Code::Index, "kthvalue", rule, "k goes from 1 to the extent"), &[self]);
             return (t.clone(), t);

@@ -116,6 +116,8 @@ fn products() {
 #[test]
 #[rustfmt::skip]
 fn norms_and_statistics() {
+    says(|| f32s([2]).topk(usize::MAX, 0, true).0, Code::Index, "error[index]: topk(f32[2]): axis 0 of extent 2 has no 18446744073709551615 elements", "k is at most the extent");
+    says(|| f32s([2]).kthvalue(usize::MAX, 0).0, Code::Index, "error[index]: kthvalue(f32[2]): axis 0 of extent 2 has no element number 18446744073709551615", "k goes from 1 to the extent");
     says(|| f32s([2, 0]).norm(f64::INFINITY, 1), Code::Empty, "error[empty]: norm(f32[2, 0]): axis 1 is empty, and the norm of order inf has no value for no elements", "an axis with elements, or a finite order of at least 0");
     says(|| f32s([2]).norm(f64::NAN, 0), Code::Argument, "error[argument]: norm(f32[2]): the order is NaN", "a number or an infinity");
     says(|| f32s([2]).norm(2.0, 1), Code::Axis, "error[axis]: norm(f32[2]): axis 1 does not exist", "axes go from -1 to 0");

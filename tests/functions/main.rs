@@ -4,4 +4,5 @@ mod axes;
 mod dtypes;
 mod einsums;
 mod errors;
+mod gradients;
 mod symbolic;
