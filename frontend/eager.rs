@@ -17,6 +17,7 @@ use ir::{DType, Dim, Graph, Shape, Symbol, Type};
 use runtime::events::{self, Event};
 use runtime::{Array, ExecError, Executable, Input};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 /// What an executable was made for.
@@ -118,17 +119,20 @@ pub(crate) fn run(call: &Call<'_>, operands: &[&Tensor], sizes: &[Dim], body: &S
 
 /// Where an operand's elements come from.
 struct Source<'a> {
-    array: &'a Array,
+    array: Cow<'a, Array>,
     view: Option<&'a View>,
 }
 
 impl<'a> Source<'a> {
     fn of(t: &'a Tensor) -> Result<Source<'a>> {
         match &t.0 {
-            Repr::View(v) if v.settled().is_none() => Ok(Source { array: &v.base, view: Some(v) }),
+            Repr::View(v) => {
+                let (array, done) = v.source();
+                Ok(Source { array: Cow::Owned(array), view: (!done).then_some(v) })
+            }
             _ => match t.held() {
-                Held::Array(array) => Ok(Source { array, view: None }),
-                Held::Error(e) => Err(e.clone()),
+                Held::Array(array) => Ok(Source { array: Cow::Borrowed(array), view: None }),
+                Held::Error(e) => Err(e),
                 Held::Traced(_) => unreachable!("traced values were refused before"),
             },
         }
@@ -251,9 +255,13 @@ impl Eager<'_> {
             inputs.push(Input::Shared(match codes.extents {
                 Extents::Flat if !a.dims().is_empty() => {
                     shape = Some(a.dims());
-                    if a.dims().len() == 1 { (*a).clone() } else { a.reshaped(&[a.numel()]).map_err(failed)? }
+                    if a.dims().len() == 1 {
+                        a.clone().into_owned()
+                    } else {
+                        a.reshaped(&[a.numel()]).map_err(failed)?
+                    }
                 }
-                _ => (*a).clone(),
+                _ => a.clone().into_owned(),
             }));
         }
         if let numbers @ [_, ..] = &codes.met[codes.bound..] {

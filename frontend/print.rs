@@ -19,7 +19,7 @@ impl fmt::Display for Tensor {
         match self.held() {
             Held::Array(a) => f.write_str(&text(&literal(a)?, 0)),
             Held::Traced(t) => write!(f, "traced {}", t.ty),
-            Held::Error(e) => fmt::Display::fmt(e, f),
+            Held::Error(e) => fmt::Display::fmt(&e, f),
         }
     }
 }

@@ -98,7 +98,7 @@ impl Recording {
                 Err(Error::new(Code::Trace, "call", "a recording cannot be called while tracing", legal).at(here()))
             }
             Held::Traced(t) => Err(trace::ended("call", t).at(here())),
-            Held::Error(e) => Err(e.clone()),
+            Held::Error(e) => Err(e),
         };
         let mut inputs: Vec<Input> = inputs.iter().map(array).collect::<Result<_>>()?;
         let executable = match self.executable.get() {

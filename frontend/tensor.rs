@@ -3,7 +3,7 @@
 use crate::dispatch::here;
 use crate::error::{Code, Error, Result};
 use crate::trace::{self, Traced};
-use crate::view::{self, View};
+use crate::view::View;
 use crate::{Device, strict};
 use ir::{DType, Dim, Element, Literal, Scalar, Shape, Type};
 use runtime::Array;
@@ -54,7 +54,7 @@ pub(crate) enum Repr {
 pub(crate) enum Held<'a> {
     Array(&'a Array),
     Traced(&'a Arc<Traced>),
-    Error(&'a Error),
+    Error(Error),
 }
 
 impl Tensor {
@@ -91,7 +91,6 @@ impl Tensor {
     pub(crate) fn error_ref(&self) -> Option<&Error> {
         match &self.0 {
             Repr::Error(e) => Some(e),
-            Repr::View(v) => view::error(v),
             _ => None,
         }
     }
@@ -100,9 +99,9 @@ impl Tensor {
     pub(crate) fn held(&self) -> Held<'_> {
         match &self.0 {
             Repr::Array(a) => Held::Array(a),
-            Repr::View(v) => v.settle(),
+            Repr::View(v) => v.settle().map_or_else(Held::Error, Held::Array),
             Repr::Traced(t) => Held::Traced(t),
-            Repr::Error(e) => Held::Error(e),
+            Repr::Error(e) => Held::Error(e.clone()),
         }
     }
 
@@ -142,7 +141,7 @@ impl Tensor {
     pub fn try_type(&self) -> Result<Type> {
         match &self.0 {
             Repr::Array(a) => Ok(Type::new(a.dtype(), a.dims())),
-            Repr::View(v) => Ok(Type::new(v.base.dtype(), v.shape.clone())),
+            Repr::View(v) => Ok(Type::new(v.dtype, v.shape.clone())),
             Repr::Traced(t) => Ok(t.ty.clone()),
             Repr::Error(e) => Err(e.clone().observed()),
         }
@@ -152,7 +151,7 @@ impl Tensor {
     pub(crate) fn ty(&self) -> Type {
         match &self.0 {
             Repr::Array(a) => Type::new(a.dtype(), a.dims()),
-            Repr::View(v) => Type::new(v.base.dtype(), v.shape.clone()),
+            Repr::View(v) => Type::new(v.dtype, v.shape.clone()),
             Repr::Traced(t) => t.ty.clone(),
             Repr::Error(e) => strict::panic(e.clone()),
         }
@@ -188,7 +187,7 @@ impl Tensor {
     pub fn dtype(&self) -> DType {
         match &self.0 {
             Repr::Array(a) => a.dtype(),
-            Repr::View(v) => v.base.dtype(),
+            Repr::View(v) => v.dtype,
             Repr::Traced(t) => t.ty.dtype,
             Repr::Error(e) => strict::panic(e.clone()),
         }
@@ -242,7 +241,7 @@ impl Tensor {
     pub(crate) fn read(&self, what: &'static str) -> Result<&Array> {
         match self.held() {
             Held::Array(a) => Ok(a),
-            Held::Error(e) => Err(e.clone().observed()),
+            Held::Error(e) => Err(e.observed()),
             Held::Traced(t) => {
                 let e = if trace::is_open(t.trace.id) {
                     Error::new(

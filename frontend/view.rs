@@ -5,15 +5,15 @@ use crate::dispatch::{self, Call, Extents, enter_at, here};
 use crate::eager;
 use crate::error::Error;
 use crate::ops::prim;
-use crate::tensor::{Held, Repr, Tensor};
+use crate::tensor::{Repr, Tensor};
 use crate::trace::{self, record};
 use ir::ops::view;
-use ir::{Axes, Dim, Shape};
+use ir::{Axes, DType, Dim, Shape};
 use runtime::Array;
 use runtime::array::byte_length;
 use smallvec::SmallVec;
 use std::panic::Location;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// How many steps may wait.
 const WAITING: usize = 6;
@@ -102,47 +102,66 @@ impl Step {
 
 /// A view of an array that nobody has asked the elements of.
 pub(crate) struct View {
-    pub base: Array,
+    pub dtype: DType,
     pub shape: Shape,
+    /// Gone once there are elements.
+    base: Mutex<Option<Array>>,
     steps: SmallVec<[Step; 2]>,
     /// The last op, and its line.
     name: &'static str,
     line: &'static Location<'static>,
-    settled: OnceLock<Repr>,
+    settled: OnceLock<Array>,
 }
 
 impl View {
-    /// The elements in memory of their own: an array, or an error.
-    pub fn settle(&self) -> Held<'_> {
-        let settled = self.settled.get_or_init(|| {
-            let _line = enter_at(self.line);
-            let waiting = View {
-                base: self.base.clone(),
-                shape: self.shape.clone(),
-                steps: self.steps.clone(),
-                settled: OnceLock::new(),
-                ..*self
-            };
-            let waiting = Tensor(Repr::View(Arc::new(waiting)));
-            // One that cannot be fails with its numbers.
-            let extents = if self.fits() { Extents::Symbolic } else { Extents::Exact };
-            eager::run(&Call::plain(self.name, &[], extents), &[&waiting], &[], &|t, _| t[0].clone()).0
-        });
-        match settled {
-            Repr::Array(a) => Held::Array(a),
-            Repr::Error(e) => Held::Error(e),
-            Repr::Traced(_) | Repr::View(_) => unreachable!("an op outside of traces yields an array or an error"),
+    fn new(base: Array, shape: Shape, steps: SmallVec<[Step; 2]>, name: &'static str) -> View {
+        let (dtype, base) = (base.dtype(), Mutex::new(Some(base)));
+        View { dtype, shape, base, steps, name, line: here(), settled: OnceLock::new() }
+    }
+
+    /// The array that it is read from, and whether that holds its elements as they are.
+    pub fn source(&self) -> (Array, bool) {
+        let base = match self.settled.get() {
+            Some(_) => None,
+            None => self.base.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        };
+        match base {
+            Some(base) => (base, false),
+            None => (self.settled.get().expect("the base goes when there are elements").clone(), true),
         }
+    }
+
+    /// The elements in memory of their own. What failed, for want of memory, may succeed another time.
+    pub fn settle(&self) -> Result<&Array, Error> {
+        if let Some(array) = self.settled.get() {
+            return Ok(array);
+        }
+        let (base, done) = self.source();
+        let array = match done {
+            true => base,
+            false => {
+                let _line = enter_at(self.line);
+                let waiting = View::new(base, self.shape.clone(), self.steps.clone(), self.name);
+                let waiting = Tensor(Repr::View(Arc::new(waiting)));
+                // One that cannot be fails with its numbers.
+                let extents = if self.fits() { Extents::Symbolic } else { Extents::Exact };
+                match eager::run(&Call::plain(self.name, &[], extents), &[&waiting], &[], &|t, _| t[0].clone()).0 {
+                    Repr::Array(a) => a,
+                    Repr::Error(e) => return Err(e),
+                    Repr::Traced(_) | Repr::View(_) => {
+                        unreachable!("an op outside of traces yields an array or an error")
+                    }
+                }
+            }
+        };
+        let array = self.settled.get_or_init(|| array);
+        self.base.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(array)
     }
 
     /// True unless its extents cannot be those of an array.
     fn fits(&self) -> bool {
-        self.shape.known().is_some_and(|dims| byte_length(self.base.dtype(), &dims).is_ok())
-    }
-
-    /// What came of it, if somebody asked.
-    pub fn settled(&self) -> Option<Held<'_>> {
-        self.settled.get().map(|_| self.settle())
+        self.shape.known().is_some_and(|dims| byte_length(self.dtype, &dims).is_ok())
     }
 
     /// What tells its steps from those of other views.
@@ -166,11 +185,12 @@ pub(crate) fn view(name: &'static str, x: &Tensor, steps: impl IntoIterator<Item
     }
     let (base, mut all, mut shape) = match &x.0 {
         Repr::Array(a) => (a.clone(), SmallVec::new(), a.dims().into()),
-        Repr::View(v) => match v.settled() {
-            None if v.steps.len() < WAITING => (v.base.clone(), v.steps.clone(), v.shape.clone()),
+        Repr::View(v) => match v.source() {
+            (base, false) if v.steps.len() < WAITING => (base, v.steps.clone(), v.shape.clone()),
+            (elements, true) => (elements, SmallVec::new(), v.shape.clone()),
             _ => match v.settle() {
-                Held::Array(a) => (a.clone(), SmallVec::new(), v.shape.clone()),
-                _ => return x.clone(),
+                Ok(a) => (a.clone(), SmallVec::new(), v.shape.clone()),
+                Err(e) => return Tensor(Repr::Error(e)),
             },
         },
         Repr::Error(_) => return x.clone(),
@@ -185,19 +205,11 @@ pub(crate) fn view(name: &'static str, x: &Tensor, steps: impl IntoIterator<Item
     if all.is_empty() {
         return x.clone();
     }
-    let made = View { base, shape, steps: all, name, line: here(), settled: OnceLock::new() };
+    let made = View::new(base, shape, all, name);
     if !made.fits()
-        && let Held::Error(e) = made.settle()
+        && let Err(e) = made.settle()
     {
-        return Tensor(Repr::Error(e.clone()));
+        return Tensor(Repr::Error(e));
     }
     Tensor(Repr::View(Arc::new(made)))
-}
-
-/// The error, if a view could not be made.
-pub(crate) fn error(v: &View) -> Option<&Error> {
-    match v.settled() {
-        Some(Held::Error(e)) => Some(e),
-        _ => None,
-    }
 }

@@ -152,3 +152,11 @@ fn a_view_that_a_compiled_function_captures() {
     let slope = tracewright::grad(move |y: &Tensor| (y * view.to_dtype(DType::F32)).sum(..))(&Tensor::from(1.0f32));
     assert_eq!(slope.item::<f32>().unwrap(), 552.0);
 }
+
+#[test]
+fn a_view_without_room_for_its_elements_stays_a_view() {
+    let huge = Tensor::from([1.5f32]).broadcast_to([1i64 << 44]);
+    assert!(huge.to_vec::<f32>().unwrap_err().to_string().contains("memory"));
+    assert_eq!((&huge.slice(0, 7..9) * 2.0).to_vec::<f32>().unwrap(), [3.0, 3.0]);
+    assert_eq!(huge.shape(), [1i64 << 44].into());
+}

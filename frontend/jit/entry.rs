@@ -93,7 +93,7 @@ impl<R: Tree> Entry<R> {
                 Feed::Capture(a) => a.clone(),
                 Feed::Cell(i) => match self.wiring.cells[*i].cell.stored().held() {
                     Held::Array(a) => a.clone(),
-                    Held::Error(e) => return Err(e.clone()),
+                    Held::Error(e) => return Err(e),
                     Held::Traced(_) => unreachable!("a cell outside of traces holds no traced value"),
                 },
             }));

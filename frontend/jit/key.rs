@@ -309,7 +309,7 @@ impl<'a> Describe<'a> {
         let path = self.paths.text().to_string();
         let array = match tensor.held() {
             Held::Array(a) => a,
-            Held::Error(e) => return Err(e.clone()),
+            Held::Error(e) => return Err(e),
             Held::Traced(t) => {
                 return Err(trace::ended("call", t).with_operands([format!("{path}: {}", t.ty)]));
             }

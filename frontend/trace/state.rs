@@ -90,7 +90,7 @@ impl Trace {
     pub fn lift(&mut self, tensor: &Tensor) -> Result<Value, Error> {
         let key = match tensor.held() {
             Held::Traced(t) if t.trace.id == self.info.id => return Ok(t.value),
-            Held::Error(e) => return Err(e.clone()),
+            Held::Error(e) => return Err(e),
             _ => tensor.identity().expect("only errors have none"),
         };
         if let Some(&v) = self.captured.get(&key) {

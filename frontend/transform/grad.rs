@@ -70,7 +70,7 @@ fn attempt<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M) -> Result<(Tensor, Vec<
     let all = model.leaves();
     for (path, t) in &all {
         match t.held() {
-            Held::Error(e) => return Err(e.clone()),
+            Held::Error(e) => return Err(e),
             Held::Traced(v) if !trace::is_open(v.trace.id) => {
                 return Err(trace::ended("grad", v).with_operands([named(path, &v.ty)]).at(here()));
             }
@@ -162,7 +162,7 @@ fn run(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>> {
     let array = |t: &Tensor| match t.held() {
         Held::Array(a) => Ok(a.clone()),
         Held::Traced(v) => Err(trace::ended("grad", v).at(here())),
-        Held::Error(e) => Err(e.clone()),
+        Held::Error(e) => Err(e),
     };
     let arrays: Vec<Array> = arguments.iter().map(array).collect::<Result<_>>()?;
     Ok(execute::run(graph, &arrays)?.into_iter().map(Tensor::array).collect())
