@@ -36,6 +36,17 @@ fn made(
     }
 }
 
+/// The values of a function of the host at 0, 1, … below `n`.
+#[track_caller]
+pub(crate) fn sequence(op: &'static str, n: usize, dtype: DType, value: impl Fn(usize) -> f64) -> Tensor {
+    let fill = |dims: &[usize]| Array::from_fn(dims, dtype, |i| Scalar::F64(value(i)));
+    let all = made(op, &[n].into(), dtype, fill);
+    match all.to_literal() {
+        Ok(literal) if active() => Tensor::constant(literal),
+        _ => all,
+    }
+}
+
 #[track_caller]
 fn filled(op: &'static str, shape: Shape, value: Scalar) -> Tensor {
     let _here = enter();
@@ -183,12 +194,7 @@ impl Tensor {
         let _here = enter();
         let step = if n > 1 { (end - start) / (n - 1) as f64 } else { 0.0 };
         let value = |i: usize| if i + 1 == n && n > 1 { end } else { start + step * i as f64 };
-        let fill = |dims: &[usize]| Array::from_fn(dims, DType::F32, |i| Scalar::F32(value(i) as f32));
-        let all = made("linspace", &[n].into(), DType::F32, fill);
-        match all.to_literal() {
-            Ok(literal) if active() => Tensor::constant(literal),
-            _ => all,
-        }
+        sequence("linspace", n, DType::F32, value)
     }
 
     /// `base` to the power of [`Tensor::linspace`], f32.
@@ -203,7 +209,7 @@ impl Tensor {
         let _here = enter();
         let step = if n > 1 { (end - start) / (n - 1) as f64 } else { 0.0 };
         let value = |i: usize| base.powf(if i + 1 == n && n > 1 { end } else { start + step * i as f64 });
-        Tensor::from_slice(&(0..n).map(|i| value(i) as f32).collect::<Vec<_>>(), [n])
+        sequence("logspace", n, DType::F32, value)
     }
 
     /// The identity matrix.

@@ -2,10 +2,11 @@
 //!
 //! A `periodic` window is one period of a longer one, as the analysis of spectra takes it; the others are symmetric.
 
+use crate::create::sequence;
 use crate::dispatch::{enter, refuse};
 use crate::error::{Code, Error};
 use crate::tensor::Tensor;
-use ir::{DType, Literal, Scalar};
+use ir::DType;
 use std::f64::consts::{PI, TAU};
 
 /// A window of `n` elements from its value at `i` of `last + 1` places.
@@ -18,7 +19,7 @@ fn window(name: &'static str, n: usize, periodic: bool, dtype: DType, f: &dyn Fn
     }
     let last = if periodic { n as f64 } else { n.saturating_sub(1) as f64 };
     let value = |i: usize| if n == 1 { 1.0 } else { f(i as f64, last) };
-    Tensor::from_literal(Literal::from_fn(&[n], dtype, |i| Scalar::of(dtype, value(i))))
+    sequence(name, n, dtype, value)
 }
 
 /// The sum over `i` of `(-1)^i weights[i] cos(2π i x)`, with `x` from 0 to 1.

@@ -173,7 +173,7 @@ fn bad_indices() {
     );
     // Of several tensors each has its own range.
     assert!(refused(x.i((ids([0, 1]), ids([0, 3])))).contains("index 3 is out of range for axis 1 of extent 3"));
-    assert!(refused(x.i((ids([0, -3]), ids([0, 1])))).contains("index -1 is out of range for axis 0 of extent 2"));
+    assert!(refused(x.i((ids([0, -3]), ids([0, 1])))).contains("index -3 is out of range for axis 0 of extent 2"));
     assert!(refused(x.i((.., .., ids([4, 1])))).contains("index 4 is out of range for axis 2 of extent 4"));
     assert_eq!(
         refused(x.set_at(0, Tensor::zeros([5], DType::I64))),
@@ -195,4 +195,14 @@ fn eager_indices_are_served_from_the_cache() {
     let first = read();
     let (again, counts) = Counters::of(read);
     assert_eq!((again, counts[Event::Compile]), (first, 0));
+}
+
+#[test]
+fn an_index_before_the_start_is_named_as_it_is() {
+    let x = Tensor::arange(6, DType::F32);
+    for at in [-7i64, i64::MIN, 6] {
+        let e = x.i(Tensor::from([at])).err().unwrap();
+        assert!(e.to_string().contains(&format!("index {at} is out of range")), "{e}");
+    }
+    assert_eq!(x.i(Tensor::from([-6i64, 5, -1])).to_vec::<f32>().unwrap(), [0.0, 5.0, 5.0]);
 }

@@ -244,3 +244,15 @@ fn absurd_numbers() {
     let ones = f32s([2]);
     assert_eq!(einsum(&text, &vec![&ones; 100]).item::<f32>().unwrap(), 2.0);
 }
+
+#[test]
+fn sequences_larger_than_memory() {
+    for n in [1 << 44, usize::MAX] {
+        let all = [signal::hann(n, true, DType::F32), signal::kaiser(n, 1.0, true, DType::F64)];
+        for t in all.into_iter().chain([Tensor::logspace(0.0, 1.0, n, 2.0), Tensor::linspace(0.0, 1.0, n)]) {
+            let e = t.err().unwrap();
+            assert!(matches!(e.code(), Code::Memory | Code::Shape), "{e}");
+            assert!(e.location().unwrap().to_string().starts_with(file!()), "{e}");
+        }
+    }
+}

@@ -102,3 +102,17 @@ fn nothing_is_asked_inside_of_a_box() -> Result<()> {
     assert_eq!(masked_loads(&jit(|x: Tensor| stencil(&x)).lower(&small)?).1, 1);
     Ok(())
 }
+
+#[test]
+fn gradients_of_padded_rolled_triangles() -> Result<()> {
+    let m = Tensor::arange(24, DType::F64).reshape([6, 4]);
+    let function = |x: &Tensor| {
+        let y = x.tril(0).roll(&[9], ..);
+        (&y * &y * 0.5).sum(..)
+    };
+    let f = jit(move |x: Tensor| tracewright::grad(function)(&x));
+    let (gradient, counts) = tracewright::events::Counters::of(|| f.call(&m).and_then(|g| g.to_vec::<f64>()));
+    assert_eq!(counts[tracewright::events::Event::Bug], 0);
+    assert_eq!(gradient?, m.tril(0).to_vec::<f64>()?);
+    Ok(())
+}

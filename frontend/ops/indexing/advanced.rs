@@ -125,7 +125,7 @@ pub(super) fn gathered(plan: &Plan, x: &Tensor, tensors: &[Tensor]) -> Tensor {
     record(Gather { axis: first, batch: 0, mode }, &[&x, &flat])
 }
 
-/// Indices as i64, negative ones counted from the end.
+/// Indices as i64, negative ones counted from the end; those before the start stay as they are, for the error to say.
 fn from_start(indices: &Tensor, extent: &Dim) -> Tensor {
     if indices.dtype().is_unsigned() {
         return indices.clone();
@@ -136,7 +136,9 @@ fn from_start(indices: &Tensor, extent: &Dim) -> Tensor {
     let negative = record(binary::Compare { direction: binary::Direction::Lt }, &[&i, &zero]);
     let n = prim::broadcast(&prim::extent(extent), &shape);
     let moved = record(binary::Add {}, &[&i, &n]);
-    record(binary::Select {}, &[&negative, &moved, &i])
+    let inside = record(binary::Compare { direction: binary::Direction::Ge }, &[&moved, &zero]);
+    let counted = record(binary::And {}, &[&negative, &inside]);
+    record(binary::Select {}, &[&counted, &moved, &i])
 }
 
 /// The same indices, which must lie in an axis of that number and extent: a gather from the positions of the axis.
