@@ -21,8 +21,8 @@ const WAITING: usize = 6;
 /// A step from a tensor to a view of it.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// `counts` elements of each axis, `strides` apart.
-    Slice { starts: Shape, counts: Shape, strides: Axes },
+    /// `counts` elements of each axis, `strides` apart; none beyond `limits`, which symbols decide about in a trace.
+    Slice { starts: Shape, counts: Shape, strides: Axes, limits: Shape },
     /// Axis `i` of the view is that axis of the tensor.
     Permute(Axes),
     /// Reverses axes.
@@ -44,13 +44,24 @@ impl Step {
         }
     }
 
+    /// Records the step in the user's trace.
+    fn trace(&self, x: &Tensor) -> Tensor {
+        match self {
+            Step::Slice { starts, strides, limits, .. } if x.error_ref().is_none() => {
+                let (starts, limits, strides) = (starts.clone(), limits.clone(), strides.clone());
+                record(view::Slice { starts, limits, strides }, &[x])
+            }
+            _ => self.record(x, &mut Dim::clone),
+        }
+    }
+
     /// Records the step, with another dimension in the place of each of its own.
     fn record(&self, x: &Tensor, dim: &mut dyn FnMut(&Dim) -> Dim) -> Tensor {
         if x.error_ref().is_some() {
             return x.clone();
         }
         match self {
-            Step::Slice { starts, counts, strides } => {
+            Step::Slice { starts, counts, strides, .. } => {
                 let starts: Shape = starts.iter().map(&mut *dim).collect();
                 let counts: Shape = counts.iter().map(&mut *dim).collect();
                 let end = |i: usize| match counts[i].is(0) {
@@ -82,7 +93,7 @@ impl Step {
         // No code is as small.
         let mut begin = |kind: i64, rank: usize| out.extend([i64::MIN + kind, rank as i64]);
         match self {
-            Step::Slice { starts, counts, strides } => {
+            Step::Slice { starts, counts, strides, .. } => {
                 begin(1, strides.len());
                 dims(out, starts);
                 dims(out, counts);
@@ -180,7 +191,7 @@ pub(crate) fn view(name: &'static str, x: &Tensor, steps: impl IntoIterator<Item
     if trace::active() {
         let steps: SmallVec<[Step; 2]> = steps.into_iter().collect();
         return dispatch::run(Call::plain(name, &[], Extents::Exact), &[x], &|t| {
-            steps.iter().fold(t[0].clone(), |x, step| step.record(&x, &mut Dim::clone))
+            steps.iter().fold(t[0].clone(), |x, step| step.trace(&x))
         });
     }
     let (base, mut all, mut shape) = match &x.0 {

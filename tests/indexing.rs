@@ -206,3 +206,23 @@ fn an_index_before_the_start_is_named_as_it_is() {
     }
     assert_eq!(x.i(Tensor::from([-6i64, 5, -1])).to_vec::<f32>().unwrap(), [0.0, 5.0, 5.0]);
 }
+
+#[test]
+fn one_value_where_a_traced_mask_is_true() {
+    let x = Tensor::from([[1.0f32, 5.0], [3.0, -2.0]]);
+    let set = jit(|x: Tensor| x.set_at(x.gt(2.0), 0.0));
+    assert_eq!(set.call(&x).unwrap().to_vec::<f32>().unwrap(), [1.0, 0.0, 0.0, -2.0]);
+    let rows = jit(|x: Tensor| x.add_at(x.min(1).gt(0.0), 10.0));
+    assert_eq!(rows.call(&x).unwrap().to_vec::<f32>().unwrap(), [11.0, 15.0, 3.0, -2.0]);
+    let eager = x.add_at(x.min(1).gt(0.0), 10.0);
+    assert_eq!(eager.to_vec::<f32>().unwrap(), [11.0, 15.0, 3.0, -2.0]);
+    // Several values need to know where they go.
+    assert!(jit(|x: Tensor| x.set_at(x.gt(2.0), Tensor::from([1.0f32, 2.0]))).call(&x).is_err());
+}
+
+#[test]
+fn steps_over_an_axis_that_a_call_makes_empty() {
+    let f = jit(|x: Tensor| x.slice_step(0, .., 2) + x.i(every(.., 2))).dynamic("arguments.0", 0, "B", 0..=9);
+    assert_eq!(f.call(Tensor::arange(5, DType::F32)).unwrap().to_vec::<f32>().unwrap(), [0.0, 4.0, 8.0]);
+    assert_eq!(f.call(Tensor::arange(0, DType::F32)).unwrap().to_vec::<f32>().unwrap(), [0.0f32; 0]);
+}

@@ -100,7 +100,8 @@ impl Tensor {
         let count = (&end - &start).ceil_div(&Dim::from(step));
         let starts = Shape::from_iter((0..rank).map(|i| if i == axis { start.clone() } else { Dim::from(0) }));
         let strides: Axes = (0..rank).map(|i| if i == axis { step } else { 1 }).collect();
-        view(name, self, [Step::Slice { starts, counts: shape.with_axis(axis, count), strides }])
+        let (counts, limits) = (shape.with_axis(axis, count), shape.with_axis(axis, end));
+        view(name, self, [Step::Slice { starts, counts, strides, limits }])
     }
 
     /// The part at one index of an axis, which falls away; negative indices count from the end.

@@ -5,6 +5,7 @@ use super::key::Key;
 use super::source::{Draw, draw, refused};
 use crate::dispatch::{enter, refuse};
 use crate::error::{Code, Error};
+use crate::keepdims;
 use crate::ops::Arg;
 use crate::promote;
 use crate::tensor::Tensor;
@@ -83,8 +84,10 @@ pub fn multinomial(key: &Key, weights: &Tensor, count: usize, replacement: bool)
         });
         return noisy.argsort(-1, true).narrow(-1, 0, count);
     }
-    // Uniform numbers among the sums of weights.
-    let sums = weights.to_dtype(dtype).cumsum(-1);
+    // Uniform numbers among the sums of weights, which are brought to at most 1 for the sums to stay finite.
+    let weights = weights.to_dtype(dtype);
+    let scaled = if n.is(0) { weights.clone() } else { &weights / weights.max(keepdims(-1)) };
+    let sums = scaled.cumsum(-1);
     let total = sums.slice(-1, -1..);
     let mut drawn: Shape = shape[..shape.rank() - 1].iter().cloned().collect();
     drawn.push(Dim::from(count));
@@ -97,7 +100,7 @@ pub fn multinomial(key: &Key, weights: &Tensor, count: usize, replacement: bool)
     );
     let found = sums.searchsorted(&places, true);
     // Rounding may reach the total.
-    found.minimum(positive_last(weights))
+    found.minimum(positive_last(&weights))
 }
 
 /// The last position along the last axis with a positive weight.

@@ -186,3 +186,11 @@ fn integers_up_to_the_last_from_a_tensor_on() {
     let x = random::integers(&Key::new(1), [1000, 2], DType::I64, low, end(63)).to_vec::<i64>().unwrap();
     assert!(x.chunks(2).all(|x| x[1] == i64::MAX) && x.chunks(2).any(|x| x[0] < 0) && x.chunks(2).any(|x| x[0] > 0));
 }
+
+#[test]
+fn weights_whose_sum_is_not_finite() {
+    let drawn = random::multinomial(&Key::new(3), &Tensor::from([3e38f32, 0.0, 3e38]), 200, true);
+    let drawn = drawn.to_vec::<i64>().unwrap();
+    let firsts = drawn.iter().filter(|&&i| i == 0).count();
+    assert!(drawn.iter().all(|&i| i != 1) && (60..140).contains(&firsts), "{firsts} of 200");
+}

@@ -17,6 +17,8 @@ struct Cut {
     start: Dim,
     /// Elements that are kept.
     count: Dim,
+    /// None of them is there or beyond.
+    limit: Dim,
     stride: usize,
     reversed: bool,
     /// The axis falls away.
@@ -94,9 +96,9 @@ impl Plan {
     }
 
     fn whole(&mut self) {
-        let count = self.extent();
+        let (count, limit) = (self.extent(), self.extent());
         self.out.push(Out::Axis(self.cuts.len()));
-        self.cuts.push(Cut { start: Dim::from(0), count, stride: 1, reversed: false, single: false });
+        self.cuts.push(Cut { start: Dim::from(0), count, limit, stride: 1, reversed: false, single: false });
     }
 
     fn single(&mut self, at: isize) -> Result<()> {
@@ -109,7 +111,8 @@ impl Plan {
                 if n == 0 { "an axis with elements".into() } else { format!("indices go from -{n} to {}", n - 1) };
             return fail(Code::Index, format!("index {at} is out of range for axis {axis} of extent {n}"), legal);
         }
-        self.cuts.push(Cut { start, count: Dim::from(1), stride: 1, reversed: false, single: true });
+        let limit = &start + 1;
+        self.cuts.push(Cut { start, count: Dim::from(1), limit, stride: 1, reversed: false, single: true });
         Ok(())
     }
 
@@ -149,7 +152,8 @@ impl Plan {
         let start = if step > 0 { first } else { &first - (&count - 1) * &width };
         let start = if count.is(0) { Dim::from(0) } else { start };
         self.out.push(Out::Axis(axis));
-        self.cuts.push(Cut { start, count, stride, reversed: step < 0, single: false });
+        let limit = if count.is(0) { start.clone() } else { high };
+        self.cuts.push(Cut { start, count, limit, stride, reversed: step < 0, single: false });
         Ok(())
     }
 
@@ -175,6 +179,10 @@ impl Plan {
         let mut plan = Plan { shape: shape.clone(), ..self.clone() };
         for (cut, size) in plan.cuts.iter_mut().zip(sizes.chunks(2)) {
             (cut.start, cut.count) = (size[0].clone(), size[1].clone());
+            cut.limit = match cut.count.is(0) {
+                true => cut.start.clone(),
+                false => &cut.start + (&cut.count - 1) * cut.stride + 1,
+            };
         }
         plan
     }
@@ -191,7 +199,8 @@ impl Plan {
         if self.cuts.iter().any(moved) || self.kept() != self.shape {
             let starts = self.cuts.iter().map(|c| c.start.clone()).collect();
             let strides = self.cuts.iter().map(|c| c.stride).collect();
-            steps.push(Step::Slice { starts, counts: self.kept(), strides });
+            let limits = self.cuts.iter().map(|c| c.limit.clone()).collect();
+            steps.push(Step::Slice { starts, counts: self.kept(), strides, limits });
         }
         let reversed = self.reversed();
         if !reversed.is_empty() {

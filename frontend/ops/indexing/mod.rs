@@ -18,8 +18,10 @@ use crate::dispatch::{Call, Extents, enter, refuse, run, run_sized};
 use crate::error::{Code, Error, Result};
 use crate::promote::{promote, with_number};
 use crate::tensor::Tensor;
+use crate::trace;
 use crate::view::view;
 use basic::Plan;
+use ir::Dim;
 use smallvec::SmallVec;
 use std::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
@@ -253,6 +255,21 @@ impl Tensor {
             let rule = format!("a value of dtype {} for elements of dtype {}", value.dtype(), self.dtype());
             let legal = "a dtype that the elements' holds; convert with to_dtype";
             return refuse(Error::new(Code::DType, name, rule, legal), &[self, &value]);
+        }
+        if let ([Index::Tensor(mask)], 0, true) = (parts.as_slice(), value.rank(), trace::active())
+            && mask.dtype() == ir::DType::Bool
+            && let (mask_shape, shape) = (mask.shape(), self.shape())
+            && mask.rank() > 0
+            && shape.get(..mask.rank()) == Some(&mask_shape[..])
+        {
+            // One value goes wherever the mask says, however many places those are.
+            let ones = (mask.rank()..shape.rank()).map(|_| Dim::from(1));
+            let mask = mask.reshape(mask_shape.iter().cloned().chain(ones).collect::<ir::Shape>());
+            let value = value.to_dtype(dtype);
+            return match how {
+                Update::Set => mask.where_(value, self),
+                _ => mask.where_(self + value, self),
+            };
         }
         let planned = self.plan(&parts).and_then(|(plan, tensors)| {
             plan.check_value(&value, &advanced::common(&tensors))?;
