@@ -51,7 +51,7 @@ fn is_legal(graph: &Graph, op: Op) -> bool {
         _ if !touches_half => true,
         // The one goes through f32 by itself, as its semantics say; the other takes the bits as they are.
         Lowering::Pointwise => data.primitive.conversion().is_some(),
-        Lowering::Reduce(_) | Lowering::Scan => false,
+        Lowering::Reduce(_) | Lowering::Cumulative => false,
         Lowering::Scatter(combine) => combine.moves(),
         _ => true,
     }

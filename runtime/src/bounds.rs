@@ -7,9 +7,9 @@
 //! with their number, and 16-bit floats where rounding between the ops of a kernel is left out. Everything else passes
 //! them on, by the rules of Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., 2002, chapters 3 and 4.
 
+mod cumulative;
 mod elements;
 mod reductions;
-mod scans;
 
 use crate::error::ExecError;
 use crate::interpreter::{Bindings, interpret_observed};
@@ -186,7 +186,7 @@ fn bounds_of(data: &OpData, operands: &[&Bounded], result: &Literal, rules: &Rul
             reductions::bounds(combine, data.primitive.reduced_axes(), operands[0], result, strict16)
         }
         Lowering::Contract => contracted(&data.primitive, operands, result, strict16),
-        Lowering::Scan => scans::bounds(&data.primitive, operands, result, strict16),
+        Lowering::Cumulative => cumulative::bounds(&data.primitive, operands, result, strict16),
         // A position is sure where what is sorted is.
         Lowering::Sort if operands[0].bounds.iter().all(|&e| e == 0.0) => vec![0.0; n],
         Lowering::Fused | Lowering::Sort => vec![UNKNOWN; n],

@@ -166,7 +166,7 @@ fn cpu(op: &Primitive, samples: &[Sample]) -> String {
         Lowering::Contract => "a product",
         Lowering::Gather => "element reads",
         Lowering::Scatter(_) => "element updates",
-        Lowering::Scan => "a running value",
+        Lowering::Cumulative => "a running value",
         Lowering::Sort => "a sort",
         Lowering::Constant => "data of the program",
         Lowering::Fused => return "kernel, of its region".into(),

@@ -13,6 +13,7 @@ pub mod binary;
 pub mod contract;
 pub mod convert;
 pub mod create;
+pub mod cumulative;
 mod elements;
 mod elementwise;
 pub mod emit;
@@ -26,7 +27,6 @@ pub mod reduce;
 pub mod region;
 pub(crate) mod rules;
 mod samples;
-pub mod scan;
 mod simplify;
 pub mod sort;
 pub mod unary;
@@ -74,7 +74,7 @@ pub enum Lowering {
     /// Element updates at computed indices.
     Scatter(index::Update),
     /// A running value along an axis, which each element makes of the one before it, through [`OpDef::scalar`].
-    Scan,
+    Cumulative,
     /// The permutation that sorts along an axis.
     Sort,
     /// Host data known at compile time.
@@ -168,7 +168,7 @@ pub enum Conversion {
 
 /// A running value along an axis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Scan {
+pub struct Cumulative {
     /// The axis.
     pub axis: usize,
     /// From the last element to the first.
@@ -261,7 +261,7 @@ pub trait OpDef: Attributes {
     fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value;
     /// How it becomes code.
     fn lowering(&self) -> Lowering;
-    /// For [`Lowering::Pointwise`]: the scalar code. For [`Lowering::Scan`]: the next running value, of the one before and
+    /// For [`Lowering::Pointwise`]: the scalar code. For [`Lowering::Cumulative`]: the next running value, of the one before and
     /// the elements of the operands. 16-bit floats never get here: they are legalised to f32 before.
     fn scalar(&self, _k: &mut KernelBuilder, _operands: &[Var]) -> Var {
         unreachable!("{} is not pointwise", self.name())
@@ -305,8 +305,8 @@ pub trait OpDef: Attributes {
     fn indexing(&self) -> Option<Indexing> {
         None
     }
-    /// For [`Lowering::Scan`]: what it runs along, for elements of that dtype.
-    fn scan(&self, _dtype: crate::DType) -> Option<Scan> {
+    /// For [`Lowering::Cumulative`]: what it runs along, for elements of that dtype.
+    fn cumulative(&self, _dtype: crate::DType) -> Option<Cumulative> {
         None
     }
     /// For [`Lowering::Sort`]: along which axis.
@@ -427,7 +427,7 @@ op_table! {
     ReduceAll => reduce, ArgMax => reduce, ArgMin => reduce,
     DotGeneral => contract,
     Gather => index, Scatter => index,
-    CumSum => scan, CumProd => scan, CumMax => scan, CumMin => scan, LinearRecurrence => scan,
+    CumSum => cumulative, CumProd => cumulative, CumMax => cumulative, CumMin => cumulative, LinearRecurrence => cumulative,
     ArgSort => sort,
     Philox => random, RandomLogGamma => random, RandomPoisson => random, LogGammaSlope => random,
     Fused => region,

@@ -56,7 +56,7 @@ impl Pass for Isolate {
                 Lowering::Fused
                 | Lowering::Contract
                 | Lowering::Scatter(_)
-                | Lowering::Scan
+                | Lowering::Cumulative
                 | Lowering::Sort
                 | Lowering::Constant => false,
                 _ => !matches!(primitive, ir::Primitive::Reshape(_)),

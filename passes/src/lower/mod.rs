@@ -3,11 +3,11 @@
 mod axes;
 mod boxes;
 pub mod contract;
+mod cumulative;
 mod loops;
 mod nest;
 mod plan;
 mod pull;
-mod scan;
 mod scatter;
 
 use ir::graph::Definition;
@@ -149,8 +149,8 @@ impl<'a> Lowerer<'a> {
             Lowering::Scatter(combine) => {
                 self.kernel(op, name.into(), Ok(scatter::lower_scatter(self.graph, op, combine)))?;
             }
-            Lowering::Scan => {
-                self.kernel(op, name.into(), Ok(scan::lower_scan(self.graph, op)))?;
+            Lowering::Cumulative => {
+                self.kernel(op, name.into(), Ok(cumulative::lower_cumulative(self.graph, op)))?;
             }
             Lowering::Sort => {
                 let Sorting { axis, descending } = data.primitive.sorting().expect("a sort says along what");

@@ -6,7 +6,7 @@ use crate::dispatch::{Call, Extents, enter, refuse, run};
 use crate::promote;
 use crate::tensor::Tensor;
 use crate::trace::record;
-use ir::ops::{binary, create, scan, view};
+use ir::ops::{binary, create, cumulative, view};
 use ir::{DType, Dim, Primitive, Scalar, Shape};
 
 /// Along the axis, the position of the last element so far that is the running extremum, or of the last NaN.
@@ -17,7 +17,7 @@ fn positions(x: &Tensor, extrema: &Tensor, axis: usize) -> Tensor {
     let position = record(create::Iota { dtype: DType::I64, shape: shape.clone(), axis }, &[]);
     // The first element hits, so the zeros never stand in the outcome.
     let hits = record(binary::Select {}, &[&hit, &position, &prim::full(Scalar::I64(0), &shape)]);
-    record(scan::CumMax { axis, reverse: false }, &[&hits])
+    record(cumulative::CumMax { axis, reverse: false }, &[&hits])
 }
 
 /// The element before each along the axis, or the number for the first.
@@ -53,7 +53,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn cumsum(&self, axis: isize) -> Tensor {
-        self.scan("cumsum", axis, &|x, axis| record(scan::CumSum { axis, reverse: false }, &[&wide(x)]))
+        self.scan("cumsum", axis, &|x, axis| record(cumulative::CumSum { axis, reverse: false }, &[&wide(x)]))
     }
 
     /// Running product along an axis, one element after the other; unsigned integers multiply as u64,
@@ -66,7 +66,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn cumprod(&self, axis: isize) -> Tensor {
-        self.scan("cumprod", axis, &|x, axis| record(scan::CumProd { axis, reverse: false }, &[&wide(x)]))
+        self.scan("cumprod", axis, &|x, axis| record(cumulative::CumProd { axis, reverse: false }, &[&wide(x)]))
     }
 
     /// The largest element so far along an axis, and its position (i64): the last one that is as large. NaN counts as
@@ -81,7 +81,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn cummax(&self, axis: isize) -> (Tensor, Tensor) {
-        self.extrema(["cummax", "cummax_indices"], axis, &|axis| scan::CumMax { axis, reverse: false }.into())
+        self.extrema(["cummax", "cummax_indices"], axis, &|axis| cumulative::CumMax { axis, reverse: false }.into())
     }
 
     /// The smallest element so far along an axis, and its position (i64): the last one that is as small. NaN counts as
@@ -96,7 +96,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn cummin(&self, axis: isize) -> (Tensor, Tensor) {
-        self.extrema(["cummin", "cummin_indices"], axis, &|axis| scan::CumMin { axis, reverse: false }.into())
+        self.extrema(["cummin", "cummin_indices"], axis, &|axis| cumulative::CumMin { axis, reverse: false }.into())
     }
 
     #[track_caller]
@@ -135,7 +135,7 @@ impl Tensor {
         let dtype = promote::promote(self.dtype(), decay.dtype());
         run(Call::plain("linear_recurrence", &[axis as i64], Extents::Symbolic), &[self, decay], &|t| {
             let [x, decay] = [0, 1].map(|i| prim::cast(&t[i], dtype));
-            record(scan::LinearRecurrence { axis, reverse: false }, &[&decay, &x])
+            record(cumulative::LinearRecurrence { axis, reverse: false }, &[&decay, &x])
         })
     }
 
@@ -162,14 +162,16 @@ impl Tensor {
             let given = prim::cast(&t[0], promote::float(t[0].dtype()));
             let dtype = given.dtype();
             let x = prim::cast(&given, if dtype.is_half() { DType::F32 } else { dtype });
-            let most =
-                record(scan::CumMax { axis, reverse: false }, &[&record(ir::ops::gradient::StopGradient {}, &[&x])]);
+            let most = record(
+                cumulative::CumMax { axis, reverse: false },
+                &[&record(ir::ops::gradient::StopGradient {}, &[&x])],
+            );
             let most_before = before(&most, axis, Scalar::of(x.dtype(), f64::NEG_INFINITY));
             let finite = most.abs().lt(f64::INFINITY);
             let shift = finite.where_(&most, 0.0);
             let decay = (&most_before - &shift).exp();
             let terms = (&x - &shift).exp();
-            let sums = record(scan::LinearRecurrence { axis, reverse: false }, &[&decay, &terms]);
+            let sums = record(cumulative::LinearRecurrence { axis, reverse: false }, &[&decay, &terms]);
             prim::cast(&(sums.log() + shift), dtype)
         })
     }

@@ -1,12 +1,12 @@
 //! Bounds of scans.
 
 use super::{Bounded, UNKNOWN, epsilon, evaluate, floats, rounded};
-use ir::ops::scan::{CumMax, CumSum};
+use ir::ops::cumulative::{CumMax, CumSum};
 use ir::{Literal, Primitive};
 
 pub(super) fn bounds(primitive: &Primitive, operands: &[&Bounded], result: &Literal, strict16: bool) -> Vec<f64> {
     let dtype = result.dtype();
-    let scan = primitive.scan(dtype).expect("a scan");
+    let scan = primitive.cumulative(dtype).expect("a scan");
     let (axis, reverse) = (scan.axis, scan.reverse);
     let sum = |x: &Literal| floats(&evaluate(&CumSum { axis, reverse }.into(), &[x], result));
     let largest = |x: &Literal| floats(&evaluate(&CumMax { axis, reverse }.into(), &[x], result));

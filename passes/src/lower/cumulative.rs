@@ -3,15 +3,16 @@
 use super::nest::GroupKernel;
 use super::scatter::{Extents, TASK_COLUMNS, nothing, product};
 use ir::kernel::{Access, KernelBuilder, LoopKind, Memory, Var};
-use ir::ops::Scan;
+use ir::ops::Cumulative;
 use ir::{Dim, Graph, Op};
 use smallvec::SmallVec;
 
 /// The kernel with parameters operands, result.
-pub(super) fn lower_scan(graph: &Graph, op: Op) -> GroupKernel {
+pub(super) fn lower_cumulative(graph: &Graph, op: Op) -> GroupKernel {
     let data = graph.op(op);
     let ty = graph.ty(data.results[0]);
-    let Scan { axis, reverse, start } = data.primitive.scan(ty.dtype).expect("a scan says what it runs along");
+    let Cumulative { axis, reverse, start } =
+        data.primitive.cumulative(ty.dtype).expect("a scan says what it runs along");
     let mut k = KernelBuilder::new(data.primitive.name());
     let memory: SmallVec<[Memory; 2]> = data.operands.iter().map(|&v| k.param(graph.ty(v).dtype, Access::In)).collect();
     let out = k.param(ty.dtype, Access::Out);

@@ -10,8 +10,8 @@ use super::rules::{arity, dtype_is, one, same_type, valid_axes};
 use super::samples::{bad, bad_types, odd, sample, values};
 use super::view::Pad;
 use super::{
-    BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
-    Scan, Types, VjpContext,
+    BadSample, Cumulative, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive,
+    Rewriter, Sample, Types, VjpContext,
 };
 use crate::graph::{RegionType, Value};
 use crate::kernel::{BinaryOp, KernelBuilder, Var};
@@ -38,7 +38,7 @@ macro_rules! shared_rules {
             b.emit($name { axis: self.axis + 1, reverse: self.reverse }.into(), &operands)
         }
         fn lowering(&self) -> Lowering {
-            Lowering::Scan
+            Lowering::Cumulative
         }
         // One element, or none, is its own running value; a float sum begins with that element, not with 0.
         fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], _: &Type) -> Option<Value> {
@@ -87,8 +87,8 @@ macro_rules! scans {
             ) -> Result<Option<Value>, NotDifferentiable> {
                 Ok(tangents[0].map(|t| $rules::jvp(b, operands[0], results[0], t, self.axis, self.reverse)))
             }
-            fn scan(&self, dtype: DType) -> Option<Scan> {
-                Some(Scan { axis: self.axis, reverse: self.reverse, start: $start(dtype) })
+            fn cumulative(&self, dtype: DType) -> Option<Cumulative> {
+                Some(Cumulative { axis: self.axis, reverse: self.reverse, start: $start(dtype) })
             }
             fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var {
                 k.binary(BinaryOp::$step, operands[0], operands[1])
@@ -216,8 +216,8 @@ impl OpDef for LinearRecurrence {
         };
         Ok(Some(b.emit(self.clone().into(), &[operands[0], input])))
     }
-    fn scan(&self, dtype: DType) -> Option<Scan> {
-        Some(Scan { axis: self.axis, reverse: self.reverse, start: Scalar::zero(dtype) })
+    fn cumulative(&self, dtype: DType) -> Option<Cumulative> {
+        Some(Cumulative { axis: self.axis, reverse: self.reverse, start: Scalar::zero(dtype) })
     }
     fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var {
         let kept = k.binary(BinaryOp::Mul, operands[0], operands[1]);
