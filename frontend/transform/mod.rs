@@ -2,3 +2,4 @@
 
 pub(crate) mod append;
 pub mod grad;
+pub(crate) mod traced;

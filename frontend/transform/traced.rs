@@ -1,0 +1,222 @@
+//! A function of a tree as a graph: what every transform of functions begins and ends with.
+//!
+//! A transform traces the user's function with [`trace`], makes another graph of the one it gets, and runs that with
+//! [`Function::run`]: recorded into the enclosing trace, or at once where there is none. So transforms nest, in
+//! compiled functions and in each other, and over values that the function captures.
+
+use crate::cell::{self, CellId};
+use crate::dispatch::{here, leave};
+use crate::error::{Error, Result};
+use crate::tensor::{Held, Tensor};
+use crate::tree::Tree;
+use crate::{execute, trace};
+use ir::{Graph, Type, Value};
+use runtime::Array;
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+/// A leaf of the argument.
+pub(crate) struct Leaf {
+    /// Its path in the tree; empty if the tree is a tensor.
+    pub path: String,
+    /// The tensor.
+    pub tensor: Tensor,
+    /// The input that stands for it. Leaves that are one tensor are one input.
+    pub input: usize,
+}
+
+/// What stands behind an input that is no leaf.
+enum Behind {
+    /// A tensor that the function captures.
+    Capture(Tensor),
+    /// A cell, with its value in the enclosing trace.
+    Cell(Arc<dyn CellId>, Tensor),
+}
+
+/// A traced function.
+pub(crate) struct Function<R> {
+    /// The graph. Its inputs are the distinct leaves, then captures and cells; its outputs are left to the transform.
+    pub graph: Graph,
+    /// The leaves of the argument.
+    pub leaves: Vec<Leaf>,
+    /// As many inputs are leaves.
+    pub distinct: usize,
+    /// The result, for all but its leaves.
+    #[allow(dead_code, reason = "for transforms of functions to trees")]
+    pub template: R,
+    /// The value of each leaf of the result.
+    pub results: Vec<Value>,
+    /// What each written cell becomes.
+    pub writes: Vec<Value>,
+    written: Vec<Arc<dyn CellId>>,
+    behind: Vec<Behind>,
+}
+
+/// Why there is no graph.
+pub(crate) enum Failure<R> {
+    /// The function panicked.
+    Panic(Box<dyn Any + Send>),
+    /// An error of an argument, or one that the function made. In that case there is its result, for all but its leaves.
+    Error(Error, Option<R>),
+}
+
+impl<R: Tree> Failure<R> {
+    /// The error on every leaf of the result. A panic goes on.
+    #[allow(dead_code, reason = "for transforms of functions to trees")]
+    pub fn result<M: Tree>(self, f: &dyn Fn(&M) -> R, model: &M) -> R {
+        match self {
+            Failure::Panic(payload) => resume_unwind(payload),
+            Failure::Error(e, template) => {
+                let template = template.unwrap_or_else(|| f(&errors(model, &e)));
+                errors(&template, &e)
+            }
+        }
+    }
+}
+
+/// The tree with an error on every leaf.
+#[allow(dead_code, reason = "for transforms of functions to trees")]
+pub(crate) fn errors<T: Tree>(tree: &T, e: &Error) -> T {
+    tree.map(&mut |_| Tensor::error(e.clone()))
+}
+
+/// The tree with other leaves.
+pub(crate) fn with_leaves<T: Tree>(tree: &T, leaves: impl IntoIterator<Item = Tensor>) -> T {
+    let mut leaves = leaves.into_iter();
+    tree.map(&mut |_| leaves.next().expect("one tensor for each leaf"))
+}
+
+/// Runs the function once on traced values of its argument's types.
+pub(crate) fn trace<M: Tree, R: Tree>(
+    kind: &'static str,
+    f: &dyn Fn(&M) -> R,
+    model: &M,
+) -> Result<Function<R>, Failure<R>> {
+    trace_as(kind, f, model, &mut |_, t| Ok((t.ty(), 0)))
+}
+
+/// As [`trace`], the function seeing another type for each leaf, by number. Leaves that are one tensor are one input
+/// only if they have the same type and tag.
+pub(crate) fn trace_as<M: Tree, R: Tree>(
+    kind: &'static str,
+    f: &dyn Fn(&M) -> R,
+    model: &M,
+    seen: &mut dyn FnMut(usize, &Tensor) -> Result<(Type, usize)>,
+) -> Result<Function<R>, Failure<R>> {
+    let early = |e| Failure::Error(e, None);
+    let at = here();
+    let mut leaves: Vec<Leaf> = Vec::new();
+    let mut types = Vec::new();
+    let mut known = HashMap::new();
+    for (number, (path, tensor)) in model.leaves().into_iter().enumerate() {
+        match tensor.held() {
+            Held::Error(e) => return Err(early(e)),
+            Held::Traced(v) if !trace::is_open(v.trace.id) => {
+                let e = trace::ended(kind, v).with_operands([named(&path, &v.ty)]).at(at);
+                return Err(early(e));
+            }
+            _ => {}
+        }
+        let (ty, tag) = seen(number, &tensor).map_err(early)?;
+        let input = *known.entry((tensor.identity(), ty.clone(), tag)).or_insert(types.len());
+        if input == types.len() {
+            types.push(ty);
+        }
+        leaves.push(Leaf { path, tensor, input });
+    }
+    let guard = trace::open(kind, kind);
+    let inputs: Vec<Tensor> = types.into_iter().map(|ty| trace::input(ty, at)).collect();
+    let traced = with_leaves(model, leaves.iter().map(|leaf| inputs[leaf.input].clone()));
+    let outcome = {
+        let _line = leave();
+        catch_unwind(AssertUnwindSafe(|| f(&traced)))
+    };
+    let template = outcome.map_err(Failure::Panic)?;
+    let lifted = || -> Result<_> {
+        let results: Vec<Value> = template.leaves().iter().map(|(_, t)| trace::lift(t)).collect::<Result<_>>()?;
+        let writes: Vec<Option<Value>> =
+            trace::cell_writes().iter().map(|w| w.as_ref().map(trace::lift).transpose()).collect::<Result<_>>()?;
+        Ok((results, writes))
+    };
+    let (results, writes) = match lifted() {
+        Ok(values) => values,
+        Err(e) => return Err(Failure::Error(e, Some(template))),
+    };
+    let done = guard.finish();
+    let mut behind: HashMap<Value, Behind> = done.captures.into_iter().map(|(t, v)| (v, Behind::Capture(t))).collect();
+    let mut written = Vec::new();
+    for (c, write) in done.cells.into_iter().zip(&writes) {
+        written.extend(write.map(|_| c.cell.clone()));
+        behind.insert(c.input, Behind::Cell(c.cell, c.source));
+    }
+    let others = done.graph.inputs()[inputs.len()..].iter();
+    let behind = others.map(|v| behind.remove(v).expect("other inputs are captures and cells")).collect();
+    Ok(Function {
+        graph: done.graph,
+        leaves,
+        distinct: inputs.len(),
+        template,
+        results,
+        writes: writes.into_iter().flatten().collect(),
+        written,
+        behind,
+    })
+}
+
+impl<R: Tree> Function<R> {
+    /// The tensor behind each of the inputs that are leaves.
+    pub fn sources(&self) -> Vec<Tensor> {
+        let mut sources: Vec<Tensor> = Vec::new();
+        for leaf in &self.leaves {
+            if leaf.input == sources.len() {
+                sources.push(leaf.tensor.clone());
+            }
+        }
+        sources
+    }
+
+    /// Runs a graph that was made of this one. Its inputs are in the place of the leaves what `sources` says, then the
+    /// captures and cells, then `more`. Its last outputs are what the written cells become; they are written, and the
+    /// others are the result.
+    pub fn run(&self, graph: &Graph, sources: &[Tensor], more: &[Tensor]) -> Result<Vec<Tensor>> {
+        // Outside of traces a cell is read when the graph runs, as in a compiled call: another thread may have written it.
+        let inside = trace::active();
+        let _exclusive = (!inside && !self.written.is_empty()).then(cell::exclusive);
+        let behind = self.behind.iter().map(|b| match b {
+            Behind::Capture(t) => t.clone(),
+            Behind::Cell(_, source) if inside => source.clone(),
+            Behind::Cell(cell, _) => cell.stored(),
+        });
+        let arguments: Vec<Tensor> = sources.iter().cloned().chain(behind).chain(more.iter().cloned()).collect();
+        let mut results = apply(graph, &arguments)?;
+        for (cell, value) in self.written.iter().zip(results.split_off(results.len() - self.written.len())) {
+            match inside {
+                true => trace::write_cell(cell, value),
+                false => cell.store(value),
+            }
+        }
+        Ok(results)
+    }
+}
+
+/// The outputs of a graph for arguments of any kind: recorded into the enclosing trace, or computed at once where there
+/// is none.
+pub(crate) fn apply(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>> {
+    if trace::active() {
+        return trace::inline(graph, arguments);
+    }
+    let array = |t: &Tensor| match t.held() {
+        Held::Array(a) => Ok(a.clone()),
+        Held::Traced(v) => Err(trace::ended("use", v).at(here())),
+        Held::Error(e) => Err(e),
+    };
+    let arrays: Vec<Array> = arguments.iter().map(array).collect::<Result<_>>()?;
+    Ok(execute::run(graph, &arrays)?.into_iter().map(Tensor::array).collect())
+}
+
+/// The type of a leaf, with its path where the tree is more than the leaf.
+pub(crate) fn named(path: &str, ty: &Type) -> String {
+    if path.is_empty() { ty.to_string() } else { format!("{path}: {ty}") }
+}
