@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod autodiff;
+pub mod batch;
 pub mod canonicalize;
 pub mod checks;
 pub mod contractions;
