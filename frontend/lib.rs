@@ -50,6 +50,7 @@ pub use runtime::{Array, events, options, pool};
 pub use scope::scope;
 pub use tensor::{Tensor, extent};
 pub use transform::grad::{self, grad, value_and_grad};
+pub use transform::vmap::{self, vmap};
 pub use tree::Tree;
 
 /// The example of the README compiles and runs.

@@ -19,7 +19,9 @@ use std::sync::LazyLock;
 /// share it. [`Generator::default`] is that of the process.
 ///
 /// It can be used in traces. A compiled function takes the state as an input and writes it back after a call that
-/// succeeded, so it draws the numbers that the function would draw if it were not compiled.
+/// succeeded, so it draws the numbers that the function would draw if it were not compiled. Under
+/// [`vmap`](fn@crate::vmap) a draw counts once, and each example gets numbers of its own: its number is folded into the key
+/// of the draw.
 ///
 /// ```
 /// use tracewright::{Generator, Tensor, jit};
@@ -109,7 +111,8 @@ impl Generator {
             let (key, draws) = (Key::from_tensor(&part(0)), part(1));
             let step = record(Iota { dtype: DType::U64, shape: Shape::from([2]), axis: 0 }, &[]);
             return match self.0.set(&state + step) {
-                Ok(()) => key.fold_in(&draws),
+                // Under vmap each example has a key of its own.
+                Ok(()) => trace::examples().iter().fold(key.fold_in(&draws), |key, number| key.fold_in(number)),
                 Err(e) => Key::from_tensor(&Tensor::error(e)),
             };
         }

@@ -225,13 +225,32 @@ pub(crate) fn write_cell(cell: &Arc<dyn CellId>, value: Tensor) {
     read_cell(cell);
     with_top(|t| {
         let used = t.cells.iter_mut().find(|c| c.cell.id() == cell.id());
-        used.expect("reading registers the cell").written = Some(value);
+        used.expect("reading registers the cell").written = Some((value, here()));
     });
 }
 
 /// What every cell of the innermost trace was written with, in their order.
 pub(crate) fn cell_writes() -> Vec<Option<Tensor>> {
-    with_top(|t| t.cells.iter().map(|c| c.written.clone()).collect())
+    with_top(|t| t.cells.iter().map(|c| c.written.as_ref().map(|(value, _)| value.clone())).collect())
+}
+
+/// The kind of a trace that stands for a run over many examples.
+pub(crate) const VMAP: &str = "vmap";
+
+/// The number (u64) of the example in each of the open traces that stand for many, the outermost first.
+pub(crate) fn examples() -> Vec<Tensor> {
+    let at = here();
+    STACK.with_borrow_mut(|s| {
+        let batched = s.iter_mut().filter(|t| t.info.kind == VMAP);
+        let number = |t: &mut Trace| {
+            if t.example.is_none() {
+                let value = t.graph.add_input(Type::new(ir::DType::U64, ir::Shape::scalar()));
+                t.example = Some(t.tensor(value, at));
+            }
+            t.example.clone().expect("it was made")
+        };
+        batched.map(number).collect()
+    })
 }
 
 /// Copies a graph into the innermost trace, its inputs bound to tensors of any kind.

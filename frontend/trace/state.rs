@@ -20,6 +20,8 @@ pub(crate) struct Trace {
     pub captures: Vec<(Tensor, Value)>,
     captured: HashMap<Identity, Value>,
     pub cells: Vec<CellUse>,
+    /// Under vmap, once it is asked for: the input that stands for the number of the example.
+    pub example: Option<Tensor>,
     pub symbol_values: HashMap<Symbol, i64>,
     /// The last origin, which the next op often shares.
     last_origin: Option<(&'static Location<'static>, Arc<str>, OriginId)>,
@@ -33,14 +35,14 @@ pub(crate) struct CellUse {
     /// That value in the enclosing trace.
     pub source: Tensor,
     pub read: Tensor,
-    /// The last value written.
-    pub written: Option<Tensor>,
+    /// The last value written, and the line that wrote it.
+    pub written: Option<(Tensor, &'static Location<'static>)>,
 }
 
 impl CellUse {
     /// The value after what was traced so far.
     pub fn current(&self) -> Tensor {
-        self.written.as_ref().unwrap_or(&self.read).clone()
+        self.written.as_ref().map_or(&self.read, |(value, _)| value).clone()
     }
 }
 
@@ -75,6 +77,7 @@ impl Trace {
             captures: Vec::new(),
             captured: HashMap::new(),
             cells: Vec::new(),
+            example: None,
             symbol_values: HashMap::new(),
             last_origin: None,
         }

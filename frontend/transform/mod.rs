@@ -3,3 +3,4 @@
 pub(crate) mod append;
 pub mod grad;
 pub(crate) mod traced;
+pub mod vmap;

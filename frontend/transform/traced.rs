@@ -7,14 +7,14 @@
 use crate::cell::{self, CellId};
 use crate::dispatch::{here, leave};
 use crate::error::{Error, Result};
-use crate::tensor::{Held, Tensor};
+use crate::tensor::{Held, Repr, Tensor};
 use crate::tree::Tree;
 use crate::{execute, trace};
 use ir::{Graph, Type, Value};
 use runtime::Array;
 use std::any::Any;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 /// A leaf of the argument.
@@ -44,12 +44,15 @@ pub(crate) struct Function<R> {
     /// As many inputs are leaves.
     pub distinct: usize,
     /// The result, for all but its leaves.
-    #[allow(dead_code, reason = "for transforms of functions to trees")]
     pub template: R,
     /// The value of each leaf of the result.
     pub results: Vec<Value>,
     /// What each written cell becomes.
     pub writes: Vec<Value>,
+    /// The line that last wrote each of them.
+    pub written_at: Vec<&'static Location<'static>>,
+    /// Under vmap, if it was asked for: the input that stands for the number of the example. Nothing stands behind it.
+    pub example: Option<Value>,
     written: Vec<Arc<dyn CellId>>,
     behind: Vec<Behind>,
 }
@@ -64,7 +67,6 @@ pub(crate) enum Failure<R> {
 
 impl<R: Tree> Failure<R> {
     /// The error on every leaf of the result. A panic goes on.
-    #[allow(dead_code, reason = "for transforms of functions to trees")]
     pub fn result<M: Tree>(self, f: &dyn Fn(&M) -> R, model: &M) -> R {
         match self {
             Failure::Panic(payload) => resume_unwind(payload),
@@ -77,7 +79,6 @@ impl<R: Tree> Failure<R> {
 }
 
 /// The tree with an error on every leaf.
-#[allow(dead_code, reason = "for transforms of functions to trees")]
 pub(crate) fn errors<T: Tree>(tree: &T, e: &Error) -> T {
     tree.map(&mut |_| Tensor::error(e.clone()))
 }
@@ -146,12 +147,19 @@ pub(crate) fn trace_as<M: Tree, R: Tree>(
     };
     let done = guard.finish();
     let mut behind: HashMap<Value, Behind> = done.captures.into_iter().map(|(t, v)| (v, Behind::Capture(t))).collect();
-    let mut written = Vec::new();
-    for (c, write) in done.cells.into_iter().zip(&writes) {
-        written.extend(write.map(|_| c.cell.clone()));
+    let (mut written, mut written_at) = (Vec::new(), Vec::new());
+    for c in done.cells {
+        if let Some((_, line)) = c.written {
+            written.push(c.cell.clone());
+            written_at.push(line);
+        }
         behind.insert(c.input, Behind::Cell(c.cell, c.source));
     }
-    let others = done.graph.inputs()[inputs.len()..].iter();
+    let example = done.example.map(|t| match &t.0 {
+        Repr::Traced(t) => t.value,
+        _ => unreachable!("it is an input of the trace"),
+    });
+    let others = done.graph.inputs()[inputs.len()..].iter().filter(|v| Some(**v) != example);
     let behind = others.map(|v| behind.remove(v).expect("other inputs are captures and cells")).collect();
     Ok(Function {
         graph: done.graph,
@@ -160,6 +168,8 @@ pub(crate) fn trace_as<M: Tree, R: Tree>(
         template,
         results,
         writes: writes.into_iter().flatten().collect(),
+        written_at,
+        example,
         written,
         behind,
     })

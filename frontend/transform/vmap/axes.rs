@@ -72,8 +72,8 @@ tuples! {
 impl Axes {
     /// The choice for each leaf of a tree; `what` names the tree.
     pub(super) fn of_leaves(&self, what: &str, tree: &impl Tree) -> Result<Vec<Option<isize>>> {
-        let mut walk =
-            Assign { levels: vec![Level { axes: self, next: 0 }], paths: Paths::at(what), found: Ok(Vec::new()) };
+        let levels = vec![Level { axes: self, next: 0 }];
+        let mut walk = Assign { what, levels, paths: Paths::default(), found: Ok(Vec::new()) };
         tree.visit(&mut walk);
         walk.leave();
         walk.found
@@ -82,6 +82,7 @@ impl Axes {
 
 /// A walk over a tree, with the choice for each part that it is in.
 struct Assign<'a> {
+    what: &'a str,
     levels: Vec<Level<'a>>,
     paths: Paths,
     found: Result<Vec<Option<isize>>>,
@@ -96,6 +97,12 @@ struct Level<'a> {
 const LEGAL: &str = "a number or None for all parts, or one for each part";
 
 impl Assign<'_> {
+    fn place(&self) -> String {
+        match self.paths.text() {
+            "" => self.what.into(),
+            path => format!("{path} of {}", self.what),
+        }
+    }
     fn fail(&mut self, rule: String) {
         if self.found.is_ok() {
             self.found = Err(Error::new(Code::Argument, "vmap", rule, LEGAL));
@@ -106,7 +113,7 @@ impl Assign<'_> {
         if let Axes::Parts(parts) = level.axes
             && level.next < parts.len()
         {
-            let (path, n) = (self.paths.text(), level.next);
+            let (path, n) = (self.place(), level.next);
             self.fail(format!("{path} has {n} parts, and axes are given for {}", parts.len()));
         }
     }
@@ -120,7 +127,7 @@ impl Visit for Assign<'_> {
                 // Said here, and not again on the way out.
                 let n = parts.len();
                 self.levels.last_mut().expect("it was there").next = n;
-                return self.fail(format!("{} is a tensor, and axes are given for {n} parts", self.paths.text()));
+                return self.fail(format!("{} is a tensor, and axes are given for {n} parts", self.place()));
             }
             _ => None,
         };
@@ -138,7 +145,7 @@ impl Visit for Assign<'_> {
                 axes = parts.get(level.next - 1).unwrap_or(&Axes::Common);
                 if level.next > parts.len() {
                     let n = parts.len();
-                    self.fail(format!("{} has more than the {n} parts that axes are given for", self.paths.text()));
+                    self.fail(format!("{} has more than the {n} parts that axes are given for", self.place()));
                 }
             }
         }
