@@ -89,6 +89,9 @@ pub(crate) fn with_leaves<T: Tree>(tree: &T, leaves: impl IntoIterator<Item = Te
     tree.map(&mut |_| leaves.next().expect("one tensor for each leaf"))
 }
 
+/// The type as which a function sees a leaf, by number, and a tag.
+pub(crate) type Seen<'a> = dyn FnMut(usize, &Tensor) -> Result<(Type, usize)> + 'a;
+
 /// Runs the function once on traced values of its argument's types.
 pub(crate) fn trace<M: Tree, R: Tree>(
     kind: &'static str,
@@ -104,7 +107,7 @@ pub(crate) fn trace_as<M: Tree, R: Tree>(
     kind: &'static str,
     f: &dyn Fn(&M) -> R,
     model: &M,
-    seen: &mut dyn FnMut(usize, &Tensor) -> Result<(Type, usize)>,
+    seen: &mut Seen<'_>,
 ) -> Result<Function<R>, Failure<R>> {
     let early = |e| Failure::Error(e, None);
     let at = here();
