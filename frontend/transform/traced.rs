@@ -101,8 +101,8 @@ pub(crate) fn trace<M: Tree, R: Tree>(
     trace_as(kind, f, model, &mut |_, t| Ok((t.ty(), 0)))
 }
 
-/// As [`trace`], the function seeing another type for each leaf, by number. Leaves that are one tensor are one input
-/// only if they have the same type and tag.
+/// As [`trace`], the function seeing another type for each leaf. Leaves that are one tensor are one input only if they
+/// have the same type and tag.
 pub(crate) fn trace_as<M: Tree, R: Tree>(
     kind: &'static str,
     f: &dyn Fn(&M) -> R,

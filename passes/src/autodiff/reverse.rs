@@ -1,24 +1,11 @@
-//! Reverse-mode differentiation as a graph transform.
-//!
-//! [`append_vjp`] walks the ops backwards and lets each one's rule emit the gradient into the same graph, so what comes
-//! out is ordinary IR: it fuses, and it can be differentiated again. What the rules emit carries the origins of the op
-//! it differentiates, marked as gradient.
+//! Reverse mode.
 
-use ir::graph::Values;
-use ir::ops::{GraphEmitter, VjpContext};
-use ir::{EmitExt, Graph, Op, Origin, Value};
+use super::{Cut, active};
+use ir::graph::{OpData, Values};
+use ir::ops::{GraphEmitter, PerOperand, VjpContext};
+use ir::origin::OriginId;
+use ir::{EmitExt, Graph, NotDifferentiable, Op, Value};
 use smallvec::SmallVec;
-
-/// A place where a gradient ends because an op has no derivative.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cut {
-    /// Name of the op.
-    pub op: &'static str,
-    /// Why it has no derivative.
-    pub reason: &'static str,
-    /// Where it was recorded.
-    pub origins: Vec<Origin>,
-}
 
 /// What [`append_vjp`] found.
 #[derive(Clone, Debug, Default)]
@@ -37,19 +24,7 @@ pub struct Gradients {
 pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) -> Gradients {
     let root = graph.root();
     let ops: Vec<Op> = graph.region(root).ops.clone();
-    let mut active = vec![false; graph.value_count()];
-    for &v in wrt {
-        active[v.at()] = graph.ty(v).dtype.is_float();
-    }
-    for &op in &ops {
-        let data = graph.op(op);
-        if data.operands.iter().any(|v| active[v.at()]) {
-            for &r in &data.results {
-                active[r.at()] |= graph.ty(r).dtype.is_float();
-            }
-        }
-    }
-
+    let active = active(graph, root, wrt.iter().copied());
     let mut cotangents: Vec<Option<Value>> = vec![None; graph.value_count()];
     let mut cuts = Vec::new();
     let origins = seeds.first().map(|&(out, _)| origins_of(graph, out)).unwrap_or_default();
@@ -69,7 +44,7 @@ pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) ->
         b.origins = data.origins.iter().map(|&o| b.graph.origins.gradient_of(o)).collect();
         let cx =
             VjpContext { operands: &data.operands, results: &data.results, cotangents: &incoming, wanted: &wanted };
-        match data.primitive.vjp(&mut b, &cx) {
+        match pull(&mut b, &data, &cx) {
             Ok(gradients) => {
                 for ((&operand, gradient), wanted) in data.operands.iter().zip(gradients).zip(&wanted) {
                     if let (Some(g), true) = (gradient, wanted) {
@@ -78,17 +53,18 @@ pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) ->
                     }
                 }
             }
-            Err(reason) => cuts.push(Cut {
-                op: data.primitive.name(),
-                reason: reason.0,
-                origins: data.origins.iter().map(|&o| b.graph.origins.get(o).clone()).collect(),
-            }),
+            Err(reason) => cuts.push(Cut::at(b.graph, &data, reason.0)),
         }
     }
     Gradients { values: wrt.iter().map(|v| cotangents[v.at()]).collect(), cuts }
 }
 
-fn origins_of(graph: &Graph, v: Value) -> SmallVec<[ir::origin::OriginId; 2]> {
+/// The gradient by each wanted operand of an op: the one place where the kinds of ops part.
+fn pull(b: &mut GraphEmitter<'_>, op: &OpData, cx: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {
+    op.primitive.vjp(b, cx)
+}
+
+fn origins_of(graph: &Graph, v: Value) -> SmallVec<[OriginId; 2]> {
     graph.defining_op(v).map(|(op, _)| graph.op(op).origins.clone()).unwrap_or_default()
 }
 

@@ -1,0 +1,62 @@
+//! Differentiation, as graph transforms.
+//!
+//! [`append_vjp`] walks the ops backwards and lets each one's rule emit the gradient into the same graph;
+//! [`append_jvp`] walks them forwards and pushes tangents along. What comes out is ordinary IR: it fuses, and it can be
+//! differentiated again. What the rules emit carries the origins of the op it differentiates, marked as gradient.
+//! [`partition`] cuts a graph that holds a function and its gradients into one that runs first and one that runs later.
+
+mod forward;
+mod partition;
+mod reverse;
+
+pub use forward::{Tangents, append_jvp};
+pub use partition::{Again, Partition, Residual, partition};
+pub use reverse::{Gradients, append_vjp};
+
+use ir::graph::OpData;
+use ir::{Graph, Op, Origin, Region, Value};
+
+/// A place where a derivative ends because an op has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Name of the op.
+    pub op: &'static str,
+    /// Why it has no derivative.
+    pub reason: &'static str,
+    /// Where it was recorded.
+    pub origins: Vec<Origin>,
+}
+
+impl Cut {
+    fn at(graph: &Graph, op: &OpData, reason: &'static str) -> Cut {
+        let origins = op.origins.iter().map(|&o| graph.origins.get(o).clone()).collect();
+        Cut { op: op.primitive.name(), reason, origins }
+    }
+}
+
+/// Which values depend on some of them through floats: a table by value.
+fn active(graph: &Graph, region: Region, from: impl Iterator<Item = Value>) -> Vec<bool> {
+    let mut active = vec![false; graph.value_count()];
+    let is_float = |v: Value| graph.ty(v).dtype.is_float();
+    from.for_each(|v| active[v.at()] = is_float(v));
+    for &op in &graph.region(region).ops {
+        let data = graph.op(op);
+        if data.operands.iter().any(|v| active[v.at()]) {
+            data.results.iter().for_each(|r| active[r.at()] |= is_float(*r));
+        }
+    }
+    active
+}
+
+/// Which values some of them depend on: a table by value.
+fn needed(graph: &Graph, ops: &[Op], by: &[Value]) -> Vec<bool> {
+    let mut needed = vec![false; graph.value_count()];
+    by.iter().for_each(|v| needed[v.at()] = true);
+    for &op in ops.iter().rev() {
+        let data = graph.op(op);
+        if data.results.iter().any(|r| needed[r.at()]) {
+            data.operands.iter().for_each(|v| needed[v.at()] = true);
+        }
+    }
+    needed
+}
