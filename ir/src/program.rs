@@ -115,6 +115,17 @@ pub struct Sort {
     pub descending: bool,
 }
 
+/// Runs the code of an op of the kind [`Lowering::Opaque`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct Opaque {
+    /// The op, which has a [body](crate::OpDef::body).
+    pub primitive: Primitive,
+    /// What it reads.
+    pub inputs: Vec<BufferId>,
+    /// What it writes; not what it reads.
+    pub outputs: Vec<BufferId>,
+}
+
 /// What a step does.
 #[derive(Clone, PartialEq, Debug)]
 pub enum StepKind {
@@ -124,6 +135,8 @@ pub enum StepKind {
     Product(Product),
     /// Sorts through the target's library.
     Sort(Sort),
+    /// Runs an op's own code.
+    Opaque(Opaque),
     /// Runs a one-op graph in the interpreter, because the op has no kernel; counted and logged with the reason.
     Interpret {
         /// The graph, whose inputs and outputs are the buffers.
@@ -294,6 +307,7 @@ impl Program {
             }
             StepKind::Product(p) => [vec![p.lhs.0, p.rhs.0], vec![p.out.0]],
             StepKind::Sort(s) => [vec![s.input], vec![s.out]],
+            StepKind::Opaque(o) => [o.inputs.clone(), o.outputs.clone()],
             StepKind::Interpret { inputs, outputs, .. } => [inputs.clone(), outputs.clone()],
         }
     }

@@ -77,6 +77,9 @@ impl Emit for RuleEmitter<'_> {
     fn ty(&self, v: Value) -> &Type {
         self.0.ty(v)
     }
+    fn inline(&mut self, graph: &Graph, arguments: &[Value]) -> Vec<Value> {
+        self.0.inline(graph, arguments)
+    }
 }
 
 impl Rewriter for RuleEmitter<'_> {

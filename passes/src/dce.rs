@@ -6,7 +6,7 @@ use ir::{Graph, Lowering, Op, Region, Value};
 use std::collections::HashMap;
 
 /// Drops ops whose results nobody uses, and unused results and parameters of fused groups. Fallible ops may be dropped,
-/// as the language says; ops that are neither pure nor fallible stay.
+/// as the language says; ops that are not pure stay.
 #[derive(Clone, Copy, Debug)]
 pub struct EliminateDeadCode;
 
@@ -31,8 +31,7 @@ pub fn sweep_dead(graph: &mut Graph) -> bool {
 /// True if the op may go when its results are unused.
 fn is_droppable(graph: &Graph, op: Op) -> bool {
     let data = graph.op(op);
-    let traits = data.primitive.traits();
-    (traits.pure || traits.fallible)
+    data.primitive.traits().pure
         && data.regions.iter().all(|&r| graph.region(r).ops.iter().all(|&inner| is_droppable(graph, inner)))
 }
 

@@ -54,6 +54,9 @@ impl Bounded {
     fn at(&self, i: usize) -> (f64, f64) {
         (self.value.get(i).as_f64(), self.bounds[i])
     }
+    fn is_exact(&self) -> bool {
+        self.bounds.iter().all(|&e| e == 0.0)
+    }
     fn any_unknown(&self) -> bool {
         self.bounds.contains(&UNKNOWN)
     }
@@ -171,7 +174,7 @@ fn bounds_of(data: &OpData, operands: &[&Bounded], result: &Literal, rules: &Rul
             (Primitive::Iota(_), dtype) => result.iter().map(|s| rounded(0.0, s.as_f64(), dtype, strict16)).collect(),
             _ => vec![0.0; n],
         },
-        _ if operands.iter().all(|o| o.bounds.iter().all(|&e| e == 0.0)) && moves(&data.primitive) => vec![0.0; n],
+        _ if operands.iter().all(|o| o.is_exact()) && moves(&data.primitive) => vec![0.0; n],
         Lowering::View => moved(&data.primitive, operands, result, rules),
         Lowering::Gather => {
             if operands[1].any_unknown() {
@@ -187,9 +190,11 @@ fn bounds_of(data: &OpData, operands: &[&Bounded], result: &Literal, rules: &Rul
         }
         Lowering::Contract => contracted(&data.primitive, operands, result, strict16),
         Lowering::Cumulative => cumulative::bounds(&data.primitive, operands, result, strict16),
+        // Without a body the same code runs everywhere.
+        Lowering::Opaque if data.primitive.body().is_none() && operands.iter().all(|o| o.is_exact()) => vec![0.0; n],
         // A position is sure where what is sorted is.
-        Lowering::Sort if operands[0].bounds.iter().all(|&e| e == 0.0) => vec![0.0; n],
-        Lowering::Fused | Lowering::Sort => vec![UNKNOWN; n],
+        Lowering::Sort if operands[0].is_exact() => vec![0.0; n],
+        Lowering::Fused | Lowering::Sort | Lowering::Opaque => vec![UNKNOWN; n],
     }
 }
 

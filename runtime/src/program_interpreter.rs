@@ -8,8 +8,10 @@ use crate::error::ExecError;
 use crate::interpreter::{Bindings, interpret};
 use ir::kernel::Access;
 use ir::kernel::interp::{self, Fault, Order, RunError};
-use ir::program::{BufferId, Launch, Product, Program, Sort, StepKind, Storage};
-use ir::{DType, Data, Dim, Literal, Scalar};
+use ir::ops::EvalContext;
+use ir::program::{BufferId, Launch, Opaque, Product, Program, Sort, StepKind, Storage};
+use ir::{DType, Data, Dim, Literal, Origin, Scalar};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 
 /// How to run.
@@ -79,6 +81,7 @@ pub fn run(program: &Program, arguments: &[Literal], options: &RunOptions) -> Re
             StepKind::Launch(launch) => m.launch(launch),
             StepKind::Product(product) => m.product(product),
             StepKind::Sort(sort) => m.sort(sort),
+            StepKind::Opaque(opaque) => m.opaque(opaque, &step.origins),
             StepKind::Interpret { graph, inputs, outputs, .. } => m.interpret(graph, inputs, outputs),
         };
         outcome.map_err(|e| match e {
@@ -171,6 +174,31 @@ impl Machine<'_> {
             literals.push(Literal::new(&self.extents(&ty)?, self.read(b)?.clone()));
         }
         for (&b, literal) in outputs.iter().zip(interpret(graph, &literals)?) {
+            self.write(b, literal.data().clone());
+        }
+        Ok(())
+    }
+
+    /// By the op's reference evaluation.
+    fn opaque(&mut self, o: &Opaque, origins: &[Origin]) -> Result<(), ProgramError> {
+        let extents = |buffers: &[BufferId]| -> Result<Vec<Vec<usize>>, ProgramError> {
+            buffers.iter().map(|b| self.extents(&self.program.buffers[b.at()].ty)).collect()
+        };
+        let (given, made) = (extents(&o.inputs)?, extents(&o.outputs)?);
+        let operands: Vec<Literal> = o
+            .inputs
+            .iter()
+            .zip(&given)
+            .map(|(&b, dims)| Ok(Literal::new(dims, self.read(b)?.clone())))
+            .collect::<Result<_, ProgramError>>()?;
+        let results: Vec<SmallVec<[usize; 4]>> = made.iter().map(|dims| SmallVec::from_slice(dims)).collect();
+        let bindings = &self.bindings;
+        let no_region = &mut |_: usize, _: &[Literal]| Err(ir::EvalError::Other("it has no regions".into()));
+        let mut cx = EvalContext { dim: &|d| bindings.dim(d), results: &results, region: no_region };
+        let outcome = o.primitive.eval(&operands.iter().collect::<Vec<_>>(), &mut cx);
+        let op = o.primitive.name().to_string();
+        let outcome = outcome.map_err(|error| ExecError::Op { op, origins: origins.to_vec(), error })?;
+        for (&b, literal) in o.outputs.iter().zip(outcome) {
             self.write(b, literal.data().clone());
         }
         Ok(())

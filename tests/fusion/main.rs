@@ -32,13 +32,7 @@ fn steps(lowered: &Lowered) -> (usize, usize) {
 /// Bytes of all operands and results of all steps: what moves if nothing stays in cache between steps.
 fn bytes(lowered: &Lowered) -> i64 {
     let p = program(lowered);
-    let step = |kind: &StepKind| match kind {
-        StepKind::Launch(l) => l.buffers.clone(),
-        StepKind::Product(m) => vec![m.lhs.0, m.rhs.0, m.out.0],
-        StepKind::Sort(s) => vec![s.input, s.out],
-        StepKind::Interpret { .. } => unreachable!("it is compiled"),
-    };
-    let buffers = p.steps.iter().flat_map(|s| step(&s.kind));
+    let buffers = p.steps.iter().flat_map(|s| p.accesses(&s.kind).concat());
     buffers.map(|b| p.buffers[b.0 as usize].ty.bytes().known().unwrap()).sum()
 }
 

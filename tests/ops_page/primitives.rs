@@ -169,6 +169,7 @@ fn cpu(op: &Primitive, samples: &[Sample]) -> String {
         Lowering::Cumulative => "a running value",
         Lowering::Sort => "a sort",
         Lowering::Constant => "data of the program",
+        Lowering::Opaque => "code of its own",
         Lowering::Fused => return "kernel, of its region".into(),
     };
     let steps =
@@ -188,6 +189,7 @@ fn steps(sample: &Sample) -> Vec<&'static str> {
         StepKind::Launch(_) => "kernel",
         StepKind::Product(_) => "library product",
         StepKind::Sort(_) => "library sort",
+        StepKind::Opaque(_) => "code of its own",
         StepKind::Interpret { .. } => "interpreter",
     };
     program.steps.iter().map(|step| name(&step.kind)).collect()

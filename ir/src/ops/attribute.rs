@@ -2,10 +2,11 @@
 
 use super::Primitive;
 use crate::{Axes, DType, Dim, Literal, Scalar, Shape, Symbol};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// One attribute value, as the text form knows it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Attr {
     /// An integer.
     Int(i64),
@@ -21,6 +22,8 @@ pub enum Attr {
     DType(DType),
     /// A word out of a fixed set.
     Word(String),
+    /// Any text, in quotes.
+    Text(String),
     /// Dense data.
     Literal(Literal),
 }
@@ -35,6 +38,7 @@ impl fmt::Debug for Attr {
             Attr::Scalar(x) => write!(f, "{x:?}"),
             Attr::DType(x) => write!(f, "{x}"),
             Attr::Word(x) => f.write_str(x),
+            Attr::Text(x) => write!(f, "{x:?}"),
             Attr::Literal(x) => write!(f, "{x:?}"),
         }
     }
@@ -75,6 +79,13 @@ pub trait Attribute: Clone + PartialEq {
     }
 }
 
+/// The attribute of what can be one.
+impl<T: Attribute> From<T> for Attr {
+    fn from(value: T) -> Attr {
+        value.to_attr()
+    }
+}
+
 /// A flag: `true`, or left out.
 impl Attribute for bool {
     const KIND: &'static str = "flag, left out if false";
@@ -110,6 +121,46 @@ impl Attribute for u32 {
             Attr::Dim(d) => d.known().and_then(|n| u32::try_from(n).ok()),
             _ => None,
         }
+    }
+}
+impl Attribute for i64 {
+    const KIND: &'static str = "number";
+    fn to_attr(&self) -> Attr {
+        Attr::Int(*self)
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Int(n) => Some(*n),
+            Attr::Dim(d) => d.known(),
+            _ => None,
+        }
+    }
+}
+impl Attribute for f64 {
+    const KIND: &'static str = "number of type f64";
+    fn to_attr(&self) -> Attr {
+        Attr::Scalar(Scalar::F64(*self))
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        if let Attr::Scalar(Scalar::F64(x)) = attr { Some(*x) } else { None }
+    }
+}
+impl Attribute for f32 {
+    const KIND: &'static str = "number of type f32";
+    fn to_attr(&self) -> Attr {
+        Attr::Scalar(Scalar::F32(*self))
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        if let Attr::Scalar(Scalar::F32(x)) = attr { Some(*x) } else { None }
+    }
+}
+impl Attribute for String {
+    const KIND: &'static str = "text in quotes";
+    fn to_attr(&self) -> Attr {
+        Attr::Text(self.clone())
+    }
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        if let Attr::Text(x) = attr { Some(x.clone()) } else { None }
     }
 }
 impl Attribute for Axes {

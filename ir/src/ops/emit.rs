@@ -14,6 +14,8 @@ pub trait Emit {
     fn emit(&mut self, primitive: Primitive, operands: &[Value]) -> Value;
     /// The type of a value.
     fn ty(&self, v: Value) -> &Type;
+    /// Adds the ops of a graph, its inputs bound to `arguments`; yields what its outputs became.
+    fn inline(&mut self, graph: &Graph, arguments: &[Value]) -> Vec<Value>;
 }
 
 /// Records into a region of a graph, all ops with the same origins.
@@ -43,6 +45,15 @@ impl Emit for GraphEmitter<'_> {
     }
     fn ty(&self, v: Value) -> &Type {
         self.graph.ty(v)
+    }
+    /// With the origins of the rule, as all that it emits.
+    fn inline(&mut self, graph: &Graph, arguments: &[Value]) -> Vec<Value> {
+        let first = self.graph.op_count();
+        let outputs = self.graph.inline(self.region, graph, arguments);
+        for op in first..self.graph.op_count() {
+            self.graph.op_mut(Op(op as u32)).origins = self.origins.clone();
+        }
+        outputs
     }
 }
 

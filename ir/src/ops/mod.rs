@@ -14,6 +14,7 @@ pub mod contract;
 pub mod convert;
 pub mod create;
 pub mod cumulative;
+pub mod custom;
 mod elements;
 mod elementwise;
 pub mod emit;
@@ -35,7 +36,7 @@ pub mod view;
 pub use attribute::{Attr, AttrReader, AttributeDoc, Attributes};
 pub use emit::{Emit, EmitExt, GraphEmitter};
 
-use crate::graph::{RegionType, Value};
+use crate::graph::{RegionType, Value, Values};
 use crate::kernel::{Combine, KernelBuilder, Var};
 use crate::{Dim, EvalError, Literal, NotDifferentiable, Scalar, Type, Violation};
 use smallvec::SmallVec;
@@ -44,11 +45,13 @@ use smallvec::SmallVec;
 pub type Types = SmallVec<[Type; 1]>;
 /// A value for each operand that has one.
 pub type PerOperand = SmallVec<[Option<Value>; 2]>;
+/// A value for each result that has one.
+pub type PerResult = SmallVec<[Option<Value>; 1]>;
 
 /// Facts that passes may rely on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Traits {
-    /// Equal operands give equal results and nothing else happens.
+    /// Equal operands give equal results and nothing else happens. What is not pure stays even if unused, in its order.
     pub pure: bool,
     /// The two operands may be swapped without changing the bits of the result.
     pub commutative: bool,
@@ -79,6 +82,8 @@ pub enum Lowering {
     Sort,
     /// Host data known at compile time.
     Constant,
+    /// Code of its own, [`OpDef::body`], or else its [`OpDef::eval`].
+    Opaque,
     /// The op's region, inlined.
     Fused,
 }
@@ -256,9 +261,23 @@ pub trait OpDef: Attributes {
         results: &[Value],
         tangents: &[Option<Value>],
     ) -> Result<Option<Value>, NotDifferentiable>;
+    /// The tangent of every result. Drivers call this; an op with one result has [`OpDef::jvp`] alone.
+    fn jvp_all(
+        &self,
+        b: &mut dyn Emit,
+        operands: &[Value],
+        results: &[Value],
+        tangents: &[Option<Value>],
+    ) -> Result<PerResult, NotDifferentiable> {
+        Ok(PerResult::from_iter([self.jvp(b, operands, results, tangents)?]))
+    }
     /// The batching rule: operands carry an extra axis of extent `size` where `axes` says so; yields the result with
     /// the extra axis in front.
     fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value;
+    /// Every result with the extra axis in front. Drivers call this; an op with one result has [`OpDef::batch`] alone.
+    fn batch_all(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Values {
+        Values::from_iter([self.batch(b, operands, axes, size)])
+    }
     /// How it becomes code.
     fn lowering(&self) -> Lowering;
     /// For [`Lowering::Pointwise`]: the scalar code. For [`Lowering::Cumulative`]: the next running value, of the one before and
@@ -313,6 +332,10 @@ pub trait OpDef: Attributes {
     fn sorting(&self) -> Option<Sorting> {
         None
     }
+    /// For [`Lowering::Opaque`]: code of its own.
+    fn body(&self) -> Option<&dyn custom::Body> {
+        None
+    }
     /// For an op that checks its indices: the op for indices that are known to be in range.
     fn unchecked(&self) -> Option<Primitive> {
         None
@@ -357,18 +380,21 @@ pub struct Entry {
 }
 
 macro_rules! op_table {
-    ($($name:ident => $family:ident),* $(,)?) => {
-        /// Every primitive with its attributes.
+    ($($name:ident => $family:ident),* $(,)?; $($open:ident => $room:ident),*) => {
+        /// Every primitive with its attributes; what users define is one of them, and in no table.
         #[derive(Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum Primitive { $(
             #[doc = concat!("See [`", stringify!($family), "::", stringify!($name), "`].")]
-            $name($family::$name)
-        ),* }
+            $name($family::$name),
+        )* $(
+            #[doc = concat!("See [`", stringify!($room), "::", stringify!($open), "`].")]
+            $open($room::$open),
+        )* }
 
         impl std::ops::Deref for Primitive {
             type Target = dyn OpDef;
             fn deref(&self) -> &(dyn OpDef + 'static) {
-                match self { $(Primitive::$name(op) => op),* }
+                match self { $(Primitive::$name(op) => op,)* $(Primitive::$open(op) => op,)* }
             }
         }
 
@@ -390,6 +416,7 @@ macro_rules! op_table {
             pub fn from_text(name: &str, attributes: &mut AttrReader) -> Result<Primitive, String> {
                 match name {
                     $($family::$name::NAME => Ok(Primitive::$name($family::$name::read(attributes)?)),)*
+                    _ if name.contains('.') => custom::read(name, attributes).map(Primitive::Custom),
                     _ => Err(format!("unknown op `{name}`")),
                 }
             }
@@ -407,6 +434,9 @@ macro_rules! op_table {
 
         $(impl From<$family::$name> for Primitive {
             fn from(op: $family::$name) -> Primitive { Primitive::$name(op) }
+        })*
+        $(impl From<$room::$open> for Primitive {
+            fn from(op: $room::$open) -> Primitive { Primitive::$open(op) }
         })*
     };
 }
@@ -430,7 +460,8 @@ op_table! {
     CumSum => cumulative, CumProd => cumulative, CumMax => cumulative, CumMin => cumulative, LinearRecurrence => cumulative,
     ArgSort => sort,
     Philox => random, RandomLogGamma => random, RandomPoisson => random, LogGammaSlope => random,
-    Fused => region,
+    Fused => region;
+    Custom => custom
 }
 
 impl Primitive {

@@ -11,8 +11,10 @@
 //! 7. An output is read from an input, a constant, or memory of an output, of as many bytes as its type; memory of an
 //!    output belongs to one buffer.
 //! 8. An output over a donated input has the input's type; it is written by a step that cannot fail any more, after
-//!    which nothing reads the input, not even as another output. A product or sort does not write over what it reads.
-//! 9. Steps that can report an error lie in the fallible prefix: kernels with check sites and interpreted steps.
+//!    which nothing reads the input, not even as another output. A product, sort or op with
+//!    code of its own does not write over what it reads.
+//! 9. Steps that can report an error lie in the fallible prefix: kernels with check sites, ops with code of their own and
+//!    interpreted steps.
 //! 10. A sort writes i64, of as many elements as it reads, which are those that its extents name.
 //!
 //! Not checked: what kernels do with their buffers, which their own verifier and interpreter see to.
@@ -88,6 +90,7 @@ impl Verifier<'_> {
                 StepKind::Launch(l) => l.kernel < p.kernels.len() && l.buffers.iter().all(buffer),
                 StepKind::Product(m) => [m.lhs.0, m.rhs.0, m.out.0].iter().all(buffer),
                 StepKind::Sort(s) => [s.input, s.out].iter().all(buffer),
+                StepKind::Opaque(o) => o.inputs.iter().chain(&o.outputs).all(buffer),
                 StepKind::Interpret { inputs, outputs, .. } => inputs.iter().chain(outputs).all(buffer),
             };
             if !exists {
@@ -136,7 +139,7 @@ impl Verifier<'_> {
             let fallible = match &step.kind {
                 StepKind::Launch(l) => p.kernels[l.kernel].sites > 0,
                 StepKind::Product(_) | StepKind::Sort(_) => false,
-                StepKind::Interpret { .. } => true,
+                StepKind::Opaque(_) | StepKind::Interpret { .. } => true,
             };
             if fallible && i >= p.fallible_prefix {
                 let prefix = p.fallible_prefix;
@@ -246,7 +249,8 @@ impl Verifier<'_> {
                 self.report(8, format!("{what} that can fail"));
             }
             for &source in sources.get(&input).map(Vec::as_slice).unwrap_or_default() {
-                let product = matches!(p.steps[written].kind, StepKind::Product(_) | StepKind::Sort(_));
+                let kind = &p.steps[written].kind;
+                let product = matches!(kind, StepKind::Product(_) | StepKind::Sort(_) | StepKind::Opaque(_));
                 let late = self.lives[source].read.is_some_and(|r| r > written || (product && r == written));
                 if late || outputs.contains(&source) {
                     let step = self.step_name(written);

@@ -1,7 +1,7 @@
 //! Reading graphs. Never panics, whatever the text; nesting and sizes are bounded.
 
 use crate::graph::{Graph, Region, SymbolDecl, Value};
-use crate::ops::{Attr, AttrReader, Primitive};
+use crate::ops::{Attr, AttrReader, Primitive, custom};
 use crate::{Axes, DType, Data, Dim, Literal, Location, Origin, Scalar, Shape, Symbol, Type};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -34,7 +34,8 @@ impl std::error::Error for ParseError {}
 
 /// Reads a graph from its text. Every op gets an origin that names its line.
 pub fn parse(text: &str) -> Result<Graph, ParseError> {
-    let mut p = Parser { text, at: 0, graph: Graph::new(""), values: HashMap::new(), counted: (0, 1) };
+    let (graph, values) = (Graph::new(""), HashMap::new());
+    let mut p = Parser { text, at: 0, graph, values, counted: (0, 1), missing: Vec::new(), first_missing: 0 };
     match p.graph() {
         Ok(()) => Ok(p.graph),
         Err(message) => {
@@ -55,6 +56,9 @@ struct Parser<'a> {
     values: HashMap<u64, Value>,
     /// A position and its line.
     counted: (usize, u32),
+    /// Custom ops that nobody has registered, and where the first of them stands.
+    missing: Vec<String>,
+    first_missing: usize,
 }
 
 type Parsed<T> = Result<T, String>;
@@ -105,6 +109,17 @@ impl<'a> Parser<'a> {
         }
         self.at += len;
         Ok(&rest[..len])
+    }
+
+    /// A word, or with custom ops several with dots between them.
+    fn op_name(&mut self) -> Parsed<&'a str> {
+        let (_, start) = (self.skip(), self.at);
+        self.word()?;
+        while self.rest().starts_with('.') {
+            self.at += 1;
+            self.word()?;
+        }
+        Ok(&self.text[start..self.at])
     }
 
     fn number<T: std::str::FromStr>(&mut self) -> Parsed<T> {
@@ -177,7 +192,15 @@ impl<'a> Parser<'a> {
             return Err("the returned values do not have the declared types".into());
         }
         self.skip();
-        if self.rest().is_empty() { Ok(()) } else { Err(format!("expected the end, found {}", self.found())) }
+        if !self.rest().is_empty() {
+            return Err(format!("expected the end, found {}", self.found()));
+        }
+        if !self.missing.is_empty() {
+            self.at = self.first_missing;
+            let list = self.missing.join(", ");
+            return Err(format!("custom ops are missing: {list}; register them before the graph is read"));
+        }
+        Ok(())
     }
 
     /// `%n: type, …)`.
@@ -273,7 +296,7 @@ impl<'a> Parser<'a> {
         }
         self.skip();
         let start = self.at;
-        let name = self.word()?;
+        let name = self.op_name()?;
         let operands = self.uses()?;
         // A brace opens attributes, or a region, which begins with its parameters.
         let mut reader = AttrReader::default();
@@ -298,6 +321,24 @@ impl<'a> Parser<'a> {
         }
         let end = std::mem::replace(&mut self.at, start);
         // What is wrong with the op as a whole is reported at its name.
+        if name.contains('.')
+            && let Some((_, Attr::Int(version))) = reader.0.iter().find(|(n, _)| n == "version")
+            && let Some(missing) = u32::try_from(*version).ok().and_then(|v| custom::missing(name, v))
+        {
+            if self.missing.is_empty() {
+                self.first_missing = start;
+            }
+            if !self.missing.contains(&missing) {
+                self.missing.push(missing);
+            }
+            // The types as written stand in, to find what else is missing; there will be no graph.
+            for (name, ty) in results {
+                let v = self.graph.add_param(region, ty);
+                self.define(name, v)?;
+            }
+            self.at = end;
+            return Ok(());
+        }
         let primitive = Primitive::from_text(name, &mut reader)?;
         if let Some((unknown, _)) = reader.0.first() {
             return Err(format!("`{name}` has no attribute `{unknown}`"));
@@ -344,9 +385,15 @@ impl<'a> Parser<'a> {
 
     /// The text up to the comma or brace that ends an attribute.
     fn raw_attribute(&self) -> Parsed<&'a str> {
-        let mut depth = 0;
+        let (mut depth, mut quoted, mut escaped) = (0, false, false);
         for (i, c) in self.rest().char_indices() {
+            if quoted {
+                quoted = escaped || c != '"';
+                escaped = !escaped && c == '\\';
+                continue;
+            }
             match c {
+                '"' => quoted = true,
                 '[' | '(' | '{' => depth += 1,
                 '}' | ',' if depth == 0 => return Ok(&self.rest()[..i]),
                 ']' | ')' | '}' => depth -= 1,
@@ -406,6 +453,9 @@ fn dims(text: &str) -> Parsed<Vec<Dim>> {
 
 fn attribute(raw: &str) -> Parsed<Attr> {
     let raw = raw.trim();
+    if let Some(text) = raw.strip_prefix('"') {
+        return Ok(Attr::Text(unescape(text.strip_suffix('"').ok_or("a text without an end")?)?));
+    }
     if let Some(list) = raw.strip_prefix('[').and_then(|r| r.strip_suffix(']')) {
         let dims = dims(list)?;
         let axes: Option<Axes> = dims.iter().map(Dim::as_usize).collect();

@@ -15,6 +15,9 @@ impl Emit for GraphRewriter<'_> {
     fn ty(&self, v: Value) -> &Type {
         self.0.ty(v)
     }
+    fn inline(&mut self, graph: &Graph, arguments: &[Value]) -> Vec<Value> {
+        self.0.inline(graph, arguments)
+    }
 }
 impl Rewriter for GraphRewriter<'_> {
     fn definition(&self, v: Value) -> Option<(&Primitive, &[Value])> {

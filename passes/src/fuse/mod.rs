@@ -143,6 +143,8 @@ struct Partition<'a> {
     /// Costs of ops by name and dtype, without their reads.
     costs: HashMap<(&'static str, DType), u64>,
     refused: Vec<Refusal>,
+    /// The last solo op with effects.
+    last_effect: Option<usize>,
 }
 
 impl<'a> Partition<'a> {
@@ -161,6 +163,7 @@ impl<'a> Partition<'a> {
             reads: HashMap::new(),
             costs: HashMap::new(),
             refused: Vec::new(),
+            last_effect: None,
         };
         let root = graph.region(graph.root());
         for &op in &root.ops {
@@ -230,6 +233,11 @@ impl<'a> Partition<'a> {
                     preds.push(u);
                 }
             }
+        }
+        // What has effects keeps its order.
+        if !data.primitive.traits().pure {
+            let unit = self.units.len();
+            preds.extend(self.last_effect.replace(unit).map(|u| self.find(u)).filter(|u| !preds.contains(u)));
         }
         if !alone && self.enabled {
             // Later groups first: the earlier ones are then among their predecessors.

@@ -44,7 +44,7 @@ impl Pass for Isolate {
         "isolate"
     }
     fn about(&self) -> &'static str {
-        "guarantees that the root region holds only groups, products, scatters, scans, sorts, constants and reshapes"
+        "guarantees that the root region holds only groups, products, scatters, scans, sorts, ops with code of their own, constants and reshapes"
     }
     fn required(&self) -> bool {
         true
@@ -58,6 +58,7 @@ impl Pass for Isolate {
                 | Lowering::Scatter(_)
                 | Lowering::Cumulative
                 | Lowering::Sort
+                | Lowering::Opaque
                 | Lowering::Constant => false,
                 _ => !matches!(primitive, ir::Primitive::Reshape(_)),
             }

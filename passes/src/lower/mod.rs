@@ -13,7 +13,7 @@ mod scatter;
 use ir::graph::Definition;
 use ir::kernel::Kernel;
 use ir::ops::Sorting;
-use ir::program::{Buffer, BufferId, Launch, Program, Site, Sort, Step, StepKind, Storage};
+use ir::program::{Buffer, BufferId, Launch, Opaque, Program, Site, Sort, Step, StepKind, Storage};
 use ir::{DType, Dim, Graph, Lowering, Op, Origin, Value};
 use nest::GroupKernel;
 use scatter::product;
@@ -160,6 +160,12 @@ impl<'a> Lowerer<'a> {
                 let out = self.new_buffer(data.results[0]);
                 self.push(op, name.into(), StepKind::Sort(Sort { extents, input, out, descending }));
             }
+            Lowering::Opaque if data.primitive.body().is_some() => {
+                let primitive = data.primitive.clone();
+                let (inputs, outputs) = self.buffers(op);
+                self.push(op, name.into(), StepKind::Opaque(Opaque { primitive, inputs, outputs }));
+            }
+            Lowering::Opaque => self.interpret(op, name.into(), "the op has no code but its `eval`".into()),
             Lowering::Contract => {
                 let [lhs, rhs] = [0, 1].map(|i| self.buffer_of[&data.operands[i]]);
                 let out = self.new_buffer(data.results[0]);

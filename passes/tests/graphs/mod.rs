@@ -59,6 +59,10 @@ impl Emit for Builder {
     fn ty(&self, v: Value) -> &Type {
         self.graph.ty(v)
     }
+    fn inline(&mut self, graph: &Graph, arguments: &[Value]) -> Vec<Value> {
+        let root = self.graph.root();
+        self.graph.inline(root, graph, arguments)
+    }
 }
 impl Emit for RegionBuilder<'_> {
     fn emit(&mut self, primitive: Primitive, operands: &[Value]) -> Value {
@@ -67,6 +71,9 @@ impl Emit for RegionBuilder<'_> {
     }
     fn ty(&self, v: Value) -> &Type {
         self.outer.graph.ty(v)
+    }
+    fn inline(&mut self, graph: &Graph, arguments: &[Value]) -> Vec<Value> {
+        self.outer.graph.inline(self.region, graph, arguments)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Binding: from a program with symbols to sizes, offsets and launch ranges for the extents of one call.
 
 use super::Compiled;
+use super::opaque::BoundOpaque;
 use crate::array::byte_length;
 use crate::contract::{self, Matmul, Operand};
 use crate::error::ExecError;
@@ -32,6 +33,7 @@ pub(super) enum BoundStep {
     Launch { kernel: usize, buffers: SmallVec<[usize; 8]>, extents: SmallVec<[i64; 4]>, tasks: u64, work: u64 },
     Product(BoundProduct),
     Sort(BoundSort),
+    Opaque(BoundOpaque),
     Interpret(usize),
 }
 
@@ -190,6 +192,7 @@ impl Bound {
                     scratch = scratch.max(sort::library().scratch_bytes(&rows));
                     BoundStep::Sort(sort)
                 }
+                StepKind::Opaque(o) => BoundStep::Opaque(BoundOpaque::new(program, number, o, &extent)?),
                 StepKind::Interpret { .. } => BoundStep::Interpret(number),
             });
         }

@@ -12,6 +12,7 @@ mod failure;
 mod inspect;
 mod kernels;
 mod non_finite;
+mod opaque;
 mod page;
 mod report;
 mod run;

@@ -6,7 +6,7 @@ use crate::events::{self, Event};
 use crate::options::{Artefact, Options};
 use codegen::cpu::CompiledKernel;
 use ir::Graph;
-use ir::program::{Program, StepKind};
+use ir::program::{BufferId, Program, StepKind};
 use passes::{Note, NoteKind, PassRun};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -35,12 +35,13 @@ pub(super) fn program(program: &Program, kernels: &[Arc<CompiledKernel>]) {
     events::write(Artefact::Kernels, || {
         let count = |f: fn(&StepKind) -> bool| program.steps.iter().filter(|s| f(&s.kind)).count();
         let mut text = format!(
-            "{}: kernels {}, launches {}, products {}, sorts {}, interpreted steps {}",
+            "{}: kernels {}, launches {}, products {}, sorts {}, ops with code of their own {}, interpreted steps {}",
             program.name,
             program.kernels.len(),
             count(|k| matches!(k, StepKind::Launch(_))),
             count(|k| matches!(k, StepKind::Product(_))),
             count(|k| matches!(k, StepKind::Sort(_))),
+            count(|k| matches!(k, StepKind::Opaque(_))),
             count(|k| matches!(k, StepKind::Interpret { .. })),
         );
         for (i, (kernel, code)) in program.kernels.iter().zip(kernels).enumerate() {
@@ -142,6 +143,10 @@ pub(super) fn describe(p: &Program) -> String {
             StepKind::Sort(s) => {
                 let order = if s.descending { "descending" } else { "ascending" };
                 format!("b{} = {order} order of b{} {:?}", s.out.0, s.input.0, s.extents)
+            }
+            StepKind::Opaque(o) => {
+                let list = |all: &[BufferId]| all.iter().map(|b| format!("b{}", b.0)).collect::<Vec<_>>().join(", ");
+                format!("{} = {:?}({})", list(&o.outputs), o.primitive, list(&o.inputs))
             }
             StepKind::Interpret { reason, .. } => format!("interpreted: {reason}"),
         };

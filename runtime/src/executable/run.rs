@@ -17,16 +17,16 @@ use smallvec::SmallVec;
 use std::sync::{Mutex, PoisonError};
 
 /// Work (in additions, roughly) below which a launch stays on the calling thread: about 10 µs.
-const PARALLEL_WORK: u64 = 60_000;
+pub(super) const PARALLEL_WORK: u64 = 60_000;
 
 /// A raw pointer that the tasks of one launch share.
 #[derive(Clone, Copy)]
-struct Shared<T>(T);
+pub(super) struct Shared<T>(pub T);
 // SAFETY: what tasks do with the pointers is the kernel's business: tasks write disjoint elements.
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T: Copy> Shared<T> {
-    fn get(&self) -> T {
+    pub fn get(&self) -> T {
         self.0
     }
 }
@@ -169,6 +169,7 @@ impl Compiled {
                 unsafe { sort::library().argsort(pool::global(), &rows, scratch) }
                     .map_err(|e| ExecError::Bug(e.to_string()))
             }
+            BoundStep::Opaque(opaque) => opaque.run(&self.program, pointers, scratch.threads()),
             BoundStep::Interpret(number) => {
                 let StepKind::Interpret { graph, inputs, outputs, .. } = &self.program.steps[*number].kind else {
                     return Err(ExecError::Bug("an interpreted step is none".into()));
