@@ -33,7 +33,7 @@ pub(super) enum BoundStep {
     Launch { kernel: usize, buffers: SmallVec<[usize; 8]>, extents: SmallVec<[i64; 4]>, tasks: u64, work: u64 },
     Product(BoundProduct),
     Sort(BoundSort),
-    Opaque(BoundOpaque),
+    Opaque(Box<BoundOpaque>),
     Interpret(usize),
 }
 
@@ -192,7 +192,7 @@ impl Bound {
                     scratch = scratch.max(sort::library().scratch_bytes(&rows));
                     BoundStep::Sort(sort)
                 }
-                StepKind::Opaque(o) => BoundStep::Opaque(BoundOpaque::new(program, number, o, &extent)?),
+                StepKind::Opaque(o) => BoundStep::Opaque(Box::new(BoundOpaque::new(program, number, o, &extent)?)),
                 StepKind::Interpret { .. } => BoundStep::Interpret(number),
             });
         }

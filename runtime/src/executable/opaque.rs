@@ -91,15 +91,14 @@ impl BoundOpaque {
             let operands = self.inputs.iter().map(|p| {
                 // SAFETY: the buffer is live and holds as many elements of that dtype as its type says, and nothing
                 // writes it while the step runs: the plan lets the results of such a step share no memory with operands.
-                Operand { dims: &p.dims, elements: unsafe { elements(p.dtype, at(p), p.numel) } }
+                let elements = unsafe { elements(p.dtype, at(p), p.numel) };
+                Operand { dims: &p.dims, elements }
             });
             let outputs = self.outputs.iter().zip(&self.row).map(|(p, &row)| {
-                let first = begin * row * p.dtype.size();
+                let (first, n) = (begin * row * p.dtype.size(), (end - begin) * row);
                 // SAFETY: as above; rows that different calls of this closure write are apart.
-                Output {
-                    dims: &p.dims,
-                    elements: unsafe { elements_mut(p.dtype, at(p).add(first), (end - begin) * row) },
-                }
+                let elements = unsafe { elements_mut(p.dtype, at(p).add(first), n) };
+                Output { dims: &p.dims, elements }
             });
             let mut call =
                 Call::new(operands.collect(), outputs, if self.split { begin..end } else { self.all_rows() });
