@@ -3,7 +3,8 @@
 use super::arg::Arg;
 use super::broadcast::{Operands, pointwise};
 use super::prim;
-use crate::dispatch::{Call, Extents, run};
+use crate::dispatch::{Call, Extents, checked, run};
+use crate::error::{Code, Error};
 use crate::tensor::Tensor;
 use crate::trace::record;
 use ir::DType;
@@ -209,6 +210,37 @@ unary! {
     /// # Ok::<(), tracewright::Error>(())
     /// ```
     stop_gradient: Common => gradient::StopGradient {};
+}
+
+impl Tensor {
+    /// The elements of another tensor of this type, differentiated as if they were those of this one: a straight-through
+    /// estimator. The derivative is 0 where this one is not finite.
+    ///
+    /// ```
+    /// use tracewright::{Tensor, grad};
+    /// let round = |x: &Tensor| x.straight_through(&x.round());
+    /// let slope = grad(move |x: &Tensor| (round(x) * 3.0).sum(..))(&Tensor::from([0.8f32]));
+    /// assert_eq!(slope.to_vec::<f32>()?, [3.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the types differ, or are not floats.
+    #[track_caller]
+    pub fn straight_through(&self, elements: &Tensor) -> Tensor {
+        const NAME: &str = "straight_through";
+        checked(&[self, elements], || {
+            if self.ty() != elements.ty() || !self.dtype().is_float() {
+                let rule = format!("the elements of {} are to stand for those of {}", elements.ty(), self.ty());
+                return Err(Error::new(Code::Shape, NAME, rule, "two floats of one type"));
+            }
+            Ok(run(Call::composed(NAME, &[], Extents::Flat), &[self, elements], &|t| {
+                let zero = prim::full_like(&t[0], 0.0);
+                let change = t[0].is_finite().where_(t[0].stop_gradient() - &t[0], &zero);
+                t[1].stop_gradient() - change
+            }))
+        })
+    }
 }
 
 macro_rules! rounding {

@@ -1,26 +1,40 @@
-//! Gradients at the end of a graph: what every reverse-mode transform shares.
+//! Derivatives at the end of a graph: what every transform that differentiates shares.
 
 use crate::error::Result;
 use crate::{scope, strict};
 use ir::ops::{GraphEmitter, create};
 use ir::origin::OriginId;
 use ir::{Emit, EmitExt, Graph, Origin, Scalar, Value};
-use passes::autodiff::append_vjp;
+use passes::autodiff::{Cut, append_jvp, append_vjp};
 use runtime::events::{self, Event};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
-/// Gradients by values of a graph.
-pub(crate) struct Gradients {
-    /// One for each value; `None` where the loss does not depend on it.
+/// Derivatives by or of values of a graph.
+pub(crate) struct Derivatives {
+    /// One for each value; `None` where nothing depends on it, or it on nothing.
     pub values: Vec<Option<Value>>,
-    /// Ops at which gradients end, with their lines and the reason.
+    /// Ops at which derivatives end, with their lines and the reason.
     pub cuts: Vec<String>,
 }
 
-impl Gradients {
-    /// Counts where gradients end.
+impl Derivatives {
+    fn new(values: Vec<Option<Value>>, cuts: &[Cut]) -> Derivatives {
+        let cuts = cuts.iter().map(|c| {
+            let line = c.origins.first().map(|o| format!(" at {o}")).unwrap_or_default();
+            format!("{}{line}: {}", c.op, c.reason)
+        });
+        Derivatives { values, cuts: cuts.collect() }
+    }
+
+    /// Counts where derivatives end.
     pub fn record_cuts(&self) {
         self.cuts.iter().for_each(|cut| events::record(Event::GradientCut, format_args!("the gradient ends at {cut}")));
+    }
+
+    /// The values, with zeros of the type of `like` where there is none.
+    pub fn or_zeros(&self, graph: &mut Graph, like: &[Value], origins: &[OriginId]) -> Vec<Value> {
+        let all = self.values.iter().zip(like);
+        all.map(|(found, &v)| found.unwrap_or_else(|| zeros(graph, v, origins))).collect()
     }
 }
 
@@ -31,17 +45,42 @@ pub(crate) fn origin(graph: &mut Graph, at: &'static Location<'static>) -> Origi
 }
 
 /// Appends the gradients of a scalar by values of the root region.
-pub(crate) fn gradients(graph: &mut Graph, loss: Value, wrt: &[Value], origins: &[OriginId]) -> Result<Gradients> {
-    let found = catch_unwind(AssertUnwindSafe(|| {
-        let seed = emitter(graph, origins).full_like(loss, 1.0);
-        append_vjp(graph, &[(loss, seed)], wrt)
-    }))
-    .map_err(|payload| strict::bug(payload, "grad"))?;
-    let cuts = found.cuts.iter().map(|c| {
-        let line = c.origins.first().map(|o| format!(" at {o}")).unwrap_or_default();
-        format!("{}{line}: {}", c.op, c.reason)
-    });
-    Ok(Gradients { values: found.values, cuts: cuts.collect() })
+pub(crate) fn gradients(graph: &mut Graph, loss: Value, wrt: &[Value], origins: &[OriginId]) -> Result<Derivatives> {
+    let seed = emitter(graph, origins).full_like(loss, 1.0);
+    pull("grad", graph, &[(loss, seed)], wrt, origins)
+}
+
+/// Appends the gradients by values of the root region, given `(output, cotangent)` pairs.
+pub(crate) fn pull(
+    kind: &'static str,
+    graph: &mut Graph,
+    seeds: &[(Value, Value)],
+    wrt: &[Value],
+    origins: &[OriginId],
+) -> Result<Derivatives> {
+    // One value may stand at several places of the result.
+    let mut sums: Vec<(Value, Value)> = Vec::new();
+    for &(output, seed) in seeds {
+        match sums.iter_mut().find(|(v, _)| *v == output) {
+            Some((_, sum)) => *sum = emitter(graph, origins).add(*sum, seed),
+            None => sums.push((output, seed)),
+        }
+    }
+    let found = catch_unwind(AssertUnwindSafe(|| append_vjp(graph, &sums, wrt)));
+    let found = found.map_err(|payload| strict::bug(payload, kind))?;
+    Ok(Derivatives::new(found.values, &found.cuts))
+}
+
+/// Appends the tangents of values of the root region, given `(value, tangent)` pairs.
+pub(crate) fn push(
+    kind: &'static str,
+    graph: &mut Graph,
+    tangents: &[(Value, Value)],
+    outputs: &[Value],
+) -> Result<Derivatives> {
+    let found = catch_unwind(AssertUnwindSafe(|| append_jvp(graph, tangents, outputs)));
+    let found = found.map_err(|payload| strict::bug(payload, kind))?;
+    Ok(Derivatives::new(found.values, &found.cuts))
 }
 
 /// Appends zeros of the type of a value.

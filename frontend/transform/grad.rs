@@ -6,7 +6,7 @@
 //! sum over the places.
 
 use super::append;
-use super::traced::{self, Failure, Function};
+use super::traced::{self, Failure, Function, named, with_leaves};
 use crate::dispatch::{enter, enter_at, here};
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
@@ -14,6 +14,7 @@ use crate::tree::Tree;
 use crate::{scope, strict};
 use ir::Value;
 use runtime::events::{self, Event};
+use std::collections::HashMap;
 use std::panic::Location;
 
 /// The gradient of a function of a tree, which returns a float scalar: a tree of the same form.
@@ -30,7 +31,7 @@ use std::panic::Location;
 #[track_caller]
 pub fn grad<M: Tree>(f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> M {
     let made = Location::caller();
-    move |model| differentiate(&f, model, made).1
+    move |model| scalar(&f, model, &Choice::all(), made).1
 }
 
 /// The value and the gradient of a function of a tree; see [`grad`].
@@ -44,63 +45,216 @@ pub fn grad<M: Tree>(f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> M {
 #[track_caller]
 pub fn value_and_grad<M: Tree>(f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> (Tensor, M) {
     let made = Location::caller();
-    move |model| differentiate(&f, model, made)
+    move |model| scalar(&f, model, &Choice::all(), made)
+}
+
+/// As [`grad`], by a part of the tree only: everything else counts as a constant, and has zeros in the result.
+///
+/// ```
+/// use tracewright::{Tensor, grad};
+/// let f = |(a, b): &(Tensor, Tensor)| a * a * b;
+/// let (a, b) = grad::by(1, f)(&(Tensor::from(3.0f32), Tensor::from(5.0f32)));
+/// assert_eq!((a.item::<f32>()?, b.item::<f32>()?), (0.0, 9.0));
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn by<M: Tree>(choice: impl Into<Choice>, f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> M {
+    let (made, choice) = (Location::caller(), choice.into());
+    move |model| scalar(&f, model, &choice, made).1
+}
+
+/// The value with the gradient of [`by`].
+#[track_caller]
+pub fn value_and_grad_by<M: Tree>(choice: impl Into<Choice>, f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> (Tensor, M) {
+    let (made, choice) = (Location::caller(), choice.into());
+    move |model| scalar(&f, model, &choice, made)
+}
+
+/// As [`grad`], for a function that returns something beside the scalar, which is passed on.
+///
+/// ```
+/// use tracewright::{Tensor, grad};
+/// let f = |x: &Tensor| { let y = x.exp(); (y.sum(..), y) };
+/// let (slope, y) = grad::with_aux(f)(&Tensor::from([0.0f32]));
+/// assert_eq!((slope.to_vec::<f32>()?, y.to_vec::<f32>()?), (vec![1.0], vec![1.0]));
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn with_aux<M: Tree, A: Tree>(f: impl Fn(&M) -> (Tensor, A)) -> impl Fn(&M) -> (M, A) {
+    let made = Location::caller();
+    move |model| {
+        let ((_, aux), gradient) = differentiate(&f, model, &Choice::all(), made);
+        (gradient, aux)
+    }
+}
+
+/// The value, what the function returns beside it, and the gradient; see [`with_aux`].
+#[track_caller]
+pub fn value_and_grad_with_aux<M: Tree, A: Tree>(f: impl Fn(&M) -> (Tensor, A)) -> impl Fn(&M) -> ((Tensor, A), M) {
+    let made = Location::caller();
+    move |model| differentiate(&f, model, &Choice::all(), made)
+}
+
+/// A part of a tree: an argument by its number, a leaf or a part with leaves by its path, or several of these.
+///
+/// ```
+/// use tracewright::{Tensor, grad};
+/// let f = |t: &(Tensor, (Tensor, Tensor))| &t.0 * &t.1.0 * &t.1.1;
+/// let at = (Tensor::from(2.0f32), (Tensor::from(3.0f32), Tensor::from(5.0f32)));
+/// let g = grad::by(["0", "1.1"], f)(&at);
+/// assert_eq!((g.0.item::<f32>()?, g.1.0.item::<f32>()?, g.1.1.item::<f32>()?), (15.0, 0.0, 6.0));
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Choice(Option<Vec<String>>);
+
+impl Choice {
+    fn all() -> Choice {
+        Choice(None)
+    }
+
+    /// For each leaf whether it is chosen.
+    fn of(&self, paths: &[String]) -> Result<Vec<bool>> {
+        let Some(parts) = &self.0 else { return Ok(vec![true; paths.len()]) };
+        let within = |path: &str, part: &str| {
+            path.strip_prefix(part).is_some_and(|rest| part.is_empty() || rest.is_empty() || rest.starts_with('.'))
+        };
+        if let Some(part) = parts.iter().find(|part| !paths.iter().any(|path| within(path, part))) {
+            let legal = format!("a part of {}", paths.join(", "));
+            return Err(Error::new(Code::Argument, "grad", format!("the argument has no part `{part}`"), legal));
+        }
+        Ok(paths.iter().map(|path| parts.iter().any(|part| within(path, part))).collect())
+    }
+}
+
+impl From<&str> for Choice {
+    fn from(path: &str) -> Choice {
+        Choice(Some(vec![path.into()]))
+    }
+}
+impl From<usize> for Choice {
+    fn from(argument: usize) -> Choice {
+        Choice(Some(vec![argument.to_string()]))
+    }
+}
+impl<T: Into<Choice>, const N: usize> From<[T; N]> for Choice {
+    fn from(parts: [T; N]) -> Choice {
+        parts.into_iter().collect()
+    }
+}
+impl<T: Into<Choice>> FromIterator<T> for Choice {
+    fn from_iter<I: IntoIterator<Item = T>>(parts: I) -> Choice {
+        Choice(Some(parts.into_iter().filter_map(|part| part.into().0).flatten().collect()))
+    }
+}
+
+/// For a function of which only the scalar is wanted: a panic of it is an error.
+fn scalar<M: Tree>(
+    f: &dyn Fn(&M) -> Tensor,
+    model: &M,
+    choice: &Choice,
+    made: &'static Location<'static>,
+) -> (Tensor, M) {
+    let _here = enter_at(made);
+    match attempt(&|m: &M| (f(m), ()), model, choice) {
+        Ok(((value, ()), gradients)) => (value, gradients),
+        Err(failure) => {
+            let e = caught(failure);
+            (Tensor::error(e.clone()), traced::errors(model, &e))
+        }
+    }
 }
 
 /// `made` is the line that asked for the transform; the line of the call cannot be known, since a closure has no
 /// `#[track_caller]`.
-fn differentiate<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M, made: &'static Location<'static>) -> (Tensor, M) {
+fn differentiate<M: Tree, A: Tree>(
+    f: &dyn Fn(&M) -> (Tensor, A),
+    model: &M,
+    choice: &Choice,
+    made: &'static Location<'static>,
+) -> ((Tensor, A), M) {
     let _here = enter_at(made);
-    match attempt(f, model) {
-        Ok((value, gradients)) => {
-            let mut gradients = gradients.into_iter();
-            (value, model.map(&mut |_| gradients.next().expect("one gradient per leaf")))
-        }
-        Err(e) => {
-            let value = Tensor::error(e);
-            let gradients = model.map(&mut |_| value.clone());
-            (value, gradients)
+    match attempt(f, model, choice) {
+        Ok(both) => both,
+        Err(failure) => {
+            let (value, e) = failure.parts(f, model);
+            (value, traced::errors(model, &e))
         }
     }
 }
 
-/// Traces a function whose result is to be differentiated; a panic of it is an error.
-fn record<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M) -> Result<Function<Tensor>> {
-    let function = traced::trace("grad", f, model).map_err(|failure| match failure {
+fn caught<R>(failure: Failure<R>) -> Error {
+    match failure {
         Failure::Panic(payload) => strict::caught(payload, "grad"),
         Failure::Error(e, _) => e,
-    })?;
-    let ty = function.graph.ty(function.results[0]);
-    if !ty.dtype.is_float() || ty.rank() != 0 {
-        let e =
-            Error::new(Code::Gradient, "grad", format!("the function returned {ty}"), "a float scalar, such as f32[]");
-        return Err(e.at(here()).in_scope(&scope::current()));
     }
-    Ok(function)
 }
 
+type Both<M, A> = ((Tensor, A), M);
+
 /// The value and one gradient per leaf.
-fn attempt<M: Tree>(f: &dyn Fn(&M) -> Tensor, model: &M) -> Result<(Tensor, Vec<Tensor>)> {
-    let mut function = record(f, model)?;
+fn attempt<M: Tree, A: Tree>(
+    f: &dyn Fn(&M) -> (Tensor, A),
+    model: &M,
+    choice: &Choice,
+) -> Result<Both<M, A>, Failure<(Tensor, A)>> {
+    let paths: Vec<String> = model.leaves().into_iter().map(|(path, _)| path).collect();
+    let chosen = choice.of(&paths).map_err(|e| Failure::Error(e.at(here()).in_scope(&scope::current()), None))?;
+    // A leaf that is not chosen is no part of a tensor that is.
+    let seen = &mut |number: usize, t: &Tensor| Ok((t.ty(), chosen[number] as usize));
+    let mut function = traced::trace_as("grad", f, model, seen)?;
+    match complete(&mut function, &chosen) {
+        Ok((results, gradients)) => {
+            let gradients = function.leaves.iter().map(|leaf| gradients[leaf.input].clone());
+            Ok((with_leaves(&function.template, results), with_leaves(model, gradients)))
+        }
+        Err(e) => Err(Failure::Error(e, Some(function.template))),
+    }
+}
+
+/// An error unless the first result of a function is a float scalar, and some leaf a float.
+fn check<R>(function: &Function<R>) -> Result<()> {
+    let refuse =
+        |rule, legal| Err(Error::new(Code::Gradient, "grad", rule, legal).at(here()).in_scope(&scope::current()));
+    let ty = function.graph.ty(function.results[0]);
+    if !ty.dtype.is_float() || ty.rank() != 0 {
+        return refuse(format!("the function returned {ty}"), "a float scalar, such as f32[]; vjp takes any result");
+    }
+    match &function.leaves[..] {
+        [leaf, ..] if function.leaves.iter().all(|leaf| !leaf.tensor.dtype().is_float()) => {
+            let ty = named(&leaf.path, &leaf.tensor.ty());
+            refuse(format!("no leaf of the argument is a float, such as {ty}"), "a float, such as f32[]")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The results of the function, and the gradient by each distinct leaf.
+fn complete<R: Tree>(function: &mut Function<R>, chosen: &[bool]) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
+    check(function)?;
     let (at, loss, graph) = (here(), function.results[0], &mut function.graph);
-    let wrt: Vec<Value> = graph.inputs()[..function.distinct].to_vec();
+    let inputs: Vec<Value> = graph.inputs()[..function.distinct].to_vec();
+    let mut wanted = vec![false; function.distinct];
+    function.leaves.iter().zip(chosen).for_each(|(leaf, chosen)| wanted[leaf.input] |= chosen);
+    let wrt: Vec<Value> = inputs.iter().copied().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(v, _)| v).collect();
     let origins = [append::origin(graph, at)];
     let found = append::gradients(graph, loss, &wrt, &origins)?;
     found.record_cuts();
-    for leaf in &function.leaves {
-        if found.values[leaf.input].is_none() && leaf.tensor.dtype().is_float() {
+    let found: HashMap<Value, Value> = wrt.into_iter().zip(found.values).filter_map(|(v, g)| Some((v, g?))).collect();
+    for (leaf, _) in function.leaves.iter().zip(chosen).filter(|(_, chosen)| **chosen) {
+        if leaf.tensor.dtype().is_float() && !found.contains_key(&inputs[leaf.input]) {
             events::record(Event::Unreached, format_args!("parameter {} does not reach the loss at {at}", leaf.path));
         }
     }
-    let mut outputs = vec![loss];
-    for (g, &v) in found.values.into_iter().zip(&wrt) {
-        outputs.push(g.unwrap_or_else(|| append::zeros(graph, v, &origins)));
+    let mut outputs = function.results.clone();
+    for v in inputs {
+        outputs.push(found.get(&v).copied().unwrap_or_else(|| append::zeros(graph, v, &origins)));
     }
     outputs.extend(&function.writes);
     graph.set_outputs(outputs);
     let mut results = function.run(&function.graph, &function.sources(), &[])?;
-    let gradients = results.split_off(1);
-    Ok((results.remove(0), function.leaves.iter().map(|leaf| gradients[leaf.input].clone()).collect()))
+    let gradients = results.split_off(function.results.len());
+    Ok((results, gradients))
 }
 
 /// What a gradient could not say in its result.
@@ -117,7 +271,8 @@ pub struct Report {
 #[track_caller]
 pub fn report<M: Tree>(f: impl Fn(&M) -> Tensor, model: &M) -> Result<Report> {
     let _here = enter();
-    let mut function = record(&f, model)?;
+    let mut function = traced::trace("grad", &f, model).map_err(caught)?;
+    check(&function)?;
     let wrt: Vec<Value> = function.graph.inputs()[..function.distinct].to_vec();
     let origins = [append::origin(&mut function.graph, here())];
     let found = append::gradients(&mut function.graph, function.results[0], &wrt, &origins)?;

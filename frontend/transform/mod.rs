@@ -2,5 +2,7 @@
 
 pub(crate) mod append;
 pub mod grad;
+pub(crate) mod jvp;
 pub(crate) mod traced;
+pub(crate) mod vjp;
 pub mod vmap;

@@ -10,12 +10,12 @@ use crate::error::{Error, Result};
 use crate::tensor::{Held, Repr, Tensor};
 use crate::tree::Tree;
 use crate::{execute, trace};
-use ir::{Graph, Type, Value};
+use ir::{Graph, Literal, Type, Value};
 use runtime::Array;
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// A leaf of the argument.
 pub(crate) struct Leaf {
@@ -68,11 +68,16 @@ pub(crate) enum Failure<R> {
 impl<R: Tree> Failure<R> {
     /// The error on every leaf of the result. A panic goes on.
     pub fn result<M: Tree>(self, f: &dyn Fn(&M) -> R, model: &M) -> R {
+        self.parts(f, model).0
+    }
+
+    /// The same, and the error.
+    pub fn parts<M: Tree>(self, f: &dyn Fn(&M) -> R, model: &M) -> (R, Error) {
         match self {
             Failure::Panic(payload) => resume_unwind(payload),
             Failure::Error(e, template) => {
                 let template = template.unwrap_or_else(|| f(&errors(model, &e)));
-                errors(&template, &e)
+                (errors(&template, &e), e)
             }
         }
     }
@@ -81,6 +86,12 @@ impl<R: Tree> Failure<R> {
 /// The tree with an error on every leaf.
 pub(crate) fn errors<T: Tree>(tree: &T, e: &Error) -> T {
     tree.map(&mut |_| Tensor::error(e.clone()))
+}
+
+/// The tree with leaves that hold nothing.
+pub(crate) fn hollow<T: Tree>(tree: &T) -> T {
+    static NOTHING: LazyLock<Tensor> = LazyLock::new(|| Tensor::literal(Literal::from_vec::<bool>(&[0], Vec::new())));
+    tree.map(&mut |_| NOTHING.clone())
 }
 
 /// The tree with other leaves.
@@ -194,6 +205,21 @@ impl<R: Tree> Function<R> {
     /// captures and cells, then `more`. Its last outputs are what the written cells become; they are written, and the
     /// others are the result.
     pub fn run(&self, graph: &Graph, sources: &[Tensor], more: &[Tensor]) -> Result<Vec<Tensor>> {
+        let count = graph.outputs().len() - self.written.len();
+        let (_, mut results) = self.run_at(graph, count, sources, more)?;
+        results.truncate(count);
+        Ok(results)
+    }
+
+    /// As [`Function::run`], for a graph that has outputs behind what the cells become, which stands at `writes`. Yields all
+    /// arguments and all outputs.
+    pub fn run_at(
+        &self,
+        graph: &Graph,
+        writes: usize,
+        sources: &[Tensor],
+        more: &[Tensor],
+    ) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
         // Outside of traces a cell is read when the graph runs, as in a compiled call: another thread may have written it.
         let inside = trace::active();
         let _exclusive = (!inside && !self.written.is_empty()).then(cell::exclusive);
@@ -203,14 +229,14 @@ impl<R: Tree> Function<R> {
             Behind::Cell(cell, _) => cell.stored(),
         });
         let arguments: Vec<Tensor> = sources.iter().cloned().chain(behind).chain(more.iter().cloned()).collect();
-        let mut results = apply(graph, &arguments)?;
-        for (cell, value) in self.written.iter().zip(results.split_off(results.len() - self.written.len())) {
+        let results = apply(graph, &arguments)?;
+        for (cell, value) in self.written.iter().zip(&results[writes..]) {
             match inside {
-                true => trace::write_cell(cell, value),
-                false => cell.store(value),
+                true => trace::write_cell(cell, value.clone()),
+                false => cell.store(value.clone()),
             }
         }
-        Ok(results)
+        Ok((arguments, results))
     }
 }
 

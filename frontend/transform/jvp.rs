@@ -1,0 +1,174 @@
+//! Forward mode for functions of trees to trees.
+
+use super::append;
+use super::traced::{self, Failure, Function, apply, named, with_leaves};
+use super::vjp::floats;
+use crate::dispatch::{enter_at, here};
+use crate::error::{Code, Error, Result};
+use crate::scope;
+use crate::tensor::Tensor;
+use crate::tree::Tree;
+use ir::{Graph, Type, Value};
+use passes::autodiff::{Again, Residual, partition};
+use std::panic::Location;
+
+/// The value of a function, and how it changes along a tangent of the argument: a tree like the value.
+///
+/// Tangents of leaves that are not floats are not looked at, and are zeros in the result. If there is an error, every leaf
+/// of the results holds it.
+///
+/// ```
+/// use tracewright::{Tensor, grad, jvp};
+/// let (x, v) = (Tensor::from([1.0f32, 2.0]), Tensor::from([1.0f32, 0.0]));
+/// let (y, dy) = jvp(|x: &Tensor| x * x, &x, &v);
+/// assert_eq!((y.to_vec::<f32>()?, dy.to_vec::<f32>()?), (vec![1.0, 4.0], vec![2.0, 0.0]));
+/// // The Hessian of a function times a vector.
+/// let (_, hv) = jvp(grad(|x: &Tensor| (x * x * x).sum(..)), &x, &v);
+/// assert_eq!(hv.to_vec::<f32>()?, [6.0, 0.0]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn jvp<M: Tree, R: Tree>(f: impl Fn(&M) -> R, x: &M, tangent: &M) -> (R, R) {
+    let _here = enter_at(Location::caller());
+    match push(&f, x, tangent) {
+        Ok(both) => both,
+        Err(failure) => {
+            let (value, e) = failure.parts(&f, x);
+            let change = traced::errors(&value, &e);
+            (value, change)
+        }
+    }
+}
+
+/// A function with tangents for all its float leaves.
+struct Linear<R> {
+    function: Function<R>,
+    /// Path and type of each leaf of the argument.
+    leaves: Vec<(String, Type)>,
+    /// The tangent of each leaf of the value.
+    tangents: Vec<Value>,
+    /// As many inputs are no tangents.
+    primal: usize,
+}
+
+impl<R: Tree> Linear<R> {
+    fn new<M: Tree>(kind: &'static str, f: &dyn Fn(&M) -> R, x: &M) -> Result<Linear<R>, Failure<R>> {
+        // Leaves that are one tensor may have tangents of their own.
+        let mut function = traced::trace_as(kind, f, x, &mut |number, t| Ok((t.ty(), number)))?;
+        let graph = &mut function.graph;
+        let primal = graph.inputs().len();
+        let mut given = Vec::new();
+        for leaf in &function.leaves {
+            let v = graph.inputs()[leaf.input];
+            let ty = graph.ty(v).clone();
+            if ty.dtype.is_float() {
+                given.push((v, graph.add_input(ty)));
+            }
+        }
+        let leaves: Vec<_> = function.leaves.iter().map(|l| (l.path.clone(), l.tensor.ty())).collect();
+        if given.is_empty() {
+            let rule = match &leaves[..] {
+                [] => "the argument has no leaves".into(),
+                [(path, ty), ..] => format!("no leaf of the argument is a float, such as {}", named(path, ty)),
+            };
+            let e = Error::new(Code::Gradient, kind, rule, "a float, such as f32[]").at(here());
+            return Err(Failure::Error(e.in_scope(&scope::current()), Some(function.template)));
+        }
+        let origins = [append::origin(graph, here())];
+        match append::push(kind, graph, &given, &function.results) {
+            Ok(found) => {
+                found.record_cuts();
+                let tangents = found.or_zeros(graph, &function.results, &origins);
+                Ok(Linear { function, leaves, tangents, primal })
+            }
+            Err(e) => Err(Failure::Error(e, Some(function.template))),
+        }
+    }
+}
+
+fn push<M: Tree, R: Tree>(f: &dyn Fn(&M) -> R, x: &M, tangent: &M) -> Result<(R, R), Failure<R>> {
+    let Linear { mut function, leaves, tangents, .. } = Linear::new("jvp", f, x)?;
+    let mut rest = || -> Result<_> {
+        let given = floats("jvp", "tangent", tangent, &leaves)?;
+        let outputs = function.results.iter().chain(&tangents).chain(&function.writes);
+        function.graph.set_outputs(outputs.copied().collect());
+        let mut results = function.run(&function.graph, &function.sources(), &given)?;
+        let changes = results.split_off(function.results.len());
+        Ok((results, changes))
+    };
+    match rest() {
+        Ok((results, changes)) => {
+            Ok((with_leaves(&function.template, results), with_leaves(&function.template, changes)))
+        }
+        Err(e) => Err(Failure::Error(e, Some(function.template))),
+    }
+}
+
+/// The value of a function, and the linear function that is nearest to it there: what [`jvp`] gives for each tangent.
+///
+/// All that does not depend on the tangent is computed here, once.
+///
+/// ```
+/// use tracewright::{Tensor, linearize};
+/// let (y, push) = linearize(|x: &Tensor| x.exp(), &Tensor::from([0.0f32, 0.0]));
+/// assert_eq!(y.to_vec::<f32>()?, [1.0, 1.0]);
+/// assert_eq!(push(&Tensor::from([2.0f32, 3.0])).to_vec::<f32>()?, [2.0, 3.0]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn linearize<M: Tree, R: Tree>(f: impl Fn(&M) -> R, x: &M) -> (R, impl Fn(&M) -> R + Send + Sync + 'static) {
+    let made = Location::caller();
+    let _here = enter_at(made);
+    let (value, map) = match linear(&f, x) {
+        Ok((value, map)) => (value, Ok(map)),
+        Err(failure) => {
+            let (value, e) = failure.parts(&f, x);
+            (value, Err(e))
+        }
+    };
+    let shape = traced::hollow(&value);
+    let push = move |tangent: &M| {
+        let _here = enter_at(made);
+        match map.as_ref().map_err(Clone::clone).and_then(|map| map.call(tangent)) {
+            Ok(leaves) => with_leaves(&shape, leaves),
+            Err(e) => traced::errors(&shape, &e),
+        }
+    };
+    (value, push)
+}
+
+/// A linear function of tangents.
+struct LinearMap {
+    graph: Graph,
+    residuals: Vec<Tensor>,
+    leaves: Vec<(String, Type)>,
+}
+
+impl LinearMap {
+    fn call<M: Tree>(&self, tangent: &M) -> Result<Vec<Tensor>> {
+        let given = floats("linearize", "tangent", tangent, &self.leaves)?;
+        let arguments: Vec<Tensor> = self.residuals.iter().cloned().chain(given).collect();
+        apply(&self.graph, &arguments)
+    }
+}
+
+fn linear<M: Tree, R: Tree>(f: &dyn Fn(&M) -> R, x: &M) -> Result<(R, LinearMap), Failure<R>> {
+    let Linear { function, leaves, tangents, primal } = Linear::new("linearize", f, x)?;
+    let rest = || -> Result<_> {
+        let known = &function.graph.inputs()[..primal];
+        let outputs: Vec<Value> = function.results.iter().chain(&function.writes).copied().collect();
+        let cut = partition(&function.graph, known, &outputs, &tangents, Again::Free);
+        let (arguments, mut all) = function.run_at(&cut.forward, function.results.len(), &function.sources(), &[])?;
+        let residual = |r: &Residual| match *r {
+            Residual::Input(i) => arguments[i].clone(),
+            Residual::Output(i) => all[i].clone(),
+        };
+        let residuals = cut.residuals.iter().map(residual).collect();
+        all.truncate(function.results.len());
+        Ok((all, LinearMap { graph: cut.backward, residuals, leaves }))
+    };
+    match rest() {
+        Ok((results, map)) => Ok((with_leaves(&function.template, results), map)),
+        Err(e) => Err(Failure::Error(e, Some(function.template))),
+    }
+}
