@@ -5,9 +5,11 @@ use tracewright::events::{Counters, Event};
 use tracewright::{Code, DType, Generator, Shape, Tensor, jit, jvp, keepdims, linearize, nn, vjp};
 
 type Pair = (Tensor, Tensor);
+type Named = (&'static str, fn(&Pair) -> Pair);
+type Pullback = Box<dyn Fn(&Tensor) -> Tensor + Send>;
 
 /// Functions of two matrices to two tensors.
-fn functions() -> Vec<(&'static str, fn(&Pair) -> Pair)> {
+fn functions() -> Vec<Named> {
     vec![
         ("products", |(a, b)| (a.matmul(&b.t()).tanh(), (a * b).sum(0))),
         ("softmax", |(a, b)| (a.softmax(-1) * b, a.logsumexp(0))),
@@ -189,7 +191,7 @@ fn a_panic_of_the_function_goes_on() {
 #[test]
 fn a_pullback_of_an_ended_trace_is_refused() {
     use std::sync::Mutex;
-    static KEPT: Mutex<Option<Box<dyn Fn(&Tensor) -> Tensor + Send>>> = Mutex::new(None);
+    static KEPT: Mutex<Option<Pullback>> = Mutex::new(None);
     let f = jit(|x: Tensor| {
         let (y, pullback) = vjp(|x: &Tensor| x.exp(), &x);
         *KEPT.lock().unwrap() = Some(Box::new(pullback));

@@ -3,6 +3,8 @@
 use crate::{close, f64s, number};
 use tracewright::{DType, Generator, Tensor, grad, jit, jvp, linearize, vjp};
 
+type Order = (&'static str, fn(Tensor, Tensor) -> Tensor);
+
 fn f(x: &Tensor) -> Tensor {
     ((x.sin() * x).exp() + x.pow(3.0)).sum(..)
 }
@@ -23,7 +25,7 @@ fn hv() -> Vec<f64> {
 #[test]
 fn the_hessian_times_a_vector_in_every_order_of_modes() {
     let v2 = v();
-    let orders: Vec<(&str, fn(Tensor, Tensor) -> Tensor)> = vec![
+    let orders: Vec<Order> = vec![
         ("forward over reverse", |x, v| jvp(grad(f), &x, &v).1),
         ("reverse over forward", |x, v| grad(move |x: &Tensor| jvp(f, x, &v).1)(&x)),
         ("reverse over reverse", |x, v| grad(move |x: &Tensor| (grad(f)(x) * &v).sum(..))(&x)),
