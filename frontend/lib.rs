@@ -6,6 +6,7 @@ extern crate self as tracewright;
 mod cache;
 mod cell;
 mod create;
+pub mod custom;
 mod device;
 mod dispatch;
 mod eager;

@@ -52,9 +52,13 @@ pub(crate) fn caught(payload: Box<dyn Any + Send>, function: &'static str) -> Er
     Error::new(crate::Code::Panic, function, format!("the function panicked: {message}"), legal).at(here())
 }
 
-/// The error of a panic in the compiler itself.
+/// The error of a panic in the compiler itself; or the error that a rule of a user's op panicked with.
 pub(crate) fn bug(payload: Box<dyn Any + Send>, stage: &'static str) -> Error {
-    let inner = caught(payload, stage).observed();
+    let inner = caught(payload, stage);
+    if inner.code() != crate::Code::Panic {
+        return inner;
+    }
+    let inner = inner.observed();
     let rule = inner.rule().replacen("the function panicked: ", "the compiler panicked: ", 1);
     Error::new(crate::Code::Bug, stage, rule, "").note("this is a bug in tracewright, please report it")
 }

@@ -53,6 +53,8 @@ events! {
     Unreached = "unreached parameter", Trace, Warn;
     /// A gradient ended at an op that has no derivative.
     GradientCut = "gradient cut", Trace, Warn;
+    /// A user's op without a rule for batching runs for one example after the other.
+    BatchedByLoop = "batched by a loop", Trace, Info;
     /// A compiled function, or a kernel, was found in a cache.
     CacheHit = "cache hit", Cache, Trace;
     /// A compiled function, or a kernel, was not in a cache.

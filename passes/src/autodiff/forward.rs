@@ -58,6 +58,5 @@ pub fn append_jvp(graph: &mut Graph, tangents: &[(Value, Value)], outputs: &[Val
 
 /// The tangent of each result of an op: the one place where the kinds of ops part.
 fn push(b: &mut GraphEmitter<'_>, op: &OpData, tangents: &[Option<Value>]) -> Result<PerOperand, NotDifferentiable> {
-    let tangent = op.primitive.jvp(b, &op.operands, &op.results, tangents)?;
-    Ok(SmallVec::from_iter([tangent]))
+    Ok(op.primitive.jvp_all(b, &op.operands, &op.results, tangents)?.into_iter().collect())
 }

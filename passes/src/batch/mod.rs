@@ -126,10 +126,11 @@ impl Batcher<'_> {
         let values: Values = operands.iter().map(|t| t.value).collect();
         let axes: SmallVec<[Option<usize>; 4]> = operands.iter().map(|t| t.axis).collect();
         let mut b = GraphEmitter { graph: &mut self.to, region: into, origins };
-        let value = data.primitive.batch(&mut b, &values, &axes, &self.size);
-        debug_assert_eq!(data.results.len(), 1, "{} has a rule for one result", data.primitive.name());
-        debug_assert!(self.fits(data.results[0], value), "batch of {}", data.primitive.name());
-        SmallVec::from_iter([Tracked { value, axis: Some(0) }])
+        let results = data.primitive.batch_all(&mut b, &values, &axes, &self.size);
+        debug_assert_eq!(data.results.len(), results.len(), "batch of {}", data.primitive.name());
+        let mut pairs = data.results.iter().zip(&results);
+        debug_assert!(pairs.all(|(&old, &new)| self.fits(old, new)), "batch of {}", data.primitive.name());
+        results.into_iter().map(|value| Tracked { value, axis: Some(0) }).collect()
     }
 
     fn origins_of(&mut self, op: Op) -> SmallVec<[OriginId; 2]> {

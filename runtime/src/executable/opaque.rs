@@ -42,22 +42,22 @@ impl BoundOpaque {
         };
         let inputs: SmallVec<[Place; 4]> = step.inputs.iter().map(place).collect::<Result<_, ExecError>>()?;
         let outputs: SmallVec<[Place; 2]> = step.outputs.iter().map(place).collect::<Result<_, ExecError>>()?;
-        let operands: SmallVec<[&[usize]; 4]> = inputs.iter().map(|p| p.dims.as_slice()).collect();
         let body = step.primitive.body().ok_or_else(|| ExecError::Bug("an op without code of its own".into()))?;
         let fail = |what: String| failure(program, number, what);
-        let work = guarded("work_per_row", || Ok(body.work_per_row(&operands))).map_err(fail)?;
-        drop(operands);
-        let Some(work_per_row) = work else {
+        let firsts: SmallVec<[Option<usize>; 2]> = outputs.iter().map(|p| p.dims.first().copied()).collect();
+        let rows = firsts[0].filter(|&n| firsts.iter().all(|&f| f == Some(n)));
+        if body.is_by_rows() && rows.is_none() {
+            let dims: Vec<&[usize]> = outputs.iter().map(|p| p.dims.as_slice()).collect();
+            let what = "its code works row by row, but the results";
+            return Err(fail(format!("{what} {dims:?} have no first axis in common")));
+        }
+        let Some(rows) = rows.filter(|_| body.is_by_rows()) else {
             let row = outputs.iter().map(|p| p.numel).collect();
             return Ok(BoundOpaque { number, inputs, outputs, rows: 1, row, work_per_row: 0, split: false });
         };
-        let firsts: SmallVec<[Option<usize>; 2]> = outputs.iter().map(|p| p.dims.first().copied()).collect();
-        let Some(rows) = firsts[0].filter(|&n| firsts.iter().all(|&f| f == Some(n))) else {
-            let dims: Vec<&[usize]> = outputs.iter().map(|p| p.dims.as_slice()).collect();
-            return Err(fail(format!(
-                "its body splits over rows, but the results {dims:?} have no first axis in common"
-            )));
-        };
+        let operands: SmallVec<[&[usize]; 4]> = inputs.iter().map(|p| p.dims.as_slice()).collect();
+        let work_per_row = guarded("work_per_row", || Ok(body.work_per_row(&operands))).map_err(fail)?;
+        drop(operands);
         let row = outputs.iter().map(|p| p.dims[1..].iter().product()).collect();
         Ok(BoundOpaque { number, inputs, outputs, rows, row, work_per_row, split: true })
     }

@@ -6,10 +6,14 @@ use std::ops::Range;
 
 /// Code that a step of a program runs, for an op of the kind [`Opaque`](crate::Lowering::Opaque).
 pub trait Body: Send + Sync {
-    /// For a body whose results are made row by row: about how many additions a row takes, for operands of those
-    /// extents. Calls for separate rows then run on several threads. Every result must have the same first extent.
-    fn work_per_row(&self, _operands: &[&[usize]]) -> Option<u64> {
-        None
+    /// True if results are made row by row, along a first axis that all have in common. Calls for separate rows then run
+    /// on several threads.
+    fn is_by_rows(&self) -> bool {
+        false
+    }
+    /// About how many additions a row takes, for operands of those extents.
+    fn work_per_row(&self, _operands: &[&[usize]]) -> u64 {
+        1
     }
     /// Fills the results, which hold zeros; or those of their rows that the call asks for.
     fn run(&self, call: &mut Call<'_>) -> Result<(), String>;

@@ -1,0 +1,180 @@
+//! Ops of users: eager and compiled, differentiated, batched, as text, and with every mistake that one can make.
+
+mod mistakes;
+mod ops;
+
+use ops::{Counted, Halves, RUNS, Sine, Twice};
+use std::sync::atomic::Ordering;
+use tracewright::custom::{call, register};
+use tracewright::events::{Event, capture};
+use tracewright::options::{Options, current, with_options};
+use tracewright::{Recording, Tensor, grad, jit, vmap};
+
+fn sine(x: &Tensor) -> Tensor {
+    let [y] = call(&Sine { frequency: 2.0 }, &[x]);
+    y
+}
+
+fn twice(x: &Tensor) -> Tensor {
+    let [y] = call(&Twice, &[x]);
+    y
+}
+
+fn with(name: &str, value: &str) -> Options {
+    let mut options = (*current().unwrap()).clone();
+    options.set(name, value).unwrap();
+    options
+}
+
+fn close(got: &Tensor, want: impl IntoIterator<Item = f64>) {
+    let (got, want): (Vec<f64>, Vec<f64>) = (got.to_vec().unwrap(), want.into_iter().collect());
+    let near = |(g, w): (&f64, &f64)| (g - w).abs() <= 1e-12 * (1.0 + w.abs());
+    assert!(got.len() == want.len() && got.iter().zip(&want).all(near), "{got:?} instead of {want:?}");
+}
+
+const POINTS: [f64; 6] = [-1.5, -0.25, 0.0, 0.5, 2.0, 3.0];
+
+fn points() -> Tensor {
+    Tensor::from(POINTS)
+}
+
+#[test]
+fn values_eager_compiled_and_interpreted() {
+    close(&sine(&points()), POINTS.map(|x| (2.0 * x).sin()));
+    close(&twice(&points()), POINTS.map(|x| 2.0 * x));
+    let f = || jit(|x: Tensor| twice(&sine(&(x * 1.0))) + 1.0);
+    let want = POINTS.map(|x| 2.0 * (2.0 * x).sin() + 1.0);
+    close(&f().call(points()).unwrap(), want);
+    for (name, value) in [("JIT", "off"), ("CHECK", "3"), ("THREADS", "2"), ("NAN", "on")] {
+        let (got, records) = capture(|| with_options(with(name, value), || f().call(points()).unwrap()));
+        close(&got, want);
+        assert!(records.iter().all(|r| r.event != Event::Bug), "{records:?}");
+    }
+}
+
+#[test]
+fn an_op_with_eval_alone_is_an_interpreted_step() {
+    let f = jit(|x: Tensor| sine(&x));
+    let (_, records) = capture(|| f.call(points()).unwrap());
+    let fallback = records.iter().find(|r| r.event == Event::Fallback).expect("a fallback");
+    assert!(fallback.reason.contains("test.sine") && fallback.reason.contains("no code but its `eval`"));
+    let (_, counted) = tracewright::events::Counters::of(|| f.call(points()).unwrap());
+    assert_eq!(counted[Event::InterpretedStep], 1);
+    let f = jit(|x: Tensor| twice(&x));
+    f.call(points()).unwrap();
+    let (_, counted) = tracewright::events::Counters::of(|| f.call(points()).unwrap());
+    assert_eq!(counted[Event::InterpretedStep], 0);
+}
+
+#[test]
+fn several_results_of_several_types() {
+    let halves = |x: &Tensor| -> [Tensor; 2] { call(&Halves, &[x]) };
+    let x = Tensor::from([5.0f64, 8.0, -3.0]);
+    let [q, odd] = halves(&x);
+    close(&q, [2.0, 4.0, -2.0]);
+    assert_eq!(odd.to_vec::<bool>().unwrap(), [true, false, true]);
+    let f = jit(move |x: Tensor| {
+        let [q, odd] = halves(&(x + 1.0));
+        odd.where_(&q, 0.0)
+    });
+    close(&f.call(x.clone()).unwrap(), [0.0, 4.0, 0.0]);
+    // One of them alone.
+    let f = jit(move |x: Tensor| halves(&x)[1].clone());
+    assert_eq!(f.call(x).unwrap().to_vec::<bool>().unwrap(), [true, false, true]);
+}
+
+#[test]
+fn derivatives_of_any_order() {
+    let first = grad(|x: &Tensor| sine(x).sum(..));
+    close(&first(&points()), POINTS.map(|x| 2.0 * (2.0 * x).cos()));
+    let second = grad(|x: &Tensor| grad(|x: &Tensor| sine(x).sum(..))(x).sum(..));
+    let want = POINTS.map(|x| -4.0 * (2.0 * x).sin());
+    close(&second(&points()), want);
+    close(&jit(move |x: Tensor| second(&x)).call(points()).unwrap(), want);
+    // A rule that is another op of ours, composed with a primitive, twice.
+    let cube = |x: &Tensor| twice(&(x * x * x)).sum(..);
+    let second = grad(move |x: &Tensor| grad(cube)(x).sum(..));
+    close(&second(&points()), POINTS.map(|x| 12.0 * x));
+    let interpreted = with_options(with("JIT", "off"), || jit(move |x: Tensor| second(&x)).call(points()).unwrap());
+    close(&interpreted, POINTS.map(|x| 12.0 * x));
+}
+
+#[test]
+fn batches_by_rule_and_by_a_loop() {
+    let rows = Tensor::from([[1.0f64, 2.0], [3.0, 4.0], [5.0, 6.0]]);
+    let all = [1.0f64, 2.0, 3.0, 4.0, 5.0, 6.0];
+    let (by_rule, records) = capture(|| vmap(|x: &Tensor| twice(x))(&rows));
+    close(&by_rule, all.map(|x| 2.0 * x));
+    assert!(records.iter().all(|r| r.event != Event::BatchedByLoop));
+    let (by_loop, records) = capture(|| vmap(|x: &Tensor| sine(x))(&rows));
+    close(&by_loop, all.map(|x| (2.0 * x).sin()));
+    let event = records.iter().find(|r| r.event == Event::BatchedByLoop).expect("an event");
+    assert!(event.reason.contains("test.sine has no rule for batching, and runs for each of 3 examples"));
+    let per_example = vmap(|x: &Tensor| grad(|x: &Tensor| sine(x).sum(..))(x))(&rows);
+    close(&per_example, all.map(|x| 2.0 * (2.0 * x).cos()));
+    let through = grad(|x: &Tensor| vmap(|x: &Tensor| sine(x))(x).sum(..))(&rows);
+    close(&through, all.map(|x| 2.0 * (2.0 * x).cos()));
+}
+
+#[test]
+fn pure_ops_merge_and_vanish_others_do_not() {
+    let same = |x: &Tensor| &sine(x) + &sine(x);
+    let lowered = jit(move |x: Tensor| same(&x)).lower(points()).unwrap();
+    let steps = &lowered.executable().program().unwrap().steps;
+    assert_eq!(steps.iter().filter(|s| s.name == "test.sine").count(), 1);
+
+    let f = jit(|x: Tensor| {
+        let [unused] = call(&Counted, &[&x]);
+        drop(unused);
+        let [a] = call(&Counted, &[&x]);
+        let [b] = call(&Counted, &[&x]);
+        b - a
+    });
+    let before = RUNS.load(Ordering::SeqCst);
+    close(&f.call(points()).unwrap(), [1.0; 6]);
+    assert_eq!(RUNS.load(Ordering::SeqCst) - before, 3);
+    close(&f.call(points()).unwrap(), [1.0; 6]);
+    // Checks do not run it, and say so.
+    let before = RUNS.load(Ordering::SeqCst);
+    let g = jit(|x: Tensor| -> Tensor {
+        let [a] = call(&Counted, &[&x]);
+        a * 0.0
+    });
+    let (_, records) = capture(|| with_options(with("CHECK", "3"), || g.call(points()).unwrap()));
+    assert_eq!(RUNS.load(Ordering::SeqCst) - before, 1);
+    assert!(records.iter().any(|r| r.event == Event::CheckSkipped && r.reason.contains("test.counted is not pure")));
+}
+
+#[test]
+fn rows_run_on_threads_with_the_same_bits() {
+    let x: Vec<f64> = (0..200_000).map(|i| i as f64 * 0.37 - 1e4).collect();
+    let t = Tensor::from(x.clone()).reshape([2000, 100]);
+    for threads in ["1", "2", "7"] {
+        let got = with_options(with("THREADS", threads), || jit(|x: Tensor| twice(&x)).call(t.clone()).unwrap());
+        assert_eq!(got.to_vec::<f64>().unwrap(), x.iter().map(|x| 2.0 * x).collect::<Vec<_>>());
+    }
+    // No rows at all, and no axis to split.
+    assert_eq!(twice(&Tensor::zeros([0, 3], tracewright::DType::F64)).to_vec::<f64>().unwrap(), [0.0; 0]);
+    let error = twice(&Tensor::from(1.0f64)).to_vec::<f64>().unwrap_err().to_string();
+    assert!(error.contains("test.twice") && error.contains("no first axis in common"), "{error}");
+}
+
+#[test]
+fn text_reads_back_through_the_registry() {
+    register::<Sine>().unwrap();
+    register::<Twice>().unwrap();
+    let text = "\
+graph @f(%0: f64[B, 2]) -> (f64[B, 2]) where B in 1..=64 {
+  %1: f64[B, 2] = test.sine %0 {version = 1, frequency = 0.5:f64}
+  %2: f64[B, 2] = test.twice %1 {version = 3}
+  return %2
+}
+";
+    let recording = Recording::parse("text", text).unwrap();
+    assert_eq!(recording.ir(), text);
+    for rows in [1usize, 3] {
+        let x: Vec<f64> = (0..2 * rows).map(|i| i as f64).collect();
+        let y = recording.call(&[Tensor::from(x.clone()).reshape([rows, 2])]).unwrap();
+        close(&y[0], x.iter().map(|x| 2.0 * (0.5 * x).sin()));
+    }
+}
