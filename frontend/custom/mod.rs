@@ -118,10 +118,13 @@ pub trait CustomOp: Clone + Send + Sync + 'static {
 /// A function that fills the results of a call.
 type Run<T> = fn(&T, &mut Call<'_>) -> Result<(), Fault>;
 
+/// A function that says about how many additions a row takes, given the operands' extents.
+type Work<T> = fn(&T, &[&[usize]]) -> u64;
+
 /// Fast code of an op, over slices. What it is given is dense and row-major; results hold zeros to begin with.
 pub struct CpuBody<T> {
     run: Run<T>,
-    work: Option<fn(&T, &[&[usize]]) -> u64>,
+    work: Option<Work<T>>,
 }
 
 impl<T> CpuBody<T> {
@@ -132,7 +135,7 @@ impl<T> CpuBody<T> {
     /// Code that fills the rows [`Call::rows`] of the results, along their first axis, which all must have in common. Rows
     /// run on several threads where that pays: `work` says about how many additions a row takes, given the operands'
     /// extents. What a row becomes must not depend on which others are asked for.
-    pub fn rows(run: Run<T>, work: fn(&T, &[&[usize]]) -> u64) -> CpuBody<T> {
+    pub fn rows(run: Run<T>, work: Work<T>) -> CpuBody<T> {
         CpuBody { run, work: Some(work) }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use tracewright::custom::{call, register};
 use tracewright::events::{Event, capture};
 use tracewright::options::{Options, current, with_options};
-use tracewright::{Recording, Tensor, grad, jit, vmap};
+use tracewright::{Recording, Tensor, grad, jit, jvp, vmap};
 
 fn sine(x: &Tensor) -> Tensor {
     let [y] = call(&Sine { frequency: 2.0 }, &[x]);
@@ -97,6 +97,23 @@ fn derivatives_of_any_order() {
     close(&second(&points()), POINTS.map(|x| 12.0 * x));
     let interpreted = with_options(with("JIT", "off"), || jit(move |x: Tensor| second(&x)).call(points()).unwrap());
     close(&interpreted, POINTS.map(|x| 12.0 * x));
+}
+
+#[test]
+fn forward_mode_by_the_reverse_rule() {
+    // Neither op has a rule of its own; the one's is made of primitives, the other's of itself.
+    let f = |x: &Tensor| twice(&sine(&(x * x)));
+    let slope = POINTS.map(|x| 2.0 * 2.0 * (2.0 * x * x).cos() * 2.0 * x);
+    let tangent = Tensor::from([1.0f64, 2.0, -1.0, 0.5, 3.0, 0.25]);
+    let want: Vec<f64> = slope.iter().zip(tangent.to_vec::<f64>().unwrap()).map(|(s, t)| s * t).collect();
+    let (_, got) = jvp(f, &points(), &tangent);
+    close(&got, want.clone());
+    let inside = jit(move |(x, t): (Tensor, Tensor)| jvp(f, &x, &t).1);
+    close(&inside.call((points(), tangent.clone())).unwrap(), want);
+    // Forward over reverse.
+    let (_, curvature) = jvp(|x: &Tensor| grad(|x: &Tensor| sine(x).sum(..))(x), &points(), &tangent);
+    let t = tangent.to_vec::<f64>().unwrap();
+    close(&curvature, POINTS.iter().zip(t).map(|(x, t)| -4.0 * (2.0 * x).sin() * t));
 }
 
 #[test]

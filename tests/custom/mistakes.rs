@@ -5,7 +5,7 @@ use tracewright::custom::{
     Attr, AttrReader, Batching, Call, CpuBody, CustomOp, Fault, Forward, Reverse, call, register,
 };
 use tracewright::events::{Event, capture};
-use tracewright::{DType, Error, Literal, Recording, Tensor, Type, grad, jit, vmap};
+use tracewright::{DType, Error, Literal, Recording, Tensor, Type, grad, jit, jvp, vmap};
 
 /// The identity, but for what `wrong` names.
 #[derive(Clone)]
@@ -172,6 +172,14 @@ fn derivatives() {
         says(gradient.to_vec::<f32>().unwrap_err(), &[words]);
         let f = jit(move |x: Tensor| grad(move |x: &Tensor| bad(x, wrong).sum(..))(&x));
         says(f.call(x()).unwrap_err(), &[words]);
+    }
+    for (wrong, words) in [
+        ("jvp panics", "jvp panicked: no jvp today"),
+        ("jvp", "jvp gave f32[] as number 0, which has to be f32[3]"),
+        ("vjp panics", "vjp panicked: no vjp today"),
+    ] {
+        let (_, tangent) = jvp(|x: &Tensor| bad(x, wrong), &x(), &x());
+        says(tangent.to_vec::<f32>().unwrap_err(), &[words]);
     }
     let f = |x: &Tensor| bad(x, "vjp ill-typed").sum(..);
     let error = grad(f)(&x().reshape([3, 1])).to_vec::<f32>().unwrap_err().to_string();
