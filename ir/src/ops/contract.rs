@@ -161,6 +161,17 @@ impl OpDef for DotGeneral {
             }
             (None, Some(_)) => {
                 let y = in_front(b, operands[1], axes[1], size);
+                // Without other free axes of the right operand, it can be the left one: rows come out as examples.
+                if b.ty(operands[1]).rank() == 1 + self.rhs_batch.len() + self.rhs_contract.len() {
+                    let op = DotGeneral {
+                        lhs_batch: shifted(&self.rhs_batch),
+                        rhs_batch: self.lhs_batch.clone(),
+                        lhs_contract: shifted(&self.rhs_contract),
+                        rhs_contract: self.lhs_contract.clone(),
+                    };
+                    let product = b.emit(op.into(), &[y, operands[0]]);
+                    return extra_axis_at(b, product, Some(batch), 0, size);
+                }
                 let op = DotGeneral {
                     rhs_batch: shifted(&self.rhs_batch),
                     rhs_contract: shifted(&self.rhs_contract),
@@ -182,7 +193,10 @@ impl OpDef for DotGeneral {
             }
         }
     }
-    fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], _: &Type) -> Option<Value> {
+    fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], result: &Type) -> Option<Value> {
+        if self.lhs_contract.iter().all(|&a| b.ty(operands[0]).shape[a].is(1)) {
+            return Some(self.single_terms(b, operands, result));
+        }
         let (x_free, y_free) = self.free_axes(b.ty(operands[0]).rank(), b.ty(operands[1]).rank());
         let mut op = self.clone();
         let mut under = [operands[0], operands[1]];
@@ -201,6 +215,30 @@ impl OpDef for DotGeneral {
     }
 }
 impl DotGeneral {
+    /// Sums of a single product: a multiplication, which fuses. As the sum it yields no negative zeros.
+    fn single_terms(&self, b: &mut dyn Rewriter, operands: &[Value], result: &Type) -> Value {
+        let (x_free, y_free) = self.free_axes(b.ty(operands[0]).rank(), b.ty(operands[1]).rank());
+        let batch = self.lhs_batch.len();
+        let sides = [
+            (operands[0], &self.lhs_batch, &x_free, &self.lhs_contract, batch),
+            (operands[1], &self.rhs_batch, &y_free, &self.rhs_contract, batch + x_free.len()),
+        ];
+        let [x, y] = sides.map(|(v, batches, free, contract, first)| {
+            let order: Axes = batches.iter().chain(free).chain(contract).copied().collect();
+            let v = b.transpose(v, &order);
+            let kept: Shape = b.ty(v).shape[..batches.len() + free.len()].iter().cloned().collect();
+            let v = b.reshape(v, &kept);
+            let dims: Axes = (0..batch).chain(first..first + free.len()).collect();
+            b.broadcast_in_dim(v, &result.shape, &dims)
+        });
+        let product = b.mul(x, y);
+        if !result.dtype.is_float() {
+            return product;
+        }
+        let zero = b.full_like(product, 0.0);
+        b.add(product, zero)
+    }
+
     /// The axes of each operand that are neither batch axes nor summed, for operands of those ranks.
     pub fn free_axes(&self, lhs: usize, rhs: usize) -> (Axes, Axes) {
         let free =
@@ -268,6 +306,7 @@ impl OpSamples for DotGeneral {
             sample(op(&[2, 0], &[0, 3], &[1, 3], &[2, 1]), &[x(&[2, 3, 2, 2]), x(&[2, 2, 3, 2])]),
             sample(op(&[], &[], &[0, 2], &[2, 0]), &[x(&[3, 2, 2]), x(&[2, 4, 3])]),
             sample(op(&[0], &[0], &[], &[]), &[x(&[3]), x(&[3])]),
+            sample(op(&[1], &[0], &[2], &[1]), &[x(&[3, 2, 1]), x(&[2, 1, 4])]),
             sample(op(&[], &[], &[1], &[0]), &[x(&[2, 0]), x(&[0, 3])]),
             sample(op(&[], &[], &[1], &[0]), &[x(&[0, 2]), x(&[2, 3])]),
         ];
