@@ -3,6 +3,7 @@
 pub(crate) mod append;
 pub mod grad;
 pub(crate) mod jvp;
+pub mod jacobian;
 pub(crate) mod traced;
 pub(crate) mod vjp;
 pub mod vmap;

@@ -52,6 +52,16 @@ fn expand(input: DeriveInput) -> Result<Tokens> {
                 __f: &mut dyn ::core::ops::FnMut(&::tracewright::Tensor) -> ::tracewright::Tensor,
             ) -> Self { #map }
         }
+        #[automatically_derived]
+        impl #impl_generics ::tracewright::jacobian::Rows for #name #type_generics #where_clause {
+            type Of<__A: ::tracewright::Tree> = ::std::vec::Vec<__A>;
+            fn rows<__A: ::tracewright::Tree>(
+                &self,
+                __next: &mut dyn ::core::ops::FnMut() -> __A,
+            ) -> ::std::vec::Vec<__A> {
+                ::tracewright::Tree::leaves(self).iter().map(|_| __next()).collect()
+            }
+        }
     })
 }
 
