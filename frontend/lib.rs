@@ -53,7 +53,7 @@ pub use tensor::{Tensor, extent};
 pub use transform::grad::{self, grad, value_and_grad};
 pub use transform::jvp::{jvp, linearize};
 pub use transform::vjp::vjp;
-pub use transform::jacobian::{self, hessian, jacfwd, jacrev};
+pub use transform::jacobian::{self, hessian, hvp, jacfwd, jacrev};
 pub use transform::vmap::{self, vmap};
 pub use tree::Tree;
 

@@ -5,6 +5,7 @@
 
 use super::append;
 use super::grad::grad;
+use super::jvp::jvp;
 use super::traced::{self, Failure, Function, named, with_leaves};
 use crate::dispatch::{enter_at, here};
 use crate::error::{Code, Error, Result};
@@ -153,6 +154,20 @@ pub fn jacfwd<A: Tree, R: Rows>(f: impl Fn(&A) -> R) -> impl Fn(&A) -> R::Of<A> 
 #[track_caller]
 pub fn hessian<A: Rows>(f: impl Fn(&A) -> Tensor) -> impl Fn(&A) -> A::Of<A> {
     jacfwd(grad(f))
+}
+
+/// The second derivatives of a function that returns a float scalar, times a tree like the argument; the matrix of the
+/// second derivatives is never made.
+///
+/// ```
+/// use tracewright::{Tensor, hvp};
+/// let (x, v) = (Tensor::from([2.0f32, 3.0]), Tensor::from([1.0f32, 0.0]));
+/// assert_eq!(hvp(|x: &Tensor| x.prod(..), &x, &v).to_vec::<f32>()?, [0.0, 1.0]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+#[track_caller]
+pub fn hvp<A: Tree>(f: impl Fn(&A) -> Tensor, x: &A, v: &A) -> A {
+    jvp(grad(f), x, v).1
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

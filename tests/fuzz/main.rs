@@ -4,6 +4,7 @@
 //! A graph is a function of its seed alone. To look at one again, put its seed into [`RERUN`] and run
 //! `cargo test --test fuzz rerun -- --nocapture`. The test `long_run` draws more graphs than a usual run.
 
+mod batching;
 mod bounds;
 mod case;
 mod derivatives;
@@ -86,7 +87,7 @@ fn judge(report: Report, count: u64, begun: Instant) {
     let share = facts.unknown as f64 / facts.compared.max(1) as f64;
     println!(
         "{count} graphs in {:.1?}: {} ops with their dtypes drawn, {} ops compiled, {} kernels ({} runs of one on several threads), {} elements compared, {:.1} % of them open, \
-         {} index errors, {} calls with donations, {} derivatives compared, {} extents refused",
+         {} index errors, {} calls with donations, {} derivatives compared, {} extents refused, {} batched, {} of them through every stage",
         begun.elapsed(),
         facts.drawn.len(),
         facts.survived.len(),
@@ -98,6 +99,8 @@ fn judge(report: Report, count: u64, begun: Instant) {
         facts.donated,
         facts.derivatives,
         facts.refused,
+        facts.batched[0],
+        facts.batched[1],
     );
     // Every op, with every dtype that it has samples of. Groups are what the compiler makes, nobody records them.
     let operand = |s: &Sample| s.operands.first().map(|l| l.dtype());
@@ -116,7 +119,7 @@ fn judge(report: Report, count: u64, begun: Instant) {
         "these ops never reached a compiled graph"
     );
     assert!(share < 0.1, "{:.1} % of the elements were not compared", share * 100.0);
-    assert!([facts.errors, facts.donated, facts.derivatives, facts.refused, facts.parallel].iter().all(|&n| n > 0));
+    assert!([facts.errors, facts.donated, facts.derivatives, facts.refused, facts.parallel, facts.batched[0], facts.batched[1]].iter().all(|&n| n > 0));
 }
 
 #[test]

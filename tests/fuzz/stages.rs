@@ -1,7 +1,7 @@
 //! Takes a case through every stage of the compiler and compares after each.
 
 use crate::case::{self, Case};
-use crate::{bounds, derivatives};
+use crate::{batching, bounds, derivatives};
 use ir::kernel::interp::Order;
 use ir::ops::index::IndexMode;
 use ir::program::{Program, Step, StepKind};
@@ -46,6 +46,8 @@ pub struct Facts {
     pub donated: usize,
     /// Cases whose derivatives were compared.
     pub derivatives: usize,
+    /// Cases that were batched, and those of them that went through every stage.
+    pub batched: [usize; 2],
     /// Calls whose extents an op does not allow.
     pub refused: usize,
 }
@@ -62,6 +64,7 @@ impl Facts {
         self.donated += other.donated;
         self.derivatives += other.derivatives;
         self.refused += other.refused;
+        self.batched = [0, 1].map(|i| self.batched[i] + other.batched[i]);
     }
 }
 
@@ -100,9 +103,25 @@ pub fn check(case: &Case) -> Checked<Facts> {
     let mut options = Options { strict16: case.strict16, check: case.check, ..Options::default() };
     options.set("PASSES", &case.passes).at("options")?;
     PANIC.set(Some(String::new()));
-    let outcome = catch_unwind(AssertUnwindSafe(|| with_options(options, || stages(case))));
+    let outcome = catch_unwind(AssertUnwindSafe(|| with_options(options, || {
+        let mut facts = stages(case)?;
+        batched(case, &mut facts)?;
+        Ok(facts)
+    })));
     let panic = PANIC.take().unwrap_or_default();
     outcome.unwrap_or_else(|_| fail("panic", panic))
+}
+
+/// The case for several examples, now and then through every stage.
+fn batched(case: &Case, facts: &mut Facts) -> Checked<()> {
+    let Some(batched) = batching::check(case, case.order) else { return Ok(()) };
+    let batched = batched.at("batching")?;
+    facts.batched[0] += 1;
+    if case.order.is_multiple_of(8) {
+        facts.batched[1] += 1;
+        stages(&batched).map_err(|f| Failure { stage: format!("{} of the batched graph", f.stage), ..f })?;
+    }
+    Ok(())
 }
 
 /// What a call has to give.

@@ -34,7 +34,7 @@ op_struct! {
 impl OpDef for DotGeneral {
     fn doc(&self) -> OpDoc {
         OpDoc {
-            semantics: "Sums products over pairs of axes. The result's axes: batch, then what is left of the left operand, then of the right. 16-bit floats accumulate in f32 and round once; integers wrap.",
+            semantics: "Sums products over pairs of axes. The result's axes: batch, then what is left of the left operand, then of the right. 16-bit floats accumulate in f32 and round once; integers wrap; the sum of a single product is that product.",
             constraints: &[
                 "operands have one dtype, not bool",
                 "axis lists pair up and name each axis once",
@@ -215,7 +215,7 @@ impl OpDef for DotGeneral {
     }
 }
 impl DotGeneral {
-    /// Sums of a single product: a multiplication, which fuses. As the sum it yields no negative zeros.
+    /// Sums of a single product: a multiplication, which fuses.
     fn single_terms(&self, b: &mut dyn Rewriter, operands: &[Value], result: &Type) -> Value {
         let (x_free, y_free) = self.free_axes(b.ty(operands[0]).rank(), b.ty(operands[1]).rank());
         let batch = self.lhs_batch.len();
@@ -231,12 +231,7 @@ impl DotGeneral {
             let dims: Axes = (0..batch).chain(first..first + free.len()).collect();
             b.broadcast_in_dim(v, &result.shape, &dims)
         });
-        let product = b.mul(x, y);
-        if !result.dtype.is_float() {
-            return product;
-        }
-        let zero = b.full_like(product, 0.0);
-        b.add(product, zero)
+        b.mul(x, y)
     }
 
     /// The axes of each operand that are neither batch axes nor summed, for operands of those ranks.
@@ -260,9 +255,12 @@ fn contract<T: Number>(
     for (xb, yb) in x_at[0].iter().zip(&y_at[0]) {
         for xf in &x_at[1] {
             for yf in &y_at[1] {
-                let sum = x_at[2].iter().zip(&y_at[2]).fold(T::UNITS[0], |sum, (xs, ys)| {
-                    T::add(sum, T::mul(x[xb + xf + xs].widen(), y[yb + yf + ys].widen()))
-                });
+                let mut terms =
+                    x_at[2].iter().zip(&y_at[2]).map(|(xs, ys)| T::mul(x[xb + xf + xs].widen(), y[yb + yf + ys].widen()));
+                let sum = match x_at[2].len() {
+                    1 => terms.next().expect("a single term"),
+                    _ => terms.fold(T::UNITS[0], T::add),
+                };
                 out.push(T::narrow(sum));
             }
         }
