@@ -51,9 +51,9 @@ pub use runtime::{Array, events, options, pool};
 pub use scope::scope;
 pub use tensor::{Tensor, extent};
 pub use transform::grad::{self, grad, value_and_grad};
+pub use transform::jacobian::{self, hessian, hvp, jacfwd, jacrev};
 pub use transform::jvp::{jvp, linearize};
 pub use transform::vjp::vjp;
-pub use transform::jacobian::{self, hessian, hvp, jacfwd, jacrev};
 pub use transform::vmap::{self, vmap};
 pub use tree::Tree;
 

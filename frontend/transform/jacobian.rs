@@ -185,12 +185,7 @@ impl Mode {
     }
 }
 
-fn jacobian<A: Tree, R: Rows>(
-    f: &dyn Fn(&A) -> R,
-    x: &A,
-    mode: Mode,
-    made: &'static Location<'static>,
-) -> R::Of<A> {
+fn jacobian<A: Tree, R: Rows>(f: &dyn Fn(&A) -> R, x: &A, mode: Mode, made: &'static Location<'static>) -> R::Of<A> {
     let _here = enter_at(made);
     let (template, blocks) = match attempt(f, x, mode) {
         Ok(found) => found,
@@ -204,11 +199,7 @@ fn jacobian<A: Tree, R: Rows>(
 }
 
 /// The result, for all but its leaves; and for each of them the block of each leaf of the argument.
-fn attempt<A: Tree, R: Rows>(
-    f: &dyn Fn(&A) -> R,
-    x: &A,
-    mode: Mode,
-) -> Result<(R, Vec<Vec<Tensor>>), Failure<R>> {
+fn attempt<A: Tree, R: Rows>(f: &dyn Fn(&A) -> R, x: &A, mode: Mode) -> Result<(R, Vec<Vec<Tensor>>), Failure<R>> {
     let function = traced::trace(mode.name(), f, x)?;
     match blocks(&function, mode) {
         Ok(blocks) => Ok((function.template, blocks)),
@@ -360,8 +351,8 @@ impl<'a> Builder<'a> {
     fn units(&mut self, ty: &Type, n: &Dim) -> Value {
         let mut b = self.emitter();
         let square = Shape::from([n.clone(), n.clone()]);
-        let [row, column] = [0, 1]
-            .map(|axis| b.emit(Iota { dtype: DType::I64, shape: square.clone(), axis }.into(), &[]));
+        let [row, column] =
+            [0, 1].map(|axis| b.emit(Iota { dtype: DType::I64, shape: square.clone(), axis }.into(), &[]));
         let one = b.compare(Direction::Eq, row, column);
         let one = b.convert(one, ty.dtype);
         let all: Shape = [n.clone()].into_iter().chain(ty.shape.iter().cloned()).collect();

@@ -2,8 +2,8 @@
 
 pub(crate) mod append;
 pub mod grad;
-pub(crate) mod jvp;
 pub mod jacobian;
+pub(crate) mod jvp;
 pub(crate) mod traced;
 pub(crate) mod vjp;
 pub mod vmap;

@@ -14,8 +14,7 @@ const MOST: i64 = 6;
 pub fn check(case: &Case, seed: u64) -> Option<Result<Case, String>> {
     let mut r = Random::new(seed ^ 0xBA7C);
     let types = case.graph.input_types();
-    let mut axes: Vec<Option<usize>> =
-        types.iter().map(|ty| r.percent(60).then(|| r.below(ty.rank() + 1))).collect();
+    let mut axes: Vec<Option<usize>> = types.iter().map(|ty| r.percent(60).then(|| r.below(ty.rank() + 1))).collect();
     if axes.iter().all(Option::is_none) {
         let at = (!types.is_empty()).then(|| r.below(types.len()))?;
         axes[at] = Some(r.below(types[at].rank() + 1));
@@ -50,7 +49,9 @@ fn compare(case: &Case, axes: &[Option<usize>], size: &Dim, r: &mut Random) -> R
                 None => l.clone(),
             })
             .collect();
-        let told = |what: String| Err(format!("{what}\nbatched at {axes:?}, {examples} examples (B = {b})\n{}", batched.graph));
+        let told = |what: String| {
+            Err(format!("{what}\nbatched at {axes:?}, {examples} examples (B = {b})\n{}", batched.graph))
+        };
         let each: Result<Vec<Vec<Literal>>, _> = calls.iter().map(|c| interpret(&case.graph, c)).collect();
         match (each, interpret(&batched.graph, &stacked)) {
             (Ok(each), Ok(got)) => {

@@ -119,7 +119,19 @@ fn judge(report: Report, count: u64, begun: Instant) {
         "these ops never reached a compiled graph"
     );
     assert!(share < 0.1, "{:.1} % of the elements were not compared", share * 100.0);
-    assert!([facts.errors, facts.donated, facts.derivatives, facts.refused, facts.parallel, facts.batched[0], facts.batched[1]].iter().all(|&n| n > 0));
+    assert!(
+        [
+            facts.errors,
+            facts.donated,
+            facts.derivatives,
+            facts.refused,
+            facts.parallel,
+            facts.batched[0],
+            facts.batched[1]
+        ]
+        .iter()
+        .all(|&n| n > 0)
+    );
 }
 
 #[test]

@@ -103,11 +103,13 @@ pub fn check(case: &Case) -> Checked<Facts> {
     let mut options = Options { strict16: case.strict16, check: case.check, ..Options::default() };
     options.set("PASSES", &case.passes).at("options")?;
     PANIC.set(Some(String::new()));
-    let outcome = catch_unwind(AssertUnwindSafe(|| with_options(options, || {
-        let mut facts = stages(case)?;
-        batched(case, &mut facts)?;
-        Ok(facts)
-    })));
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        with_options(options, || {
+            let mut facts = stages(case)?;
+            batched(case, &mut facts)?;
+            Ok(facts)
+        })
+    }));
     let panic = PANIC.take().unwrap_or_default();
     outcome.unwrap_or_else(|_| fail("panic", panic))
 }

@@ -255,8 +255,10 @@ fn contract<T: Number>(
     for (xb, yb) in x_at[0].iter().zip(&y_at[0]) {
         for xf in &x_at[1] {
             for yf in &y_at[1] {
-                let mut terms =
-                    x_at[2].iter().zip(&y_at[2]).map(|(xs, ys)| T::mul(x[xb + xf + xs].widen(), y[yb + yf + ys].widen()));
+                let mut terms = x_at[2]
+                    .iter()
+                    .zip(&y_at[2])
+                    .map(|(xs, ys)| T::mul(x[xb + xf + xs].widen(), y[yb + yf + ys].widen()));
                 let sum = match x_at[2].len() {
                     1 => terms.next().expect("a single term"),
                     _ => terms.fold(T::UNITS[0], T::add),
