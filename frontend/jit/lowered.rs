@@ -68,7 +68,7 @@ pub struct Summary {
     pub fallback: Option<String>,
     /// Kernels in it.
     pub kernels: usize,
-    /// Kernel launches of a call.
+    /// Kernel launches of a call; those of a loop count once.
     pub launches: usize,
     /// Matrix products of a call.
     pub products: usize,
@@ -81,8 +81,8 @@ pub struct Summary {
 impl Summary {
     pub(crate) fn of(executable: &Executable, trace: Duration) -> Summary {
         let program = executable.program();
-        let count =
-            |wanted: fn(&StepKind) -> bool| program.map_or(0, |p| p.steps.iter().filter(|s| wanted(&s.kind)).count());
+        let steps = program.map(|p| p.all_steps()).unwrap_or_default();
+        let count = |wanted: fn(&StepKind) -> bool| steps.iter().filter(|(_, s)| wanted(&s.kind)).count();
         Summary {
             compiled: executable.is_compiled(),
             fallback: executable.artifacts().fallback.clone(),

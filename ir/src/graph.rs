@@ -10,7 +10,7 @@
 
 use crate::ops::{Primitive, rules::violation};
 use crate::origin::{OriginId, OriginTable};
-use crate::{Symbol, Type, Violation};
+use crate::{Lowering, Symbol, Type, Violation};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -325,6 +325,22 @@ impl Graph {
         while next < all.len() {
             for &op in &self.region(all[next]).ops {
                 all.extend(self.op(op).regions.iter().copied());
+            }
+            next += 1;
+        }
+        all
+    }
+
+    /// The regions whose ops run one by one: the root and, at any depth, those of control flow; not those of groups.
+    pub fn blocks(&self) -> Vec<Region> {
+        let mut all = vec![self.root()];
+        let mut next = 0;
+        while next < all.len() {
+            for &op in &self.region(all[next]).ops {
+                let data = self.op(op);
+                if data.primitive.lowering() == Lowering::Control {
+                    all.extend(data.regions.iter().copied());
+                }
             }
             next += 1;
         }

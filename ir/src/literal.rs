@@ -25,6 +25,10 @@ macro_rules! data {
             pub fn is_empty(&self) -> bool { self.len() == 0 }
             /// The element at `i`.
             pub fn get(&self, i: usize) -> Scalar { match self { $(Data::$v(x) => Scalar::$v(x[i])),* } }
+            /// `n` elements from a place on.
+            pub fn part(&self, from: usize, n: usize) -> Data {
+                match self { $(Data::$v(x) => Data::$v(x[from..from + n].to_vec())),* }
+            }
             /// `n` copies of a scalar.
             pub fn filled(value: Scalar, n: usize) -> Data { match value { $(Scalar::$v(x) => Data::$v(vec![x; n])),* } }
             /// The scalars, which must all have that dtype.
@@ -129,6 +133,16 @@ impl Literal {
         assert_eq!(dims.iter().product::<usize>(), self.numel(), "reshape of a literal {:?} to {dims:?}", self.dims);
         let (dims, data) = (SmallVec::from_slice(dims), self.data.clone());
         Literal { dims, data }
+    }
+    /// The part at a place along the first axis.
+    pub fn element(&self, at: usize) -> Literal {
+        let dims = &self.dims[1..];
+        let n: usize = dims.iter().product();
+        Literal::new(dims, self.data.part(at * n, n))
+    }
+    /// A tensor of those extents, of elements along its first axis, one after the other.
+    pub fn stacked(dims: &[usize], dtype: DType, elements: &[Literal]) -> Literal {
+        Literal::new(dims, Data::collect(dtype, elements.iter().flat_map(Literal::iter)))
     }
     /// The value if every element has the same bits.
     pub fn splat(&self) -> Option<Scalar> {

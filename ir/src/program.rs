@@ -3,7 +3,10 @@
 //! Sizes are [`Dim`]s over the graph's symbols; they get their values when the program is bound to the shapes of a
 //! call. Buffers are planned at byte offsets of one arena, but for inputs, outputs and constants.
 
+mod control;
 pub mod verify;
+
+pub use control::{Block, Branches, Carried, Elements, ScanLoop, WhileLoop, all_steps};
 
 use crate::graph::SymbolDecl;
 use crate::kernel::{Access, Kernel};
@@ -37,6 +40,8 @@ pub enum Storage {
     },
     /// Host data.
     Constant(Literal),
+    /// Where the branch or loop around it says.
+    Moving,
     /// The arena, in the slot of that number; buffers whose lives do not overlap share slots.
     Slot(usize),
 }
@@ -137,6 +142,19 @@ pub enum StepKind {
     Sort(Sort),
     /// Runs an op's own code.
     Opaque(Opaque),
+    /// Runs one of several blocks.
+    Switch(Branches),
+    /// Runs a block while a condition holds.
+    While(WhileLoop),
+    /// Runs a block for each element.
+    Scan(ScanLoop),
+    /// Copies a buffer to another of as many bytes.
+    Copy {
+        /// Which.
+        from: BufferId,
+        /// Where to.
+        to: BufferId,
+    },
     /// Runs a one-op graph in the interpreter, because the op has no kernel; counted and logged with the reason.
     Interpret {
         /// The graph, whose inputs and outputs are the buffers.
@@ -297,8 +315,13 @@ pub struct Program {
 }
 
 impl Program {
-    /// The buffers that a step reads, and those that it writes, in the order of its operands.
+    /// The buffers that a step reads, and those that it writes, in the order of its operands. Of a branch or loop, those
+    /// that are not moving, and not both written and read inside.
     pub fn accesses(&self, kind: &StepKind) -> [Vec<BufferId>; 2] {
+        self.with_blocks(kind, self.own_accesses(kind))
+    }
+
+    fn own_accesses(&self, kind: &StepKind) -> [Vec<BufferId>; 2] {
         match kind {
             StepKind::Launch(l) => {
                 let params = l.buffers.iter().copied().zip(&self.kernels[l.kernel].params);
@@ -308,8 +331,52 @@ impl Program {
             StepKind::Product(p) => [vec![p.lhs.0, p.rhs.0], vec![p.out.0]],
             StepKind::Sort(s) => [vec![s.input], vec![s.out]],
             StepKind::Opaque(o) => [o.inputs.clone(), o.outputs.clone()],
+            StepKind::Copy { from, to } => [vec![*from], vec![*to]],
             StepKind::Interpret { inputs, outputs, .. } => [inputs.clone(), outputs.clone()],
+            StepKind::Switch(s) => [vec![s.choice], s.results.clone()],
+            StepKind::While(_) => self.of_carried(kind, vec![], vec![]),
+            StepKind::Scan(s) => {
+                let written = s.stacked.iter().map(|e| e.whole).chain(s.number);
+                self.of_carried(kind, s.scanned.iter().map(|e| e.whole).collect(), written.collect())
+            }
         }
+    }
+
+    fn of_carried(&self, kind: &StepKind, mut reads: Vec<BufferId>, mut writes: Vec<BufferId>) -> [Vec<BufferId>; 2] {
+        reads.extend(kind.carried().iter().map(|c| c.initial));
+        writes.extend(kind.carried().iter().flat_map(|c| [c.result, c.spare]));
+        [reads, writes]
+    }
+
+    /// Adds to what a step with blocks reads what its blocks read from outside.
+    fn with_blocks(&self, kind: &StepKind, [mut reads, writes]: [Vec<BufferId>; 2]) -> [Vec<BufferId>; 2] {
+        let mut inside: HashSet<BufferId> = writes.iter().copied().collect();
+        for block in kind.blocks() {
+            for step in &block.steps {
+                let [inner, written] = self.accesses(&step.kind);
+                for b in inner {
+                    if !inside.contains(&b) && !self.is_moving(b) && !reads.contains(&b) {
+                        reads.push(b);
+                    }
+                }
+                inside.extend(written);
+            }
+            for &b in &block.yields {
+                if !inside.contains(&b) && !self.is_moving(b) && !reads.contains(&b) {
+                    reads.push(b);
+                }
+            }
+        }
+        [reads, writes]
+    }
+
+    fn is_moving(&self, b: BufferId) -> bool {
+        self.buffers[b.at()].storage == Storage::Moving
+    }
+
+    /// Every step and those inside of steps, outermost first, with its depth.
+    pub fn all_steps(&self) -> Vec<(usize, &Step)> {
+        all_steps(&self.steps)
     }
 
     /// The memory of a call, known before it runs.
@@ -320,7 +387,7 @@ impl Program {
                 Storage::Input(_) => &mut all.inputs,
                 Storage::Constant(_) => &mut all.constants,
                 Storage::Output(_) => &mut all.outputs,
-                Storage::InPlace { .. } | Storage::Slot(_) => continue,
+                Storage::InPlace { .. } | Storage::Slot(_) | Storage::Moving => continue,
             };
             kind.add(&[b.ty.bytes()]);
             all.peak.add(&[b.ty.bytes()]);

@@ -9,7 +9,7 @@
 //! 5. Every op has at least one origin.
 //! 6. Every symbol in a type occurs as a bare dimension of an input, so that a call gives it a value.
 //! 7. Declared symbols are distinct, text can hold their names, and their bounds are in order.
-//! 8. At [`Stage::Fused`], the root region holds only fused groups, solo ops and reshapes.
+//! 8. At [`Stage::Fused`], the root region and those of control flow hold only fused groups, solo ops and reshapes.
 //!
 //! That extents are not negative and slices stay in their axes for the symbols' values is checked
 //! [when they are known](crate::program::shape_checks).
@@ -50,11 +50,11 @@ pub fn verify(graph: &Graph, stage: Stage) -> Result<(), Vec<Broken>> {
     v.region(graph.root());
     v.symbols();
     if stage == Stage::Fused {
-        for &op in &graph.region(graph.root()).ops {
+        for &op in graph.blocks().iter().flat_map(|&r| &graph.region(r).ops) {
             let primitive = &graph.op(op).primitive;
             let kind = primitive.lowering();
             let left = matches!(kind, Lowering::Fused | Lowering::Contract | Lowering::Scatter(_) | Lowering::Constant)
-                || matches!(kind, Lowering::Cumulative | Lowering::Sort | Lowering::Opaque)
+                || matches!(kind, Lowering::Cumulative | Lowering::Sort | Lowering::Opaque | Lowering::Control)
                 || matches!(primitive, Primitive::Reshape(_));
             if !left {
                 v.report(8, op, "stands outside a fused group".into());

@@ -102,7 +102,7 @@ fn check(chain: &Chain, symbols: &[(&str, i64)]) -> Result<(), EvalError> {
         let operands: Vec<&Literal> = operands.iter().map(|&v| &values[v]).collect();
         let results = [extents(&chain.types[i + 1], &dim)?];
         let mut region = |_: usize, _: &[Literal]| unreachable!("views have no regions");
-        let mut cx = EvalContext { dim: &dim, results: &results, region: &mut region };
+        let mut cx = EvalContext { dim: &dim, results: &results, regions: &[], region: &mut region };
         let out = op.eval(&operands, &mut cx)?.remove(0);
         assert_eq!(out.dims(), &results[0][..], "{op:?}");
         values.push(out);

@@ -2,7 +2,7 @@
 
 use crate::pass::{Pass, PassContext, PassError};
 use ir::graph::Rewrite;
-use ir::{Dim, Graph, Op, Shape, Value};
+use ir::{Dim, Graph, Op, Region, Shape, Value};
 use std::collections::HashSet;
 
 /// Takes the check from ops whose indices an earlier op has checked against the same extent: gradients read and write
@@ -18,20 +18,24 @@ impl Pass for CheckOnce {
         "needs a graph without dead code, whose checks would count; no indices are checked twice"
     }
     fn run(&self, graph: &mut Graph, _: &mut PassContext) -> Result<bool, PassError> {
-        let mut seen: HashSet<(Value, Dim, usize, Shape)> = HashSet::new();
-        Ok(graph.rewrite(graph.root(), |graph, op| {
-            let Some(unchecked) = graph.op(op).primitive.unchecked() else { return Rewrite::Keep };
-            let Some(key) = key(graph, op) else { return Rewrite::Keep };
-            if seen.insert(key) {
-                return Rewrite::Keep;
-            }
-            let data = graph.op(op).clone();
-            let new = graph
-                .append(graph.root(), unchecked, &data.operands, &[], &data.origins)
-                .unwrap_or_else(|e| panic!("an op without its check is ill-typed: {e}"));
-            Rewrite::Replace(graph.op(new).results.clone())
-        }))
+        Ok(graph.blocks().into_iter().fold(false, |changed, block| check_once(graph, block) | changed))
     }
+}
+
+fn check_once(graph: &mut Graph, block: Region) -> bool {
+    let mut seen: HashSet<(Value, Dim, usize, Shape)> = HashSet::new();
+    graph.rewrite(block, |graph, op| {
+        let Some(unchecked) = graph.op(op).primitive.unchecked() else { return Rewrite::Keep };
+        let Some(key) = key(graph, op) else { return Rewrite::Keep };
+        if seen.insert(key) {
+            return Rewrite::Keep;
+        }
+        let data = graph.op(op).clone();
+        let new = graph
+            .append(block, unchecked, &data.operands, &[], &data.origins)
+            .unwrap_or_else(|e| panic!("an op without its check is ill-typed: {e}"));
+        Rewrite::Replace(graph.op(new).results.clone())
+    })
 }
 
 /// Indices, the extent they must be below, their batch axes, and the elements for which they are read: no element, no

@@ -1,12 +1,12 @@
-//! Dead code elimination.
+//! Dead code elimination: marks what outputs depend on, then drops the rest.
 
 use crate::pass::{Pass, PassContext, PassError};
-use ir::graph::{Rewrite, Values};
-use ir::{Graph, Lowering, Op, Region, Value};
+use ir::graph::{RegionData, Rewrite, Values};
+use ir::{Graph, Op, Region, Value};
 use std::collections::HashMap;
 
-/// Drops ops whose results nobody uses, and unused results and parameters of fused groups. Fallible ops may be dropped,
-/// as the language says; ops that are not pure stay.
+/// Drops ops whose results nobody uses, and unused results, operands and parameters of ops with regions. Fallible ops may
+/// be dropped, as the language says; ops that are not pure stay.
 #[derive(Clone, Copy, Debug)]
 pub struct EliminateDeadCode;
 
@@ -25,7 +25,10 @@ impl Pass for EliminateDeadCode {
 /// Drops dead ops; true if there were any.
 pub fn sweep_dead(graph: &mut Graph) -> bool {
     let mut live = vec![false; graph.value_count()];
-    sweep(graph, graph.root(), &mut live)
+    let root = graph.root();
+    graph.outputs().iter().for_each(|v| live[v.at()] = true);
+    mark(graph, root, &mut live);
+    prune(graph, root, &live)
 }
 
 /// True if the op may go when its results are unused.
@@ -35,99 +38,154 @@ fn is_droppable(graph: &Graph, op: Op) -> bool {
         && data.regions.iter().all(|&r| graph.region(r).ops.iter().all(|&inner| is_droppable(graph, inner)))
 }
 
-/// Sweeps a region from its end; afterwards `live` is true for those of its parameters that are used.
-fn sweep(graph: &mut Graph, region: Region, live: &mut Vec<bool>) -> bool {
-    for &v in &graph.region(region).yields {
-        live[v.at()] = true;
-    }
-    let ops = std::mem::take(&mut graph.region_mut(region).ops);
-    let (before, mut changed) = (ops.len(), false);
-    let mut kept: Vec<Op> = Vec::with_capacity(before);
-    let mut trimmed: Vec<Op> = Vec::new();
-    for &op in ops.iter().rev() {
-        let used = graph.op(op).results.iter().any(|v| live[v.at()]);
-        if !used && is_droppable(graph, op) {
+fn stays(graph: &Graph, op: Op, live: &[bool]) -> bool {
+    graph.op(op).results.iter().any(|v| live[v.at()]) || !is_droppable(graph, op)
+}
+
+/// Marks what the live values of a region depend on, nested regions included.
+fn mark(graph: &Graph, region: Region, live: &mut Vec<bool>) {
+    for &op in graph.region(region).ops.iter().rev() {
+        if !stays(graph, op, live) {
             continue;
         }
-        if graph.op(op).primitive.lowering() == Lowering::Fused {
-            changed |= trim_yields(graph, op, live);
-            if has_unused_interface(graph, op, live) {
-                trimmed.push(op);
-            }
-        } else {
-            for r in graph.op(op).regions.clone() {
-                changed |= sweep(graph, r, live);
-            }
-        }
         let data = graph.op(op);
-        let body = data.regions.first().copied();
-        for (i, &v) in data.operands.iter().enumerate() {
-            let needed = data.primitive.lowering() != Lowering::Fused
-                || body.is_some_and(|r| live[graph.region(r).params[i].at()]);
-            live[v.at()] |= needed;
+        if data.regions.is_empty() {
+            data.operands.iter().for_each(|v| live[v.at()] = true);
+            continue;
         }
-        kept.push(op);
+        // What a loop carries is needed if an iteration needs it, which the first sweep may find out late.
+        while mark_regions(graph, op, live) {}
+        for (i, v) in data.operands.iter().enumerate() {
+            live[v.at()] |= is_needed(graph, op, i, live);
+        }
     }
-    kept.reverse();
-    changed |= kept.len() != before || !trimmed.is_empty();
-    graph.region_mut(region).ops = kept;
-    if !trimmed.is_empty() {
-        narrow(graph, region, &trimmed, live);
-    }
-    changed
 }
 
-/// Sweeps the body of a fused op as if only its live results were yielded. The yields keep their number here.
-fn trim_yields(graph: &mut Graph, op: Op, live: &mut Vec<bool>) -> bool {
-    let (body, results) = (graph.op(op).regions[0], graph.op(op).results.clone());
-    let all = graph.region(body).yields.clone();
-    let wanted = all.iter().zip(&results).filter(|(_, r)| live[r.at()]).map(|(&y, _)| y).collect();
-    graph.region_mut(body).yields = wanted;
-    let changed = sweep(graph, body, live);
-    // A yield that is not wanted may be defined no more; `narrow` drops it before anybody looks.
-    graph.region_mut(body).yields = all;
-    changed
-}
-
-fn has_unused_interface(graph: &Graph, op: Op, live: &[bool]) -> bool {
+/// Marks what the live results of an op depend on inside its regions; true if another carried value turned out to be
+/// needed.
+fn mark_regions(graph: &Graph, op: Op, live: &mut Vec<bool>) -> bool {
     let data = graph.op(op);
-    !data.results.iter().chain(&graph.region(data.regions[0]).params).all(|v| live[v.at()])
+    let control = data.primitive.control();
+    let carried = |live: &[bool]| -> Vec<bool> {
+        let carries = |r: usize| control.as_ref().and_then(|c| c.carries(r));
+        (0..data.results.len()).map(|r| carries(r).is_some_and(|i| is_needed(graph, op, i, live))).collect()
+    };
+    let before = carried(live);
+    for (number, &region) in data.regions.iter().enumerate() {
+        let becomes_results = control.as_ref().is_none_or(|c| c.yields_results(number));
+        for (r, &v) in graph.region(region).yields.iter().enumerate() {
+            live[v.at()] |= !becomes_results || before[r] || live[data.results[r].at()];
+        }
+        mark(graph, region, live);
+    }
+    carried(live) != before
 }
 
-/// Replaces fused ops by ones that have only the live results and parameters.
-fn narrow(graph: &mut Graph, region: Region, ops: &[Op], live: &[bool]) {
-    let ops: std::collections::HashSet<Op> = ops.iter().copied().collect();
-    graph.rewrite(region, |graph, op| {
-        if !ops.contains(&op) {
-            return Rewrite::Keep;
+/// True if an op with regions needs an operand, by what is marked.
+fn is_needed(graph: &Graph, op: Op, operand: usize, live: &[bool]) -> bool {
+    let data = graph.op(op);
+    let control = data.primitive.control();
+    let parameter = match &control {
+        Some(control) => control.parameter(operand),
+        None => Some(operand),
+    };
+    let Some(parameter) = parameter else { return true };
+    let carried = |r: usize| control.as_ref().and_then(|c| c.carries(r)) == Some(operand);
+    data.regions.iter().any(|&r| live[graph.region(r).params[parameter].at()])
+        || (0..data.results.len()).any(|r| carried(r) && live[data.results[r].at()])
+}
+
+/// Drops what is not marked; true if there was anything.
+fn prune(graph: &mut Graph, region: Region, live: &[bool]) -> bool {
+    let mut changed = false;
+    let ops = std::mem::take(&mut graph.region_mut(region).ops);
+    let before = ops.len();
+    let kept: Vec<Op> = ops.into_iter().filter(|&op| stays(graph, op, live)).collect();
+    changed |= kept.len() != before;
+    let mut narrower = Vec::new();
+    for &op in &kept {
+        for nested in graph.op(op).regions.clone() {
+            changed |= prune(graph, nested, live);
         }
-        let data = graph.op(op).clone();
-        let old = graph.region(data.regions[0]).clone();
-        let body = graph.add_region();
-        let mut operands = Values::new();
-        let mut moved: HashMap<Value, Value> = HashMap::new();
-        for (&p, &v) in old.params.iter().zip(&data.operands) {
-            if live[p.at()] {
-                let new = graph.add_param(body, graph.ty(p).clone());
-                moved.insert(p, new);
-                operands.push(v);
-            }
+        if let Some(interface) = Interface::of(graph, op, live) {
+            narrower.push((op, interface));
         }
-        let redirect = |v: &Value| moved.get(v).copied().unwrap_or(*v);
-        for &inner in &old.ops {
-            let operands: Values = graph.op(inner).operands.iter().map(redirect).collect();
-            graph.op_mut(inner).operands = operands;
-        }
-        let wanted = || old.yields.iter().zip(&data.results).filter(|(_, r)| live[r.at()]);
-        let yields = wanted().map(|(y, _)| redirect(y)).collect();
-        *graph.region_mut(body) =
-            ir::graph::RegionData { params: graph.region(body).params.clone(), ops: old.ops, yields };
-        let new = graph
-            .append(region, data.primitive, &operands, &[body], &data.origins)
-            .unwrap_or_else(|e| panic!("a narrowed group is ill-typed: {e}"));
-        // Results that nobody uses stand for themselves: their number must fit.
-        let mut results = graph.op(new).results.clone().into_iter();
-        let live_or_old = |r: &Value| if live[r.at()] { results.next().expect("one for each live result") } else { *r };
-        Rewrite::Replace(data.results.iter().map(live_or_old).collect())
+    }
+    graph.region_mut(region).ops = kept;
+    if narrower.is_empty() {
+        return changed;
+    }
+    let mut narrower = narrower.into_iter().peekable();
+    graph.rewrite(region, |graph, op| match narrower.next_if(|(next, _)| *next == op) {
+        Some((_, interface)) => Rewrite::Replace(interface.narrow(graph, region, op)),
+        None => Rewrite::Keep,
     });
+    true
+}
+
+/// Which operands and results an op with regions keeps.
+struct Interface {
+    operands: Vec<bool>,
+    results: Vec<bool>,
+}
+
+impl Interface {
+    /// What is left of the interface, if it is less than all.
+    fn of(graph: &Graph, op: Op, live: &[bool]) -> Option<Interface> {
+        let data = graph.op(op);
+        if data.regions.is_empty() {
+            return None;
+        }
+        let control = data.primitive.control();
+        let operands: Vec<bool> = (0..data.operands.len()).map(|i| is_needed(graph, op, i, live)).collect();
+        let carried = |r: usize| control.as_ref().and_then(|c| c.carries(r));
+        let result = |(r, v): (usize, &Value)| carried(r).map_or(live[v.at()], |operand| operands[operand]);
+        let results: Vec<bool> = data.results.iter().enumerate().map(result).collect();
+        let whole = operands.iter().chain(&results).all(|&kept| kept);
+        (!whole).then_some(Interface { operands, results })
+    }
+
+    /// Appends the op with this interface; yields what stands for its results. Those that nobody uses stand for
+    /// themselves.
+    fn narrow(&self, graph: &mut Graph, region: Region, op: Op) -> Values {
+        let data = graph.op(op).clone();
+        let control = data.primitive.control();
+        let mut regions: Vec<Region> = Vec::new();
+        for (number, &old) in data.regions.iter().enumerate() {
+            let becomes_results = control.as_ref().is_none_or(|c| c.yields_results(number));
+            let old = std::mem::take(graph.region_mut(old));
+            let body = graph.add_region();
+            let mut moved: HashMap<Value, Value> = HashMap::new();
+            for (i, &p) in old.params.iter().enumerate() {
+                let operand = control.as_ref().map_or(Some(i), |c| c.operand(i));
+                if operand.is_none_or(|at| self.operands[at]) {
+                    let ty = graph.ty(p).clone();
+                    moved.insert(p, graph.add_param(body, ty));
+                }
+            }
+            let redirect = |v: &Value| moved.get(v).copied().unwrap_or(*v);
+            for &inner in &old.ops {
+                let operands: Values = graph.op(inner).operands.iter().map(redirect).collect();
+                graph.op_mut(inner).operands = operands;
+            }
+            let wanted = |r: usize| !becomes_results || self.results[r];
+            let yields = old.yields.iter().enumerate().filter(|(r, _)| wanted(*r)).map(|(_, v)| redirect(v)).collect();
+            let params = graph.region(body).params.clone();
+            *graph.region_mut(body) = RegionData { params, ops: old.ops, yields };
+            regions.push(body);
+        }
+        let operands: Values = data.operands.iter().zip(&self.operands).filter(|(_, k)| **k).map(|(&v, _)| v).collect();
+        let primitive = match control {
+            Some(_) => data.primitive.with_operands(&self.operands),
+            None => data.primitive,
+        };
+        let new = graph
+            .append(region, primitive, &operands, &regions, &data.origins)
+            .unwrap_or_else(|e| panic!("a narrowed op is ill-typed: {e}"));
+        let mut results = graph.op(new).results.clone().into_iter();
+        let kept_or_old = |(&r, &kept): (&Value, &bool)| {
+            if kept { results.next().expect("one for each kept result") } else { r }
+        };
+        data.results.iter().zip(&self.results).map(kept_or_old).collect()
+    }
 }

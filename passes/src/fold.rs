@@ -144,6 +144,7 @@ fn evaluate(op: &Primitive, operands: &[Literal], dims: &[usize]) -> Option<Lite
     let mut cx = EvalContext {
         dim: &|d| d.known().ok_or_else(|| EvalError::BadDim(d.to_string())),
         results: &[dims.into()],
+        regions: &[],
         region: &mut no_region,
     };
     let operands: SmallVec<[&Literal; 4]> = operands.iter().collect();

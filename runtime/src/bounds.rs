@@ -12,7 +12,7 @@ mod elements;
 mod reductions;
 
 use crate::error::ExecError;
-use crate::interpreter::{Bindings, interpret_observed};
+use crate::interpreter::{Bindings, interpret_limited};
 use ir::graph::OpData;
 use ir::ops::EvalContext;
 use ir::ops::index::{Scatter, Update};
@@ -82,13 +82,16 @@ impl Bounded {
     }
 }
 
+/// Iterations of loops after which an analysis is given up: on made-up inputs they may have no end.
+const RUNS: u64 = 1 << 16;
+
 /// Interprets a graph and bounds the differences that its outputs may have. With `strict16`, 16-bit floats round after
 /// every op. Nothing is known of what fused groups and unknown ops yield.
 pub fn analyse(graph: &Graph, inputs: &[Literal], strict16: bool) -> Result<Vec<Bounded>, ExecError> {
     let rules = Rules { strict16, bindings: Bindings::of(&graph.input_types(), &graph.symbols, inputs)? };
     let mut values: HashMap<Value, Bounded> =
         graph.inputs().iter().copied().zip(inputs.iter().cloned().map(Bounded::exact)).collect();
-    let outputs = interpret_observed(graph, inputs, &mut |v, literal| {
+    let outputs = interpret_limited(graph, inputs, RUNS, &mut |v, literal| {
         let (op, _) = graph.defining_op(v).expect("an op has run");
         let data = graph.op(op);
         let operands: Vec<&Bounded> = data.operands.iter().map(|v| &values[v]).collect();
@@ -160,7 +163,8 @@ fn settle(value: &Literal, bounds: &mut [f64]) {
 fn evaluate(primitive: &Primitive, operands: &[&Literal], result: &Literal) -> Literal {
     let dims = [result.dims().into()];
     let known = |d: &ir::Dim| d.known().ok_or_else(|| EvalError::BadDim(d.to_string()));
-    let mut cx = EvalContext { dim: &known, results: &dims, region: &mut |_, _| unreachable!("no regions") };
+    let mut cx =
+        EvalContext { dim: &known, results: &dims, regions: &[], region: &mut |_, _| unreachable!("no regions") };
     let mut results = primitive.eval(operands, &mut cx).expect("it was evaluated before");
     results.remove(0)
 }
@@ -194,7 +198,7 @@ fn bounds_of(data: &OpData, operands: &[&Bounded], result: &Literal, rules: &Rul
         Lowering::Opaque if data.primitive.body().is_none() && operands.iter().all(|o| o.is_exact()) => vec![0.0; n],
         // A position is sure where what is sorted is.
         Lowering::Sort if operands[0].is_exact() => vec![0.0; n],
-        Lowering::Fused | Lowering::Sort | Lowering::Opaque => vec![UNKNOWN; n],
+        Lowering::Fused | Lowering::Control | Lowering::Sort | Lowering::Opaque => vec![UNKNOWN; n],
     }
 }
 

@@ -5,7 +5,7 @@ use crate::array::byte_length;
 use crate::buffer::check_room;
 use crate::error::ExecError;
 use crate::signature::Signature;
-use ir::graph::SymbolDecl;
+use ir::graph::{RegionType, SymbolDecl};
 use ir::ops::EvalContext;
 use ir::program::ShapeCheck;
 use ir::{Dim, EvalError, Graph, Literal, Region, Symbol, Type, Value};
@@ -75,7 +75,7 @@ pub(crate) fn interpret_bound(
     bindings: &Bindings,
     inputs: &[Literal],
 ) -> Result<Vec<Literal>, ExecError> {
-    Interpreter { graph, bindings, observer: &mut |_, _| {}, held: 0 }.region(graph.root(), inputs)
+    Interpreter { graph, bindings, observer: &mut |_, _| {}, held: 0, runs: u64::MAX }.region(graph.root(), inputs)
 }
 
 /// Runs a graph and shows every value of the root region to `observer`, in order.
@@ -84,8 +84,18 @@ pub fn interpret_observed(
     inputs: &[Literal],
     observer: &mut dyn FnMut(Value, &Literal),
 ) -> Result<Vec<Literal>, ExecError> {
+    interpret_limited(graph, inputs, u64::MAX, observer)
+}
+
+/// As [`interpret_observed`], but gives up when branches and iterations of loops have run more than `runs` times in all.
+pub(crate) fn interpret_limited(
+    graph: &Graph,
+    inputs: &[Literal],
+    runs: u64,
+    observer: &mut dyn FnMut(Value, &Literal),
+) -> Result<Vec<Literal>, ExecError> {
     let bindings = Bindings::of(&graph.input_types(), &graph.symbols, inputs)?;
-    Interpreter { graph, bindings: &bindings, observer, held: 0 }.region(graph.root(), inputs)
+    Interpreter { graph, bindings: &bindings, observer, held: 0, runs }.region(graph.root(), inputs)
 }
 
 struct Interpreter<'a> {
@@ -94,6 +104,8 @@ struct Interpreter<'a> {
     observer: &'a mut dyn FnMut(Value, &Literal),
     /// Bytes of the values that are kept.
     held: usize,
+    /// How often nested regions may run yet.
+    runs: u64,
 }
 
 fn bytes(literal: &Literal) -> usize {
@@ -150,14 +162,18 @@ impl Interpreter<'_> {
         }
         // An error inside a nested region already names its op; it passes through as it is.
         let mut nested: Option<ExecError> = None;
+        let regions: Vec<RegionType> = data.regions.iter().map(|&r| graph.region_type(r)).collect();
         let outcome = {
             let mut region = |i: usize, arguments: &[Literal]| {
+                let left = self.runs.checked_sub(1);
+                self.runs = left.ok_or_else(|| EvalError::Other("it runs for too long to be interpreted".into()))?;
                 self.region(data.regions[i], arguments).map_err(|e| {
                     nested = Some(e);
                     EvalError::Other(String::new())
                 })
             };
-            let mut cx = EvalContext { dim: &|d| bindings.dim(d), results: &results, region: &mut region };
+            let mut cx =
+                EvalContext { dim: &|d| bindings.dim(d), results: &results, regions: &regions, region: &mut region };
             data.primitive.eval(&operands.iter().collect::<SmallVec<[&Literal; 4]>>(), &mut cx)
         };
         outcome.map_err(|e| nested.take().unwrap_or_else(|| fail(e)))

@@ -9,7 +9,11 @@ use crate::interpreter::{Bindings, interpret};
 use ir::kernel::Access;
 use ir::kernel::interp::{self, Fault, Order, RunError};
 use ir::ops::EvalContext;
-use ir::program::{BufferId, Launch, Opaque, Product, Program, Sort, StepKind, Storage};
+use ir::ops::control::chosen;
+use ir::program::{
+    Block, Branches, BufferId, Carried, Launch, Opaque, Product, Program, ScanLoop, Sort, Step, StepKind, Storage,
+    WhileLoop,
+};
 use ir::{DType, Data, Dim, Literal, Origin, Scalar};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -50,6 +54,8 @@ enum Place {
     Output(usize),
     Constant(usize),
     Slot(usize),
+    /// One that moves, by the buffer.
+    Moving(usize),
 }
 
 struct Machine<'a> {
@@ -77,14 +83,7 @@ pub fn run(program: &Program, arguments: &[Literal], options: &RunOptions) -> Re
         m.memory.insert(m.place(id), (id, held));
     }
     for (number, step) in program.steps.iter().enumerate() {
-        let outcome = match &step.kind {
-            StepKind::Launch(launch) => m.launch(launch),
-            StepKind::Product(product) => m.product(product),
-            StepKind::Sort(sort) => m.sort(sort),
-            StepKind::Opaque(opaque) => m.opaque(opaque, &step.origins),
-            StepKind::Interpret { graph, inputs, outputs, .. } => m.interpret(graph, inputs, outputs),
-        };
-        outcome.map_err(|e| match e {
+        m.step(step).map_err(|e| match e {
             ProgramError::Fault(what) => ProgramError::Fault(format!("step {number} ({}) {what}", step.name)),
             ProgramError::Call(e) if number >= program.fallible_prefix => {
                 let what = "fails after the part of the program that may";
@@ -102,6 +101,113 @@ fn fault<T>(what: impl Into<String>) -> Result<T, ProgramError> {
 }
 
 impl Machine<'_> {
+    fn step(&mut self, step: &Step) -> Result<(), ProgramError> {
+        match &step.kind {
+            StepKind::Launch(launch) => self.launch(launch),
+            StepKind::Product(product) => self.product(product),
+            StepKind::Sort(sort) => self.sort(sort),
+            StepKind::Opaque(opaque) => self.opaque(opaque, &step.origins),
+            StepKind::Interpret { graph, inputs, outputs, .. } => self.interpret(graph, inputs, outputs),
+            StepKind::Copy { from, to } => {
+                let data = self.read(*from)?.clone();
+                self.write(*to, data);
+                Ok(())
+            }
+            StepKind::Switch(s) => self.switch(s),
+            StepKind::While(w) => self.while_loop(w),
+            StepKind::Scan(s) => self.scan(s),
+        }
+    }
+
+    fn block(&mut self, block: &Block) -> Result<(), ProgramError> {
+        block.steps.iter().try_for_each(|step| self.step(step))
+    }
+
+    fn switch(&mut self, s: &Branches) -> Result<(), ProgramError> {
+        let at = chosen(self.read(s.choice)?.get(0), s.blocks.len());
+        self.block(&s.blocks[at])?;
+        for (&inner, &outer) in s.blocks[at].yields.iter().zip(&s.results) {
+            let data = self.read(inner)?.clone();
+            self.write(outer, data);
+        }
+        Ok(())
+    }
+
+    fn while_loop(&mut self, w: &WhileLoop) -> Result<(), ProgramError> {
+        self.start(&w.carried)?;
+        loop {
+            self.block(&w.condition)?;
+            if chosen(self.read(w.condition.yields[0])?.get(0), 2) == 0 {
+                return self.finish(&w.carried);
+            }
+            self.block(&w.body)?;
+            self.go_on(&w.carried)?;
+        }
+    }
+
+    fn scan(&mut self, s: &ScanLoop) -> Result<(), ProgramError> {
+        let length = usize::try_from(self.eval(&s.length)?).unwrap_or(0);
+        self.start(&s.carried)?;
+        for e in &s.stacked {
+            let poison = self.poison(e.whole)?;
+            self.write(e.whole, poison);
+        }
+        for iteration in 0..length {
+            let at = if s.reverse { length - 1 - iteration } else { iteration };
+            if let Some(number) = s.number {
+                self.write(number, Data::I64(vec![at as i64]));
+            }
+            for e in &s.scanned {
+                let n = self.poison(e.element)?.len();
+                let data = self.read(e.whole)?.part(at * n, n);
+                self.write(e.element, data);
+            }
+            self.block(&s.body)?;
+            for e in &s.stacked {
+                let element = self.read(e.element)?.clone();
+                let whole = self.read(e.whole)?;
+                let n = element.len();
+                let items =
+                    (0..whole.len()).map(|i| if i / n.max(1) == at { element.get(i % n) } else { whole.get(i) });
+                let data = Data::collect(whole.dtype(), items);
+                self.write(e.whole, data);
+            }
+            self.go_on(&s.carried)?;
+        }
+        self.finish(&s.carried)
+    }
+
+    /// The two places of what is carried are taken from the start, so that nothing else may be in them.
+    fn start(&mut self, carried: &[Carried]) -> Result<(), ProgramError> {
+        for c in carried {
+            let data = self.read(c.initial)?.clone();
+            self.write(c.before, data);
+            for place in [c.spare, c.result] {
+                let poison = self.poison(place)?;
+                self.write(place, poison);
+            }
+        }
+        Ok(())
+    }
+
+    fn go_on(&mut self, carried: &[Carried]) -> Result<(), ProgramError> {
+        for c in carried {
+            let data = self.read(c.after)?.clone();
+            self.write(c.before, data);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, carried: &[Carried]) -> Result<(), ProgramError> {
+        for c in carried {
+            let data = self.read(c.before)?.clone();
+            self.read(c.spare)?;
+            self.read(c.result)?;
+            self.write(c.result, data);
+        }
+        Ok(())
+    }
+
     fn eval(&self, d: &Dim) -> Result<i64, ProgramError> {
         self.bindings.dim(d).map_err(|e| ProgramError::Fault(e.to_string()))
     }
@@ -118,6 +224,7 @@ impl Machine<'_> {
             Storage::InPlace { input, .. } => Place::Input(*input),
             Storage::Constant(_) => Place::Constant(b.at()),
             Storage::Slot(n) => Place::Slot(*n),
+            Storage::Moving => Place::Moving(b.at()),
         }
     }
 
@@ -194,7 +301,7 @@ impl Machine<'_> {
         let results: Vec<SmallVec<[usize; 4]>> = made.iter().map(|dims| SmallVec::from_slice(dims)).collect();
         let bindings = &self.bindings;
         let no_region = &mut |_: usize, _: &[Literal]| Err(ir::EvalError::Other("it has no regions".into()));
-        let mut cx = EvalContext { dim: &|d| bindings.dim(d), results: &results, region: no_region };
+        let mut cx = EvalContext { dim: &|d| bindings.dim(d), results: &results, regions: &[], region: no_region };
         let outcome = o.primitive.eval(&operands.iter().collect::<Vec<_>>(), &mut cx);
         let op = o.primitive.name().to_string();
         let outcome = outcome.map_err(|error| ExecError::Op { op, origins: origins.to_vec(), error })?;

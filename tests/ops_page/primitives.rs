@@ -171,6 +171,7 @@ fn cpu(op: &Primitive, samples: &[Sample]) -> String {
         Lowering::Constant => "data of the program",
         Lowering::Opaque => "code of its own",
         Lowering::Fused => return "kernel, of its region".into(),
+        Lowering::Control => return "a step that holds the steps of its regions".into(),
     };
     let steps =
         if steps.is_empty() { "nothing to run".into() } else { steps.into_iter().collect::<Vec<_>>().join(", or ") };
@@ -190,7 +191,9 @@ fn steps(sample: &Sample) -> Vec<&'static str> {
         StepKind::Product(_) => "library product",
         StepKind::Sort(_) => "library sort",
         StepKind::Opaque(_) => "code of its own",
+        StepKind::Copy { .. } => "copy",
         StepKind::Interpret { .. } => "interpreter",
+        other => unreachable!("{other:?} is no sample"),
     };
     program.steps.iter().map(|step| name(&step.kind)).collect()
 }

@@ -11,6 +11,7 @@ pub mod attribute;
 mod batching;
 pub mod binary;
 pub mod contract;
+pub mod control;
 pub mod convert;
 pub mod create;
 pub mod cumulative;
@@ -34,6 +35,7 @@ pub mod unary;
 pub mod view;
 
 pub use attribute::{Attr, AttrReader, AttributeDoc, Attributes};
+pub use control::Control;
 pub use emit::{Emit, EmitExt, GraphEmitter};
 
 use crate::graph::{RegionType, Value, Values};
@@ -86,6 +88,8 @@ pub enum Lowering {
     Opaque,
     /// The op's region, inlined.
     Fused,
+    /// Regions that run or not, once or often, as [`OpDef::control`] says.
+    Control,
 }
 
 /// Runs a nested region, by number, on its arguments.
@@ -100,6 +104,8 @@ pub struct EvalContext<'a> {
     pub dim: DimValues<'a>,
     /// Extents of each result.
     pub results: &'a [SmallVec<[usize; 4]>],
+    /// Types of the op's regions.
+    pub regions: &'a [RegionType],
     /// Runs a nested region of the op.
     pub region: &'a mut RunRegion<'a>,
 }
@@ -328,6 +334,14 @@ pub trait OpDef: Attributes {
     fn cumulative(&self, _dtype: crate::DType) -> Option<Cumulative> {
         None
     }
+    /// For [`Lowering::Control`]: how operands and regions are used.
+    fn control(&self) -> Option<Control> {
+        None
+    }
+    /// For [`Lowering::Control`]: the op for only some of its operands.
+    fn with_operands(&self, _kept: &[bool]) -> Primitive {
+        unreachable!("{} needs its operands", self.name())
+    }
     /// For [`Lowering::Sort`]: along which axis.
     fn sorting(&self) -> Option<Sorting> {
         None
@@ -356,6 +370,8 @@ pub trait OpDef: Attributes {
 
 /// Calls for the generic tests.
 pub trait OpSamples {
+    /// True for an op with regions, which samples do not carry: it has none that are legal.
+    const REGIONS: bool = false;
     /// Legal calls: ordinary, empty, rank 0, and with odd values.
     fn samples() -> Vec<Sample>;
     /// Illegal calls with their messages.
@@ -373,6 +389,8 @@ pub struct Entry {
     pub family: &'static str,
     /// Its attributes, in declared order.
     pub attributes: &'static [attribute::AttributeDoc],
+    /// True if calls have regions.
+    pub regions: bool,
     /// Its legal samples.
     pub samples: fn() -> Vec<Sample>,
     /// Its illegal samples.
@@ -408,6 +426,7 @@ macro_rules! op_table {
                 doc: $family::$name::DOC,
                 family: $family::FAMILY,
                 attributes: $family::$name::ATTRIBUTES,
+                regions: $family::$name::REGIONS,
                 samples: $family::$name::samples,
                 bad_samples: $family::$name::bad_samples,
             }),*];
@@ -460,11 +479,17 @@ op_table! {
     CumSum => cumulative, CumProd => cumulative, CumMax => cumulative, CumMin => cumulative, LinearRecurrence => cumulative,
     ArgSort => sort,
     Philox => random, RandomLogGamma => random, RandomPoisson => random, LogGammaSlope => random,
-    Fused => region;
+    Fused => region,
+    Switch => control, While => control, Scan => control;
     Custom => custom
 }
 
 impl Primitive {
+    /// True for the names of ops with regions.
+    pub fn has_regions(name: &str) -> bool {
+        Primitive::TABLE.iter().any(|entry| entry.name == name && entry.regions)
+    }
+
     /// Symbols in the attributes.
     pub fn symbols(&self) -> Vec<crate::Symbol> {
         let dims = |attr: Attr| match attr {

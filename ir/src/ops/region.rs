@@ -77,6 +77,7 @@ impl OpDef for Fused {
 
 /// Samples carry no regions, so the legal calls are those of the fusion pass's own tests.
 impl OpSamples for Fused {
+    const REGIONS: bool = true;
     fn samples() -> Vec<Sample> {
         Vec::new()
     }

@@ -16,10 +16,15 @@
 //! 9. Steps that can report an error lie in the fallible prefix: kernels with check sites, ops with code of their own and
 //!    interpreted steps.
 //! 10. A sort writes i64, of as many elements as it reads, which are those that its extents name.
+//! 11. What branches yield, and what loops carry, take apart and stack, are buffers of the types that belong together, and
+//!     those that change place from iteration to iteration are moving. A copy is of as many bytes.
+//!
+//! Steps are numbered depth first, so that those inside a branch or loop come after it. What a loop reads from outside is
+//! needed until its last step.
 //!
 //! Not checked: what kernels do with their buffers, which their own verifier and interpreter see to.
 
-use super::{BufferId, Program, StepKind, Storage};
+use super::{BufferId, Carried, Program, Step, StepKind, Storage};
 use crate::DType;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -41,11 +46,12 @@ impl fmt::Display for Broken {
 
 /// Checks every invariant and reports all that are broken.
 pub fn verify(program: &Program) -> Result<(), Vec<Broken>> {
-    let mut v = Verifier { program, broken: Vec::new(), lives: vec![Life::default(); program.buffers.len()] };
+    let steps = program.all_steps().into_iter().map(|(_, step)| step).collect();
+    let mut v = Verifier { program, broken: Vec::new(), steps, lives: vec![Life::default(); program.buffers.len()] };
     v.names();
     // What follows looks things up by number.
     if v.broken.is_empty() {
-        v.steps();
+        v.block(&program.steps, 0, None);
         v.slots();
         v.outputs();
         v.in_place();
@@ -70,6 +76,8 @@ impl Life {
 struct Verifier<'a> {
     program: &'a Program,
     broken: Vec<Broken>,
+    /// All of them, by number.
+    steps: Vec<&'a Step>,
     lives: Vec<Life>,
 }
 
@@ -79,19 +87,36 @@ impl Verifier<'_> {
     }
 
     fn step_name(&self, step: usize) -> String {
-        format!("step {step} ({})", self.program.steps[step].name)
+        format!("step {step} ({})", self.steps[step].name)
+    }
+
+    /// The top-level step that holds a step.
+    fn top_of(&self, step: usize) -> usize {
+        let depths = self.program.all_steps();
+        depths[..=step].iter().filter(|(depth, _)| *depth == 0).count() - 1
     }
 
     fn names(&mut self) {
         let p = self.program;
         let buffer = |b: &BufferId| b.at() < p.buffers.len();
-        for (i, step) in p.steps.iter().enumerate() {
+        for (i, step) in self.steps.clone().into_iter().enumerate() {
+            let inside = step.kind.blocks().into_iter().flat_map(|b| &b.yields).all(buffer);
             let exists = match &step.kind {
                 StepKind::Launch(l) => l.kernel < p.kernels.len() && l.buffers.iter().all(buffer),
                 StepKind::Product(m) => [m.lhs.0, m.rhs.0, m.out.0].iter().all(buffer),
                 StepKind::Sort(s) => [s.input, s.out].iter().all(buffer),
                 StepKind::Opaque(o) => o.inputs.iter().chain(&o.outputs).all(buffer),
                 StepKind::Interpret { inputs, outputs, .. } => inputs.iter().chain(outputs).all(buffer),
+                StepKind::Copy { from, to } => [from, to].into_iter().all(buffer),
+                StepKind::Switch(s) => inside && s.results.iter().chain([&s.choice]).all(buffer),
+                StepKind::While(_) => {
+                    inside && step.kind.carried().iter().flat_map(Carried::buffers).all(|b| buffer(&b))
+                }
+                StepKind::Scan(s) => {
+                    let carried = s.carried.iter().flat_map(Carried::buffers);
+                    let elements = s.scanned.iter().chain(&s.stacked).flat_map(|e| [e.whole, e.element]);
+                    inside && carried.chain(elements).chain(s.number).all(|b| buffer(&b))
+                }
             };
             if !exists {
                 self.report(1, format!("{} names a buffer or kernel that does not exist", self.step_name(i)));
@@ -103,7 +128,7 @@ impl Verifier<'_> {
                 Storage::Output(n) => n < p.outputs.len(),
                 Storage::InPlace { output, input } => output < p.outputs.len() && input < p.inputs.len(),
                 // Slots are for buffers that some step writes.
-                Storage::Constant(_) | Storage::Slot(usize::MAX) => true,
+                Storage::Constant(_) | Storage::Slot(usize::MAX) | Storage::Moving => true,
                 Storage::Slot(n) => n < p.slots.len(),
             };
             if !exists {
@@ -115,40 +140,31 @@ impl Verifier<'_> {
         }
     }
 
-    fn steps(&mut self) {
+    /// Steps of a block that begins with that number, inside a top-level step if not at the top; yields the number after
+    /// the last.
+    fn block(&mut self, steps: &[Step], first: usize, top: Option<usize>) -> usize {
         let p = self.program;
-        for (i, step) in p.steps.iter().enumerate() {
-            if let StepKind::Launch(l) = &step.kind {
-                let kernel = &p.kernels[l.kernel];
-                let given: Vec<_> = l.buffers.iter().map(|b| p.buffers[b.at()].ty.dtype).collect();
-                let taken: Vec<_> = kernel.params.iter().map(|p| p.dtype).collect();
-                let counts = [(l.extents.len(), kernel.extents as usize), (l.sites.len(), kernel.sites as usize)];
-                if given != taken || counts.iter().any(|(given, taken)| given != taken) {
-                    let what = format!("gives {given:?}, {counts:?}; its kernel takes {taken:?}");
-                    self.report(2, format!("{} {what} (extents and sites given, taken)", self.step_name(i)));
-                }
-            }
-            if let StepKind::Sort(s) = &step.kind {
-                let [from, to] = [s.input, s.out].map(|b| &p.buffers[b.at()].ty);
-                let elements = &(&s.extents[0] * &s.extents[1]) * &s.extents[2];
-                if to.dtype != DType::I64 || [from, to].iter().any(|t| t.shape.numel() != elements) {
-                    let what = format!("sorts {from} to {to} in rows of {:?}", s.extents);
-                    self.report(10, format!("{} {what}", self.step_name(i)));
-                }
-            }
+        let mut number = first;
+        for (position, step) in steps.iter().enumerate() {
+            let i = number;
+            number += 1;
+            let top = top.unwrap_or(position);
+            self.shape_of(i, step);
             let fallible = match &step.kind {
                 StepKind::Launch(l) => p.kernels[l.kernel].sites > 0,
-                StepKind::Product(_) | StepKind::Sort(_) => false,
                 StepKind::Opaque(_) | StepKind::Interpret { .. } => true,
+                _ => false,
             };
-            if fallible && i >= p.fallible_prefix {
+            if fallible && top >= p.fallible_prefix {
                 let prefix = p.fallible_prefix;
                 self.report(9, format!("{} can fail, but only the first {prefix} may", self.step_name(i)));
             }
             let [reads, writes] = p.accesses(&step.kind);
             for b in reads {
-                let held = matches!(p.buffers[b.at()].storage, Storage::Input(_) | Storage::Constant(_));
-                if !held && self.lives[b.at()].written.is_none() {
+                let storage = &p.buffers[b.at()].storage;
+                let held = matches!(storage, Storage::Input(_) | Storage::Constant(_) | Storage::Moving);
+                // A loop may write inside what it reads there.
+                if !held && self.lives[b.at()].written.is_none() && step.kind.blocks().is_empty() {
                     self.report(
                         4,
                         format!("{} reads b{}, which no step before it has written", self.step_name(i), b.0),
@@ -164,6 +180,89 @@ impl Verifier<'_> {
                 }
                 self.lives[b.at()].written.get_or_insert(i);
             }
+            let inside = step.kind.blocks();
+            if inside.is_empty() {
+                continue;
+            }
+            for block in inside {
+                number = self.block(&block.steps, number, Some(top));
+                for b in &block.yields {
+                    self.lives[b.at()].read = Some(number - 1);
+                }
+            }
+            // What comes from outside, and what the step itself writes, is needed until its last iteration is over.
+            let [reads, writes] = p.accesses(&step.kind);
+            for b in reads.into_iter().chain(writes) {
+                self.lives[b.at()].read = Some(number - 1);
+            }
+        }
+        number
+    }
+
+    /// What a step says of its buffers.
+    fn shape_of(&mut self, i: usize, step: &Step) {
+        let p = self.program;
+        let ty = |b: BufferId| &p.buffers[b.at()].ty;
+        match &step.kind {
+            StepKind::Launch(l) => {
+                let kernel = &p.kernels[l.kernel];
+                let given: Vec<_> = l.buffers.iter().map(|&b| ty(b).dtype).collect();
+                let taken: Vec<_> = kernel.params.iter().map(|p| p.dtype).collect();
+                let counts = [(l.extents.len(), kernel.extents as usize), (l.sites.len(), kernel.sites as usize)];
+                if given != taken || counts.iter().any(|(given, taken)| given != taken) {
+                    let what = format!("gives {given:?}, {counts:?}; its kernel takes {taken:?}");
+                    self.report(2, format!("{} {what} (extents and sites given, taken)", self.step_name(i)));
+                }
+            }
+            StepKind::Sort(s) => {
+                let [from, to] = [s.input, s.out].map(ty);
+                let elements = &(&s.extents[0] * &s.extents[1]) * &s.extents[2];
+                if to.dtype != DType::I64 || [from, to].iter().any(|t| t.shape.numel() != elements) {
+                    let what = format!("sorts {from} to {to} in rows of {:?}", s.extents);
+                    self.report(10, format!("{} {what}", self.step_name(i)));
+                }
+            }
+            StepKind::Copy { from, to } if ty(*from).bytes() != ty(*to).bytes() => {
+                self.report(11, format!("{} copies {} to {}", self.step_name(i), ty(*from), ty(*to)));
+            }
+            StepKind::Switch(s) => {
+                for block in &s.blocks {
+                    let pairs = block.yields.iter().copied().zip(s.results.iter().copied());
+                    let pairs: Vec<_> = pairs.collect();
+                    if block.yields.len() != s.results.len() {
+                        self.report(11, format!("{} has branches of different results", self.step_name(i)));
+                    }
+                    pairs.into_iter().for_each(|(inner, outer)| self.moves(i, inner, ty(outer).bytes()));
+                }
+            }
+            _ => {}
+        }
+        for c in step.kind.carried() {
+            let bytes = ty(c.result).bytes();
+            if ty(c.initial).bytes() != bytes || ty(c.spare).bytes() != bytes {
+                self.report(11, format!("{} carries values of different sizes", self.step_name(i)));
+            }
+            self.moves(i, c.before, bytes.clone());
+            self.moves(i, c.after, bytes);
+        }
+        if let StepKind::Scan(s) = &step.kind {
+            for e in s.scanned.iter().chain(&s.stacked) {
+                self.moves(i, e.element, ty(e.element).bytes());
+                if ty(e.whole).bytes() != &ty(e.element).bytes() * &s.length {
+                    let (whole, element) = (ty(e.whole), ty(e.element));
+                    let what = format!("takes {} elements {element} of {whole}", s.length);
+                    self.report(11, format!("{} {what}", self.step_name(i)));
+                }
+            }
+        }
+    }
+
+    /// Checks that a buffer is moving, and of that size.
+    fn moves(&mut self, i: usize, b: BufferId, bytes: crate::Dim) {
+        let buffer = &self.program.buffers[b.at()];
+        if buffer.storage != Storage::Moving || buffer.ty.bytes() != bytes {
+            let what = format!("moves b{} of type {}, which is {:?}", b.0, buffer.ty, buffer.storage);
+            self.report(11, format!("{} {what}", self.step_name(i)));
         }
     }
 
@@ -217,7 +316,7 @@ impl Verifier<'_> {
             let has_memory = match buffer.storage {
                 Storage::Input(_) | Storage::Constant(_) => true,
                 Storage::Output(_) | Storage::InPlace { .. } => written,
-                Storage::Slot(_) => false,
+                Storage::Slot(_) | Storage::Moving => false,
             };
             if !has_memory {
                 self.report(7, format!("output {n} is read from b{}, which is temporary or never written", b.0));
@@ -244,13 +343,12 @@ impl Verifier<'_> {
                 self.report(8, format!("b{other} and b{i} both take the memory of input {input}"));
             }
             let Some(written) = self.lives[i].written else { continue };
-            if written < p.fallible_prefix {
+            if self.top_of(written) < p.fallible_prefix {
                 let what = format!("{} writes over input {input} before the last step", self.step_name(written));
                 self.report(8, format!("{what} that can fail"));
             }
             for &source in sources.get(&input).map(Vec::as_slice).unwrap_or_default() {
-                let kind = &p.steps[written].kind;
-                let product = matches!(kind, StepKind::Product(_) | StepKind::Sort(_) | StepKind::Opaque(_));
+                let product = !matches!(self.steps[written].kind, StepKind::Launch(_) | StepKind::Interpret { .. });
                 let late = self.lives[source].read.is_some_and(|r| r > written || (product && r == written));
                 if late || outputs.contains(&source) {
                     let step = self.step_name(written);

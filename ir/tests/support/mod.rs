@@ -54,9 +54,11 @@ fn run_region(graph: &Graph, region: Region, inputs: &[Literal]) -> Result<Vec<L
         let operands: Vec<&Literal> = data.operands.iter().map(|v| &values[v]).collect();
         let extents: Vec<SmallVec<[usize; 4]>> =
             data.results.iter().map(|&v| graph.ty(v).shape.known().expect("a static shape")).collect();
+        let regions: Vec<_> = data.regions.iter().map(|&r| graph.region_type(r)).collect();
         let mut cx = EvalContext {
             dim: &|d| d.known().ok_or_else(|| EvalError::BadDim(d.to_string())),
             results: &extents,
+            regions: &regions,
             region: &mut |i, arguments| run_region(graph, data.regions[i], arguments),
         };
         let results = data.primitive.eval(&operands, &mut cx)?;

@@ -1,4 +1,4 @@
-//! Rewrites the root region by a partition.
+//! Rewrites a region by a partition.
 
 use super::{Class, FusionReport, Unit};
 use ir::graph::Definition;
@@ -8,13 +8,18 @@ use ir::{Graph, Op, Region, Value};
 use smallvec::SmallVec;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-pub(super) fn build(graph: &mut Graph, units: Vec<Unit>, class: &HashMap<Op, Class>) -> FusionReport {
-    let root = graph.root();
-    let position: HashMap<Op, usize> = graph.region(root).ops.iter().enumerate().map(|(i, &op)| (op, i)).collect();
-    let needed = needed_outside(graph, &units, class);
+pub(super) fn build(
+    graph: &mut Graph,
+    block: Region,
+    units: Vec<Unit>,
+    class: &HashMap<Op, Class>,
+    report: &mut FusionReport,
+) {
+    let position: HashMap<Op, usize> = graph.region(block).ops.iter().enumerate().map(|(i, &op)| (op, i)).collect();
+    let needed = needed_outside(graph, block, &units, class);
     let order = topological(&units);
-    let before = std::mem::take(&mut graph.region_mut(root).ops);
-    let mut b = Builder { graph, class, moved: HashMap::new(), report: FusionReport::default() };
+    let before = std::mem::take(&mut graph.region_mut(block).ops);
+    let mut b = Builder { graph, block, class, moved: HashMap::new(), groups: Vec::new() };
     for u in order {
         let unit = &units[u];
         if unit.solo {
@@ -25,22 +30,20 @@ pub(super) fn build(graph: &mut Graph, units: Vec<Unit>, class: &HashMap<Op, Cla
             b.group(unit, &ops, &needed);
         }
     }
-    let yields = b.graph.region(root).yields.clone();
+    let yields = b.graph.region(block).yields.clone();
     let yields = yields.into_iter().map(|v| b.in_memory(v)).collect();
-    b.graph.region_mut(root).yields = yields;
-    let mut report = b.report;
-    report.changed = graph.region(root).ops != before;
-    graph.compact();
-    report
+    b.graph.region_mut(block).yields = yields;
+    report.groups.append(&mut b.groups);
+    report.changed |= graph.region(block).ops != before;
 }
 
 /// Values of members that some other unit, an alias in memory, or the caller reads.
-fn needed_outside(graph: &Graph, units: &[Unit], class: &HashMap<Op, Class>) -> HashSet<Value> {
+fn needed_outside(graph: &Graph, block: Region, units: &[Unit], class: &HashMap<Op, Class>) -> HashSet<Value> {
     let mut unit_of: HashMap<Op, usize> = HashMap::new();
     for (u, unit) in units.iter().enumerate() {
         unit_of.extend(unit.ops.iter().map(|&op| (op, u)));
     }
-    let root = graph.region(graph.root());
+    let block = graph.region(block);
     // For each value, the units that read it through free ops; usize::MAX stands for memory.
     let mut readers: HashMap<Value, SmallVec<[usize; 2]>> = HashMap::new();
     let add = |readers: &mut HashMap<Value, SmallVec<[usize; 2]>>, v: Value, who: usize| {
@@ -49,10 +52,10 @@ fn needed_outside(graph: &Graph, units: &[Unit], class: &HashMap<Op, Class>) -> 
             list.push(who);
         }
     };
-    for &v in &root.yields {
+    for &v in &block.yields {
         add(&mut readers, v, usize::MAX);
     }
-    for &op in root.ops.iter().rev() {
+    for &op in block.ops.iter().rev() {
         let data = graph.op(op);
         let who: SmallVec<[usize; 2]> = match class[&op] {
             Class::Solo => SmallVec::from_iter([usize::MAX]),
@@ -113,10 +116,13 @@ fn topological(units: &[Unit]) -> Vec<usize> {
 
 struct Builder<'a> {
     graph: &'a mut Graph,
+    /// The region that is rewritten.
+    block: Region,
     class: &'a HashMap<Op, Class>,
-    /// Where values of the old root region are now.
+    /// Where values of the old region are now.
     moved: HashMap<Value, Value>,
-    report: FusionReport,
+    /// Names of the members of each group.
+    groups: Vec<Vec<&'static str>>,
 }
 
 impl Builder<'_> {
@@ -139,13 +145,12 @@ impl Builder<'_> {
                 _ => break at,
             }
         };
-        let root = self.graph.root();
         let mut value = base;
         for (op, old) in chain.into_iter().rev() {
             let data = self.graph.op(op).clone();
             let new = self
                 .graph
-                .append(root, data.primitive, &[value], &[], &data.origins)
+                .append(self.block, data.primitive, &[value], &[], &data.origins)
                 .unwrap_or_else(|e| panic!("a reshape lost its type: {e}"));
             value = self.graph.op(new).results[0];
             self.moved.insert(old, value);
@@ -157,8 +162,7 @@ impl Builder<'_> {
         let operands = self.graph.op(op).operands.clone();
         let operands = operands.into_iter().map(|v| self.in_memory(v)).collect();
         self.graph.op_mut(op).operands = operands;
-        let root = self.graph.root();
-        self.graph.region_mut(root).ops.push(op);
+        self.graph.region_mut(self.block).ops.push(op);
     }
 
     fn group(&mut self, unit: &Unit, ops: &[Op], needed: &HashSet<Value>) {
@@ -188,13 +192,12 @@ impl Builder<'_> {
             (None, true) => FusionKind::Many,
             (None, false) => FusionKind::Loop,
         };
-        self.report.groups.push(ops.iter().map(|&op| self.graph.op(op).primitive.name()).collect());
+        self.groups.push(ops.iter().map(|&op| self.graph.op(op).primitive.name()).collect());
         self.graph.region_mut(region).yields = yields;
-        let root = self.graph.root();
         let operands: Vec<Value> = g.operands.iter().map(|&v| self.in_memory(v)).collect();
         let fused = self
             .graph
-            .append(root, Fused { kind }.into(), &operands, &[region], &origins)
+            .append(self.block, Fused { kind }.into(), &operands, &[region], &origins)
             .unwrap_or_else(|e| panic!("a fused group lost its type: {e}"));
         let new = self.graph.op(fused).results.clone();
         self.moved.extend(results.into_iter().zip(new));

@@ -1,4 +1,4 @@
-//! Fusion: partitions the root region into groups that become one kernel each.
+//! Fusion: partitions a region into groups that become one kernel each.
 //!
 //! Every op belongs to one of three classes. **Members** are pointwise ops, reductions and gathers: they form groups.
 //! **Free** ops are views and generators: they cost nothing and are copied into every group that reads through them,
@@ -20,7 +20,7 @@ pub use pass::{Fuse, Isolate};
 
 use crate::join::joins_many;
 use ir::graph::Definition;
-use ir::{Axes, DType, Graph, Lowering, Op, Origin, Shape, Value};
+use ir::{Axes, DType, Graph, Lowering, Op, Origin, Region, Shape, Value};
 use recompute::MovedReads;
 use smallvec::SmallVec;
 use space::Fit;
@@ -57,20 +57,24 @@ pub struct FusionReport {
     pub changed: bool,
 }
 
-/// Fuses the ops of the root region. With `enabled` false every op gets a group of its own, which is what lowering
-/// needs at least.
+/// Fuses the ops of the root region, and those of every body and branch of control flow for themselves. With `enabled`
+/// false every op gets a group of its own, which is what lowering needs at least.
 pub fn fuse(graph: &mut Graph, enabled: bool) -> FusionReport {
-    let mut p = Partition::new(graph, enabled);
-    let ops = graph.region(graph.root()).ops.clone();
-    for (position, &op) in ops.iter().enumerate() {
-        p.place(op, position);
+    let mut report = FusionReport::default();
+    for region in graph.blocks() {
+        let mut p = Partition::new(graph, region, enabled);
+        let ops = graph.region(region).ops.clone();
+        for (position, &op) in ops.iter().enumerate() {
+            p.place(op, position);
+        }
+        if enabled {
+            p.merge_sinks();
+        }
+        let (units, refused, class) = (p.units, p.refused, p.class);
+        report.refused.extend(refused);
+        build::build(graph, region, units, &class, &mut report);
     }
-    if enabled {
-        p.merge_sinks();
-    }
-    let (units, refused, class) = (p.units, p.refused, p.class);
-    let mut report = build::build(graph, units, &class);
-    report.refused = refused;
+    graph.compact();
     report
 }
 
@@ -148,11 +152,11 @@ struct Partition<'a> {
 }
 
 impl<'a> Partition<'a> {
-    fn new(graph: &'a Graph, enabled: bool) -> Self {
+    fn new(graph: &'a Graph, region: Region, enabled: bool) -> Self {
         let mut p = Partition {
             graph,
             enabled,
-            class: classify(graph, enabled),
+            class: classify(graph, region, enabled),
             units: Vec::new(),
             unit_of: HashMap::new(),
             level: HashMap::new(),
@@ -165,8 +169,8 @@ impl<'a> Partition<'a> {
             refused: Vec::new(),
             last_effect: None,
         };
-        let root = graph.region(graph.root());
-        for &op in &root.ops {
+        let block = graph.region(region);
+        for &op in &block.ops {
             p.count_reads(op);
             let data = graph.op(op);
             let mut all: SmallVec<[Value; 2]> = SmallVec::new();
@@ -188,7 +192,7 @@ impl<'a> Partition<'a> {
                 }
             }
         }
-        for &v in &root.yields {
+        for &v in &block.yields {
             for s in p.sources_of(v) {
                 p.readers.entry(s).or_default().push(None);
             }
@@ -439,10 +443,10 @@ impl<'a> Partition<'a> {
 }
 
 /// Sorts ops into classes. A view or generator whose result must be in memory becomes a member, a reshape an alias.
-fn classify(graph: &Graph, enabled: bool) -> HashMap<Op, Class> {
-    let root = graph.region(graph.root());
+fn classify(graph: &Graph, region: Region, enabled: bool) -> HashMap<Op, Class> {
+    let block = graph.region(region);
     let mut class: HashMap<Op, Class> = HashMap::new();
-    for &op in &root.ops {
+    for &op in &block.ops {
         let data = graph.op(op);
         let c = match data.primitive.lowering() {
             Lowering::Pointwise if enabled && of_extents(graph, op, &class) => Class::Free,
@@ -457,10 +461,10 @@ fn classify(graph: &Graph, enabled: bool) -> HashMap<Op, Class> {
         class.insert(op, c);
     }
     if enabled {
-        seal(graph, &mut class);
+        seal(graph, region, &mut class);
     }
-    let mut needed: Vec<Value> = root.yields.clone();
-    for &op in &root.ops {
+    let mut needed: Vec<Value> = block.yields.clone();
+    for &op in &block.ops {
         if class[&op] == Class::Solo {
             needed.extend(graph.op(op).operands.iter().copied());
         }
@@ -488,10 +492,10 @@ const MAX_READS: usize = 32;
 const MAX_RESHAPES: usize = 4;
 
 /// Puts views in memory where chains of them become too long to write out as one index.
-fn seal(graph: &Graph, class: &mut HashMap<Op, Class>) {
+fn seal(graph: &Graph, region: Region, class: &mut HashMap<Op, Class>) {
     // Reads and reshapes of each view so far; other values are read once.
     let mut chains: HashMap<Value, (usize, usize)> = HashMap::new();
-    for &op in &graph.region(graph.root()).ops {
+    for &op in &graph.region(region).ops {
         let data = graph.op(op);
         if class[&op] != Class::Free || data.primitive.lowering() != Lowering::View {
             continue;

@@ -44,13 +44,13 @@ impl Pass for Isolate {
         "isolate"
     }
     fn about(&self) -> &'static str {
-        "guarantees that the root region holds only groups, products, scatters, scans, sorts, ops with code of their own, constants and reshapes"
+        "guarantees that blocks hold only groups, products, scatters, scans, sorts, control flow, ops with code of their own, constants and reshapes"
     }
     fn required(&self) -> bool {
         true
     }
     fn run(&self, graph: &mut Graph, _cx: &mut PassContext) -> Result<bool, PassError> {
-        let bare = graph.region(graph.root()).ops.iter().any(|&op| {
+        let bare = graph.blocks().iter().flat_map(|&r| &graph.region(r).ops).any(|&op| {
             let primitive = &graph.op(op).primitive;
             match primitive.lowering() {
                 Lowering::Fused
@@ -59,6 +59,7 @@ impl Pass for Isolate {
                 | Lowering::Cumulative
                 | Lowering::Sort
                 | Lowering::Opaque
+                | Lowering::Control
                 | Lowering::Constant => false,
                 _ => !matches!(primitive, ir::Primitive::Reshape(_)),
             }

@@ -3,6 +3,7 @@
 mod axes;
 mod boxes;
 pub mod contract;
+mod control;
 mod cumulative;
 mod loops;
 mod nest;
@@ -14,7 +15,7 @@ use ir::graph::Definition;
 use ir::kernel::Kernel;
 use ir::ops::Sorting;
 use ir::program::{Buffer, BufferId, Launch, Opaque, Program, Site, Sort, Step, StepKind, Storage};
-use ir::{DType, Dim, Graph, Lowering, Op, Origin, Value};
+use ir::{DType, Dim, Graph, Lowering, Op, Origin, Region, Value};
 use nest::GroupKernel;
 use scatter::product;
 use std::collections::{HashMap, HashSet};
@@ -46,7 +47,7 @@ pub fn lower_except(
     refuse: &dyn Fn(&Kernel) -> Option<String>,
 ) -> Result<Program, LowerError> {
     let mut l = Lowerer::new(graph, refuse);
-    for op in schedule(graph) {
+    for op in schedule(graph, graph.root()) {
         l.op(op)?;
     }
     l.finish(donations)
@@ -59,9 +60,9 @@ pub fn is_fallible(graph: &Graph, op: Op) -> bool {
         || data.regions.iter().any(|&r| graph.region(r).ops.iter().any(|&inner| is_fallible(graph, inner)))
 }
 
-/// The ops of the root region, everything that fallible ops need (and they themselves) first, otherwise in order.
-fn schedule(graph: &Graph) -> Vec<Op> {
-    let ops = &graph.region(graph.root()).ops;
+/// The ops of a region, everything that fallible ops need (and they themselves) first, otherwise in order.
+fn schedule(graph: &Graph, region: Region) -> Vec<Op> {
+    let ops = &graph.region(region).ops;
     let mut early: HashSet<Op> = HashSet::new();
     for &op in ops.iter().rev() {
         let needed = is_fallible(graph, op) || early.contains(&op);
@@ -84,6 +85,12 @@ struct Lowerer<'a> {
     buffer_of: HashMap<Value, BufferId>,
     kernels: HashMap<Kernel, usize>,
     elementwise: Elementwise,
+    /// Steps of the block at work.
+    steps: Vec<Step>,
+    /// Blocks around it.
+    depth: usize,
+    /// True if a step of the top-level step at work takes memory.
+    interprets: bool,
     fallible_prefix: usize,
 }
 
@@ -102,6 +109,9 @@ impl<'a> Lowerer<'a> {
             buffer_of: HashMap::new(),
             kernels: HashMap::new(),
             elementwise: HashMap::new(),
+            steps: Vec::new(),
+            depth: 0,
+            interprets: false,
             fallible_prefix: 0,
         };
         for (i, &v) in graph.inputs().iter().enumerate() {
@@ -111,9 +121,17 @@ impl<'a> Lowerer<'a> {
     }
 
     fn add_buffer(&mut self, v: Value, storage: Storage) -> BufferId {
-        let id = BufferId(self.program.buffers.len() as u32);
-        self.program.buffers.push(Buffer { ty: self.graph.ty(v).clone(), storage });
+        let id = self.unnamed(v);
+        self.program.buffers[id.at()].storage = storage;
         self.buffer_of.insert(v, id);
+        id
+    }
+
+    /// A buffer for a value of that type.
+    fn unnamed(&mut self, like: Value) -> BufferId {
+        let id = BufferId(self.program.buffers.len() as u32);
+        let storage = Storage::Slot(usize::MAX);
+        self.program.buffers.push(Buffer { ty: self.graph.ty(like).clone(), storage });
         id
     }
 
@@ -129,10 +147,10 @@ impl<'a> Lowerer<'a> {
     fn push(&mut self, op: Op, name: String, kind: StepKind) {
         let origins = self.origins(op);
         // Interpreting takes memory.
-        let interpreted = matches!(kind, StepKind::Interpret { .. });
-        self.program.steps.push(Step { kind, origins, name });
-        if interpreted || is_fallible(self.graph, op) {
-            self.fallible_prefix = self.program.steps.len();
+        self.interprets |= matches!(kind, StepKind::Interpret { .. });
+        self.steps.push(Step { kind, origins, name });
+        if self.depth == 0 && (std::mem::take(&mut self.interprets) || is_fallible(self.graph, op)) {
+            self.fallible_prefix = self.steps.len();
         }
     }
 
@@ -176,6 +194,7 @@ impl<'a> Lowerer<'a> {
                 let literal = data.primitive.literal().expect("a constant has data").clone();
                 self.add_buffer(data.results[0], Storage::Constant(literal));
             }
+            Lowering::Control => self.control(op)?,
             // Fusion leaves only reshapes bare: the same bytes under another shape.
             Lowering::View
                 if self.graph.ty(data.operands[0]).shape.numel() == self.graph.ty(data.results[0]).shape.numel() =>
@@ -235,12 +254,15 @@ impl<'a> Lowerer<'a> {
             })
             .collect();
         let extents = group.extents.iter().map(|s| Dim::symbol(s.name())).collect();
-        self.elementwise.insert(self.program.steps.len(), group.elementwise);
+        if self.depth == 0 {
+            self.elementwise.insert(self.steps.len(), group.elementwise);
+        }
         self.push(op, name, StepKind::Launch(Launch { kernel, buffers, extents, sites }));
     }
 
     fn finish(mut self, donations: &[(usize, usize)]) -> Result<Program, LowerError> {
         self.program.fallible_prefix = self.fallible_prefix;
+        self.program.steps = self.steps;
         self.program.output_buffers = self.graph.outputs().iter().map(|v| self.buffer_of[v]).collect();
         plan::plan(&mut self.program, donations, &self.elementwise);
         Ok(self.program)

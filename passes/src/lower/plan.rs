@@ -2,7 +2,7 @@
 
 use super::Elementwise;
 use ir::Dim;
-use ir::program::{BufferId, Program, Slot, StepKind, Storage};
+use ir::program::{BufferId, Program, Slot, Step, StepKind, Storage};
 use std::collections::HashSet;
 
 /// First and last step of each buffer, `None` if no step writes it (inputs and constants).
@@ -11,10 +11,10 @@ struct Lives {
     last: Vec<usize>,
 }
 
-fn lives(program: &Program) -> Lives {
+fn lives(program: &Program, steps: &[Step]) -> Lives {
     let n = program.buffers.len();
     let mut lives = Lives { defined: vec![None; n], last: vec![0; n] };
-    for (i, step) in program.steps.iter().enumerate() {
+    for (i, step) in steps.iter().enumerate() {
         let [reads, writes] = program.accesses(&step.kind);
         for b in writes {
             lives.defined[b.at()].get_or_insert(i);
@@ -29,7 +29,7 @@ fn lives(program: &Program) -> Lives {
 
 /// Decides the storage of every buffer that a step writes.
 pub(super) fn plan(program: &mut Program, donations: &[(usize, usize)], elementwise: &Elementwise) {
-    let lives = lives(program);
+    let lives = lives(program, &program.steps);
     let mut outputs: HashSet<BufferId> = HashSet::new();
     for (number, &b) in program.output_buffers.clone().iter().enumerate() {
         // A buffer that is two outputs, an input or a constant is shared when the call returns; it gets no new place.
@@ -42,7 +42,9 @@ pub(super) fn plan(program: &mut Program, donations: &[(usize, usize)], elementw
             program.not_taken.push((input, reason));
         }
     }
-    assign_slots(program, &lives);
+    let steps = std::mem::take(&mut program.steps);
+    assign_slots(program, &steps, &[], &mut Vec::new());
+    program.steps = steps;
 }
 
 /// Writes an output over a donated input, where nothing can fail after the write begins and nothing reads the old
@@ -96,17 +98,20 @@ fn in_place(
 
 /// Gives temporaries slots of the arena, first come first served: the smallest free slot that is large enough, else the
 /// largest free one, which grows, else a new one. Symbolic sizes are compared where their difference is a number.
-fn assign_slots(program: &mut Program, lives: &Lives) {
-    let mut free: Vec<usize> = Vec::new();
-    let mut releases: Vec<Vec<usize>> = vec![Vec::new(); program.steps.len()];
-    for i in 0..program.steps.len() {
-        let [_, writes] = program.accesses(&program.steps[i].kind);
+///
+/// Temporaries of a block inside a step take slots that are free while that step runs, and leave them free after it. What
+/// the block yields is needed until its end.
+fn assign_slots(program: &mut Program, steps: &[Step], yields: &[BufferId], free: &mut Vec<usize>) {
+    let lives = lives(program, steps);
+    let mut releases: Vec<Vec<usize>> = vec![Vec::new(); steps.len()];
+    for (i, step) in steps.iter().enumerate() {
+        let [_, writes] = program.accesses(&step.kind);
         for b in writes {
             if lives.defined[b.at()] != Some(i) || program.buffers[b.at()].storage != Storage::Slot(usize::MAX) {
                 continue;
             }
             let size = program.buffers[b.at()].ty.bytes();
-            let slot = match choose(&program.slots, &free, &size) {
+            let slot = match choose(&program.slots, free, &size) {
                 Some(at) => free.swap_remove(at),
                 None => {
                     program.slots.push(Slot::default());
@@ -118,7 +123,11 @@ fn assign_slots(program: &mut Program, lives: &Lives) {
                 sizes.push(size);
             }
             program.buffers[b.at()].storage = Storage::Slot(slot);
-            releases[lives.last[b.at()].max(i)].push(slot);
+            let last = if yields.contains(&b) { steps.len() - 1 } else { lives.last[b.at()].max(i) };
+            releases[last].push(slot);
+        }
+        for block in step.kind.blocks() {
+            assign_slots(program, &block.steps, &block.yields, free);
         }
         free.append(&mut releases[i]);
     }

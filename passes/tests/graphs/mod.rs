@@ -131,9 +131,11 @@ fn eval_region(graph: &Graph, r: Region, arguments: &[Literal]) -> Result<Vec<Li
         let extents: Vec<SmallVec<[usize; 4]>> =
             d.results.iter().map(|&v| graph.ty(v).shape.known().expect("a static shape")).collect();
         let mut region = |i: usize, arguments: &[Literal]| eval_region(graph, d.regions[i], arguments);
+        let regions: Vec<_> = d.regions.iter().map(|&r| graph.region_type(r)).collect();
         let mut cx = EvalContext {
             dim: &|d: &Dim| d.known().ok_or_else(|| EvalError::BadDim(d.to_string())),
             results: &extents,
+            regions: &regions,
             region: &mut region,
         };
         let results = d.primitive.eval(&operands, &mut cx)?;

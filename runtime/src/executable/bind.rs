@@ -9,7 +9,7 @@ use crate::interpreter::Bindings;
 use crate::signature::{Signature, SymbolValues};
 use crate::sort::{self, Rows};
 use codegen::cpu::CompiledKernel;
-use ir::program::{Program, StepKind, Storage};
+use ir::program::{BufferId, Carried, Elements, Program, Step, StepKind, Storage};
 use ir::{DType, Dim, EvalError};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -26,16 +26,47 @@ pub(super) enum Place {
     },
     Constant(usize),
     Arena(usize),
+    /// Where the step around it says.
+    Moving,
 }
 
 /// A step with its numbers filled in.
 pub(super) enum BoundStep {
-    Launch { kernel: usize, buffers: SmallVec<[usize; 8]>, extents: SmallVec<[i64; 4]>, tasks: u64, work: u64 },
+    Launch {
+        kernel: usize,
+        buffers: SmallVec<[usize; 8]>,
+        extents: SmallVec<[i64; 4]>,
+        tasks: u64,
+        work: u64,
+    },
     Product(BoundProduct),
     Sort(BoundSort),
     Opaque(Box<BoundOpaque>),
-    Interpret(usize),
+    Interpret,
+    Copy {
+        from: usize,
+        to: usize,
+        bytes: usize,
+    },
+    Switch {
+        blocks: Vec<Vec<BoundStep>>,
+    },
+    While {
+        condition: Vec<BoundStep>,
+        body: Vec<BoundStep>,
+        carried: BoundCarried,
+    },
+    Scan {
+        length: usize,
+        body: Vec<BoundStep>,
+        carried: BoundCarried,
+        /// Tensors with their elements, and the bytes of one.
+        elements: SmallVec<[(Elements, usize); 8]>,
+    },
 }
+
+/// What a loop carries, with its bytes.
+pub(super) type BoundCarried = SmallVec<[(Carried, usize); 4]>;
 
 /// A sort with its numbers filled in.
 pub(super) struct BoundSort {
@@ -127,6 +158,7 @@ impl Bound {
                 Storage::Output(n) => Place::Output(*n),
                 Storage::InPlace { output, input } => Place::Donated { output: *output, input: *input },
                 Storage::Constant(_) => Place::Constant(i),
+                Storage::Moving => Place::Moving,
                 // A buffer that no step writes is never read either.
                 Storage::Slot(n) => Place::Arena(offsets.get(*n).copied().unwrap_or(0)),
             })
@@ -141,62 +173,119 @@ impl Bound {
             let dims: SmallVec<[usize; 4]> = b.ty.shape.iter().map(extent).collect::<Result<_, _>>()?;
             byte_length(b.ty.dtype, &dims)?;
         }
-        let mut steps = Vec::new();
-        let mut scratch = 0;
-        for (number, step) in program.steps.iter().enumerate() {
-            steps.push(match &step.kind {
-                StepKind::Launch(l) => {
-                    let extents: SmallVec<[i64; 4]> = l.extents.iter().map(eval).collect::<Result<_, _>>()?;
-                    let kernel = &kernels[l.kernel];
-                    let too_large = || ExecError::Memory(format!("a size in kernel {} overflows", step.name));
-                    let grids = kernel.grids(&extents).ok_or_else(too_large)?;
-                    let works = kernel.works(&extents).ok_or_else(too_large)?;
-                    let tasks = grids.iter().map(|&g| g.max(0) as u64).sum();
-                    let work =
-                        grids.iter().zip(&works).map(|(&g, &w)| (g.max(0) as u64).saturating_mul(w.max(0) as u64));
-                    scratch = scratch.max(kernel.scratch_bytes(&extents).ok_or_else(too_large)?);
-                    BoundStep::Launch {
-                        kernel: l.kernel,
-                        buffers: l.buffers.iter().map(|b| b.at()).collect(),
-                        tasks,
-                        work: work.fold(0, u64::saturating_add),
-                        extents,
-                    }
-                }
-                StepKind::Product(p) => {
-                    let strides = |s: &[Dim; 3]| {
-                        let s: SmallVec<[isize; 3]> =
-                            s.iter().map(|d| eval(d).map(|n| n as isize)).collect::<Result<_, _>>()?;
-                        Ok::<[isize; 3], ExecError>([s[0], s[1], s[2]])
-                    };
-                    let e: SmallVec<[usize; 4]> = p.extents.iter().map(extent).collect::<Result<_, _>>()?;
-                    let product = BoundProduct {
-                        dtype: p.dtype,
-                        extents: [e[0], e[1], e[2], e[3]],
-                        buffers: [p.lhs.0.at(), p.rhs.0.at(), p.out.0.at()],
-                        strides: [strides(&p.lhs.1)?, strides(&p.rhs.1)?, strides(&p.out.1)?],
-                    };
-                    let sizes = product.on([std::ptr::null_mut(); 3]);
-                    scratch = scratch.max(contract::library().scratch_bytes(&sizes));
-                    BoundStep::Product(product)
-                }
-                StepKind::Sort(s) => {
-                    let e: SmallVec<[usize; 3]> = s.extents.iter().map(extent).collect::<Result<_, _>>()?;
-                    let sort = BoundSort {
-                        dtype: program.buffers[s.input.at()].ty.dtype,
-                        extents: [e[0], e[1], e[2]],
-                        descending: s.descending,
-                        buffers: [s.input.at(), s.out.at()],
-                    };
-                    let rows = sort.on([std::ptr::null_mut(); 2]);
-                    scratch = scratch.max(sort::library().scratch_bytes(&rows));
-                    BoundStep::Sort(sort)
-                }
-                StepKind::Opaque(o) => BoundStep::Opaque(Box::new(BoundOpaque::new(program, number, o, &extent)?)),
-                StepKind::Interpret { .. } => BoundStep::Interpret(number),
-            });
-        }
+        let mut binder = Binder { program, kernels, signature, symbols: &symbols, scratch: 0 };
+        let steps = binder.block(&program.steps)?;
+        let scratch = binder.scratch;
         Ok(Bound { symbols, places, steps, arena, scratch, outputs })
+    }
+}
+
+/// Fills in the numbers of steps.
+struct Binder<'a> {
+    program: &'a Program,
+    kernels: &'a [Arc<CompiledKernel>],
+    signature: &'a Signature,
+    symbols: &'a SymbolValues,
+    /// Working memory that a thread needs at most.
+    scratch: usize,
+}
+
+impl Binder<'_> {
+    fn eval(&self, d: &Dim) -> Result<i64, ExecError> {
+        let value = self.signature.dim(self.symbols, d);
+        value.ok_or_else(|| ExecError::Argument(EvalError::BadDim(d.to_string()).to_string()))
+    }
+
+    fn extent(&self, d: &Dim) -> Result<usize, ExecError> {
+        usize::try_from(self.eval(d)?).map_err(|_| ExecError::Argument(EvalError::BadDim(d.to_string()).to_string()))
+    }
+
+    fn bytes(&self, b: BufferId) -> Result<usize, ExecError> {
+        self.extent(&self.program.buffers[b.at()].ty.bytes())
+    }
+
+    fn block(&mut self, steps: &[Step]) -> Result<Vec<BoundStep>, ExecError> {
+        steps.iter().map(|step| self.step(step)).collect()
+    }
+
+    fn step(&mut self, step: &Step) -> Result<BoundStep, ExecError> {
+        Ok(match &step.kind {
+            StepKind::Launch(l) => {
+                let extents: SmallVec<[i64; 4]> = l.extents.iter().map(|d| self.eval(d)).collect::<Result<_, _>>()?;
+                let kernel = &self.kernels[l.kernel];
+                let too_large = || ExecError::Memory(format!("a size in kernel {} overflows", step.name));
+                let grids = kernel.grids(&extents).ok_or_else(too_large)?;
+                let works = kernel.works(&extents).ok_or_else(too_large)?;
+                let tasks = grids.iter().map(|&g| g.max(0) as u64).sum();
+                let work = grids.iter().zip(&works).map(|(&g, &w)| (g.max(0) as u64).saturating_mul(w.max(0) as u64));
+                self.scratch = self.scratch.max(kernel.scratch_bytes(&extents).ok_or_else(too_large)?);
+                BoundStep::Launch {
+                    kernel: l.kernel,
+                    buffers: l.buffers.iter().map(|b| b.at()).collect(),
+                    tasks,
+                    work: work.fold(0, u64::saturating_add),
+                    extents,
+                }
+            }
+            StepKind::Product(p) => {
+                let strides = |s: &[Dim; 3]| {
+                    let s: SmallVec<[isize; 3]> =
+                        s.iter().map(|d| self.eval(d).map(|n| n as isize)).collect::<Result<_, _>>()?;
+                    Ok::<[isize; 3], ExecError>([s[0], s[1], s[2]])
+                };
+                let e: SmallVec<[usize; 4]> = p.extents.iter().map(|d| self.extent(d)).collect::<Result<_, _>>()?;
+                let product = BoundProduct {
+                    dtype: p.dtype,
+                    extents: [e[0], e[1], e[2], e[3]],
+                    buffers: [p.lhs.0.at(), p.rhs.0.at(), p.out.0.at()],
+                    strides: [strides(&p.lhs.1)?, strides(&p.rhs.1)?, strides(&p.out.1)?],
+                };
+                let sizes = product.on([std::ptr::null_mut(); 3]);
+                self.scratch = self.scratch.max(contract::library().scratch_bytes(&sizes));
+                BoundStep::Product(product)
+            }
+            StepKind::Sort(s) => {
+                let e: SmallVec<[usize; 3]> = s.extents.iter().map(|d| self.extent(d)).collect::<Result<_, _>>()?;
+                let sort = BoundSort {
+                    dtype: self.program.buffers[s.input.at()].ty.dtype,
+                    extents: [e[0], e[1], e[2]],
+                    descending: s.descending,
+                    buffers: [s.input.at(), s.out.at()],
+                };
+                let rows = sort.on([std::ptr::null_mut(); 2]);
+                self.scratch = self.scratch.max(sort::library().scratch_bytes(&rows));
+                BoundStep::Sort(sort)
+            }
+            StepKind::Opaque(o) => {
+                let extent = |d: &Dim| self.extent(d);
+                BoundStep::Opaque(Box::new(BoundOpaque::new(self.program, step, o, &extent)?))
+            }
+            StepKind::Interpret { .. } => BoundStep::Interpret,
+            StepKind::Copy { from, to } => BoundStep::Copy { from: from.at(), to: to.at(), bytes: self.bytes(*to)? },
+            StepKind::Switch(s) => {
+                BoundStep::Switch { blocks: s.blocks.iter().map(|b| self.block(&b.steps)).collect::<Result<_, _>>()? }
+            }
+            StepKind::While(w) => BoundStep::While {
+                condition: self.block(&w.condition.steps)?,
+                body: self.block(&w.body.steps)?,
+                carried: self.carried(&w.carried)?,
+            },
+            StepKind::Scan(s) => BoundStep::Scan {
+                length: self.extent(&s.length)?,
+                body: self.block(&s.body.steps)?,
+                carried: self.carried(&s.carried)?,
+                elements: s
+                    .scanned
+                    .iter()
+                    .chain(&s.stacked)
+                    .map(|e| Ok((*e, self.bytes(e.element)?)))
+                    .collect::<Result<_, ExecError>>()?,
+            },
+        })
+    }
+
+    fn carried(&self, carried: &[Carried]) -> Result<BoundCarried, ExecError> {
+        carried.iter().map(|c| Ok((*c, self.bytes(c.result)?))).collect()
     }
 }
 

@@ -8,6 +8,7 @@
 mod bind;
 mod compare;
 mod compile;
+mod control;
 mod failure;
 mod inspect;
 mod kernels;
@@ -143,7 +144,7 @@ impl Executable {
     pub fn is_compiled(&self) -> bool {
         match &self.mode {
             Mode::Compiled(c) => {
-                !c.program.steps.iter().any(|s| matches!(s.kind, ir::program::StepKind::Interpret { .. }))
+                !c.program.all_steps().iter().any(|(_, s)| matches!(s.kind, ir::program::StepKind::Interpret { .. }))
             }
             Mode::Interpreted { .. } => false,
         }

@@ -4,7 +4,7 @@ use super::run::{PARALLEL_WORK, Shared};
 use crate::error::ExecError;
 use crate::pool;
 use ir::ops::custom::{Call, Elements, ElementsMut, Operand, Output, guarded};
-use ir::program::{BufferId, Opaque, Program, StepKind};
+use ir::program::{BufferId, Opaque, Program, Step, StepKind};
 use ir::{DType, Dim, EvalError, for_each_dtype};
 use smallvec::SmallVec;
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +19,6 @@ struct Place {
 
 /// Such a step with its numbers filled in.
 pub(super) struct BoundOpaque {
-    number: usize,
     inputs: SmallVec<[Place; 4]>,
     outputs: SmallVec<[Place; 2]>,
     /// Rows of the results; 1 where the body does not split.
@@ -34,7 +33,7 @@ pub(super) struct BoundOpaque {
 type Extent<'a> = dyn Fn(&Dim) -> Result<usize, ExecError> + 'a;
 
 impl BoundOpaque {
-    pub fn new(program: &Program, number: usize, step: &Opaque, extent: &Extent<'_>) -> Result<BoundOpaque, ExecError> {
+    pub fn new(program: &Program, whole: &Step, step: &Opaque, extent: &Extent<'_>) -> Result<BoundOpaque, ExecError> {
         let place = |b: &BufferId| {
             let ty = &program.buffers[b.at()].ty;
             let dims: SmallVec<[usize; 4]> = ty.shape.iter().map(extent).collect::<Result<_, _>>()?;
@@ -43,7 +42,7 @@ impl BoundOpaque {
         let inputs: SmallVec<[Place; 4]> = step.inputs.iter().map(place).collect::<Result<_, ExecError>>()?;
         let outputs: SmallVec<[Place; 2]> = step.outputs.iter().map(place).collect::<Result<_, ExecError>>()?;
         let body = step.primitive.body().ok_or_else(|| ExecError::Bug("an op without code of its own".into()))?;
-        let fail = |what: String| failure(program, number, what);
+        let fail = |what: String| failure(whole, what);
         let firsts: SmallVec<[Option<usize>; 2]> = outputs.iter().map(|p| p.dims.first().copied()).collect();
         let rows = firsts[0].filter(|&n| firsts.iter().all(|&f| f == Some(n)));
         if body.is_by_rows() && rows.is_none() {
@@ -53,13 +52,13 @@ impl BoundOpaque {
         }
         let Some(rows) = rows.filter(|_| body.is_by_rows()) else {
             let row = outputs.iter().map(|p| p.numel).collect();
-            return Ok(BoundOpaque { number, inputs, outputs, rows: 1, row, work_per_row: 0, split: false });
+            return Ok(BoundOpaque { inputs, outputs, rows: 1, row, work_per_row: 0, split: false });
         };
         let operands: SmallVec<[&[usize]; 4]> = inputs.iter().map(|p| p.dims.as_slice()).collect();
         let work_per_row = guarded("work_per_row", || Ok(body.work_per_row(&operands))).map_err(fail)?;
         drop(operands);
         let row = outputs.iter().map(|p| p.dims[1..].iter().product()).collect();
-        Ok(BoundOpaque { number, inputs, outputs, rows, row, work_per_row, split: true })
+        Ok(BoundOpaque { inputs, outputs, rows, row, work_per_row, split: true })
     }
 
     fn all_rows(&self) -> std::ops::Range<usize> {
@@ -67,8 +66,7 @@ impl BoundOpaque {
     }
 
     /// Runs the step over buffers at those addresses.
-    pub fn run(&self, program: &Program, pointers: &[*mut u8], threads: usize) -> Result<(), ExecError> {
-        let step = &program.steps[self.number];
+    pub fn run(&self, step: &Step, pointers: &[*mut u8], threads: usize) -> Result<(), ExecError> {
         let StepKind::Opaque(Opaque { primitive, .. }) = &step.kind else {
             return Err(ExecError::Bug("an op's own code is none".into()));
         };
@@ -77,7 +75,7 @@ impl BoundOpaque {
             // SAFETY: the buffer is live and holds as many bytes as its type says.
             let bytes = unsafe { std::slice::from_raw_parts(pointers[p.buffer], p.numel) };
             if bytes.iter().any(|&b| b > 1) {
-                return Err(failure(program, self.number, "an operand holds a bool that is neither 0 nor 1".into()));
+                return Err(failure(step, "an operand holds a bool that is neither 0 nor 1".into()));
             }
         }
         let failed: Mutex<Option<(u64, String)>> = Mutex::new(None);
@@ -121,14 +119,13 @@ impl BoundOpaque {
         }
         match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),
-            Some((_, e)) => Err(failure(program, self.number, e)),
+            Some((_, e)) => Err(failure(step, e)),
         }
     }
 }
 
 /// The failure of a user's code.
-fn failure(program: &Program, number: usize, what: String) -> ExecError {
-    let step = &program.steps[number];
+fn failure(step: &Step, what: String) -> ExecError {
     ExecError::Op { op: step.name.clone(), origins: step.origins.clone(), error: EvalError::Other(what) }
 }
 

@@ -6,7 +6,7 @@ use crate::events::{self, Event};
 use crate::options::{Artefact, Options};
 use codegen::cpu::CompiledKernel;
 use ir::Graph;
-use ir::program::{BufferId, Program, StepKind};
+use ir::program::{BufferId, Carried, Elements, Program, StepKind};
 use passes::{Note, NoteKind, PassRun};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) fn program(program: &Program, kernels: &[Arc<CompiledKernel>]) {
         events::record(Event::DonationRefused, format_args!("{}: input {input}: {reason}", program.name));
     }
     events::write(Artefact::Kernels, || {
-        let count = |f: fn(&StepKind) -> bool| program.steps.iter().filter(|s| f(&s.kind)).count();
+        let count = |f: fn(&StepKind) -> bool| program.all_steps().iter().filter(|(_, s)| f(&s.kind)).count();
         let mut text = format!(
             "{}: kernels {}, launches {}, products {}, sorts {}, ops with code of their own {}, interpreted steps {}",
             program.name,
@@ -81,7 +81,7 @@ fn memory(p: &Program) -> String {
 
 /// Counts the steps that will be interpreted.
 pub(super) fn interpreted(program: &Program) {
-    for step in &program.steps {
+    for (_, step) in program.all_steps() {
         if let StepKind::Interpret { reason, .. } = &step.kind {
             let place = step.origins.first().map(|o| format!(" ({o})")).unwrap_or_default();
             events::record(
@@ -130,7 +130,8 @@ pub(super) fn describe(p: &Program) -> String {
     for (input, reason) in &p.not_taken {
         let _ = writeln!(text, "  input {input} keeps its memory: {reason}");
     }
-    for (i, step) in p.steps.iter().enumerate() {
+    let mut top = 0;
+    for (i, (depth, step)) in p.all_steps().into_iter().enumerate() {
         let what = match &step.kind {
             StepKind::Launch(l) => {
                 let buffers: Vec<String> = l.buffers.iter().map(|b| format!("b{}", b.0)).collect();
@@ -148,13 +149,48 @@ pub(super) fn describe(p: &Program) -> String {
                 let list = |all: &[BufferId]| all.iter().map(|b| format!("b{}", b.0)).collect::<Vec<_>>().join(", ");
                 format!("{} = {:?}({})", list(&o.outputs), o.primitive, list(&o.inputs))
             }
+            StepKind::Copy { from, to } => format!("b{} = b{}", to.0, from.0),
+            StepKind::Switch(s) => {
+                let results: Vec<String> = s.results.iter().map(|b| format!("b{}", b.0)).collect();
+                let yields: Vec<String> = s.blocks.iter().map(|b| buffers(&b.yields)).collect();
+                format!("{} = the one of {} that b{} chooses", results.join(", "), yields.join(" or "), s.choice.0)
+            }
+            StepKind::While(w) => format!("while {}: {}", buffers(&w.condition.yields), carried(&w.carried)),
+            StepKind::Scan(s) => {
+                let elements = |list: &[Elements]| {
+                    list.iter().map(|e| format!("b{} of b{}", e.element.0, e.whole.0)).collect::<Vec<_>>().join(", ")
+                };
+                let number = s.number.map(|b| format!(", number b{}", b.0)).unwrap_or_default();
+                let order = if s.reverse { "backwards " } else { "" };
+                format!(
+                    "{} times {order}over [{}] to [{}]{number}; {}",
+                    s.length,
+                    elements(&s.scanned),
+                    elements(&s.stacked),
+                    carried(&s.carried)
+                )
+            }
             StepKind::Interpret { reason, .. } => format!("interpreted: {reason}"),
         };
-        let fallible = if i < p.fallible_prefix { " (may fail)" } else { "" };
-        let _ = writeln!(text, "  {i}: {} {what}{fallible}", step.name);
+        let indent = depth * 2;
+        top += usize::from(depth == 0);
+        let fallible = if depth == 0 && top <= p.fallible_prefix { " (may fail)" } else { "" };
+        let _ = writeln!(text, "  {:indent$}{i}: {} {what}{fallible}", "", step.name);
         for o in step.origins.iter().take(4) {
-            let _ = writeln!(text, "       {o}");
+            let _ = writeln!(text, "  {:indent$}     {o}", "");
         }
     }
     text
+}
+
+fn buffers(list: &[BufferId]) -> String {
+    format!("({})", list.iter().map(|b| format!("b{}", b.0)).collect::<Vec<_>>().join(", "))
+}
+
+/// What a loop carries: from where, as what it goes round, and to where.
+fn carried(list: &[Carried]) -> String {
+    let one = |c: &Carried| {
+        format!("b{} as b{} to b{}, last b{} (or b{})", c.initial.0, c.before.0, c.after.0, c.result.0, c.spare.0)
+    };
+    format!("carries [{}]", list.iter().map(one).collect::<Vec<_>>().join(", "))
 }

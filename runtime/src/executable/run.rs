@@ -12,7 +12,7 @@ use crate::pool;
 use crate::scratch::Scratch;
 use crate::sort;
 use codegen::cpu::Status;
-use ir::program::{Launch, StepKind};
+use ir::program::{Launch, Step, StepKind};
 use smallvec::SmallVec;
 use std::sync::{Mutex, PoisonError};
 
@@ -61,7 +61,7 @@ impl Compiled {
                 fresh[o] = Some(Array::uninit(*dtype, dims)?);
             }
         }
-        let pointers: SmallVec<[*mut u8; 32]> = bound
+        let mut pointers: SmallVec<[*mut u8; 32]> = bound
             .places
             .iter()
             .enumerate()
@@ -75,11 +75,10 @@ impl Compiled {
                 Place::Constant(_) => self.constants[b].as_ref().map_or(std::ptr::null_mut(), |a| a.buffer().ptr()),
                 // SAFETY: the plan keeps offsets inside the arena.
                 Place::Arena(offset) => unsafe { arena.ptr().add(offset) },
+                Place::Moving => std::ptr::null_mut(),
             })
             .collect();
-        for (number, step) in bound.steps.iter().enumerate() {
-            self.step(&bound, number, step, &pointers, &scratch)?;
-        }
+        self.block((&self.program.steps, &bound.steps), &bound, &mut pointers, &scratch)?;
 
         // Nothing fails from here on: outputs leave, donated arrays are taken.
         let mut taken: SmallVec<[Option<Array>; 8]> = SmallVec::from_elem(None, bound.outputs.len());
@@ -101,7 +100,7 @@ impl Compiled {
                 // The same buffer is an earlier output.
                 Place::Output(p) | Place::Donated { output: p, .. } => results.get(p).cloned(),
                 Place::Constant(_) => self.constants[b.at()].clone(),
-                Place::Arena(_) => None,
+                Place::Arena(_) | Place::Moving => None,
             };
             let array = array.ok_or_else(|| ExecError::Bug(format!("output {o} has no memory")))?;
             results.push(if array.dims() == dims.as_slice() { array } else { array.reshaped(dims)? });
@@ -109,15 +108,25 @@ impl Compiled {
         Ok(results)
     }
 
-    fn step(
+    /// Runs steps one after the other.
+    pub(super) fn block(
         &self,
+        (steps, numbers): (&[Step], &[BoundStep]),
         bound: &Bound,
-        number: usize,
-        step: &BoundStep,
-        pointers: &[*mut u8],
+        pointers: &mut [*mut u8],
         scratch: &Scratch,
     ) -> Result<(), ExecError> {
-        match step {
+        steps.iter().zip(numbers).try_for_each(|pair| self.step(pair, bound, pointers, scratch))
+    }
+
+    fn step(
+        &self,
+        (step, numbers): (&Step, &BoundStep),
+        bound: &Bound,
+        pointers: &mut [*mut u8],
+        scratch: &Scratch,
+    ) -> Result<(), ExecError> {
+        match numbers {
             BoundStep::Launch { kernel, buffers, extents, tasks, work } => {
                 if *tasks == 0 {
                     return Ok(());
@@ -148,7 +157,7 @@ impl Compiled {
                 }
                 let statuses = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
                 if let Some(at) = (0..sites).filter(|&s| statuses[s].is_set()).min_by_key(|&s| statuses[s].task) {
-                    let StepKind::Launch(launch) = &self.program.steps[number].kind else {
+                    let StepKind::Launch(launch) = &step.kind else {
                         return Err(ExecError::Bug("a launch is no launch".into()));
                     };
                     return Err(index_error(launch, at, statuses[at]));
@@ -169,9 +178,17 @@ impl Compiled {
                 unsafe { sort::library().argsort(pool::global(), &rows, scratch) }
                     .map_err(|e| ExecError::Bug(e.to_string()))
             }
-            BoundStep::Opaque(opaque) => opaque.run(&self.program, pointers, scratch.threads()),
-            BoundStep::Interpret(number) => {
-                let StepKind::Interpret { graph, inputs, outputs, .. } = &self.program.steps[*number].kind else {
+            BoundStep::Opaque(opaque) => opaque.run(step, pointers, scratch.threads()),
+            BoundStep::Copy { from, to, bytes } => {
+                // SAFETY: both are live buffers of that many bytes, and the plan gives them different memory.
+                unsafe { std::ptr::copy_nonoverlapping(pointers[*from], pointers[*to], *bytes) };
+                Ok(())
+            }
+            BoundStep::Switch { .. } | BoundStep::While { .. } | BoundStep::Scan { .. } => {
+                self.control((step, numbers), bound, pointers, scratch)
+            }
+            BoundStep::Interpret => {
+                let StepKind::Interpret { graph, inputs, outputs, .. } = &step.kind else {
                     return Err(ExecError::Bug("an interpreted step is none".into()));
                 };
                 events::count(Event::InterpretedStep);
