@@ -2,7 +2,7 @@
 
 use tracewright::events::{Counters, Event};
 use tracewright::{DType, Interpolation, MatrixNorm, Merge, PadMode, Tensor, Update, einsum, grad, jit, keepdims, nn};
-use tracewright::{Indexing, block_diag, cartesian_prod, meshgrid, multi_dot};
+use tracewright::{Indexing, block_diag, cartesian_prod, meshgrid, multi_dot, stack, vmap};
 
 type Function = fn(&Tensor) -> Tensor;
 
@@ -151,6 +151,31 @@ fn one_symbolic_function_serves_every_extent() {
         });
         assert_eq!(symbolic.stats().traces, 1, "{name}");
         assert_eq!((counts[Event::Fallback], counts[Event::Bug], counts[Event::Specialised]), (0, 0, 0), "{name}");
+    }
+}
+
+/// As many examples as a call has, each of any extent, by one function.
+#[test]
+fn symbolic_numbers_of_examples() {
+    for &(name, least, function) in FUNCTIONS {
+        let whole = move |x: &Tensor| {
+            let size = |x: &Tensor| (function(x) * 0.5).sum(..);
+            (function(x), grad(size)(x))
+        };
+        let batched = jit(move |x: Tensor| vmap(whole)(&x));
+        let batched = batched.dynamic("arguments.0", 0, "N", 0..=64).dynamic("arguments.0", 1, "B", least..=64);
+        for (examples, n) in [(3, least + 2), (1, least), (2, 5), (0, 4)] {
+            let all: Vec<Tensor> = (0..examples).map(|k| input(n) * (1.0 - 0.3 * k as f64)).collect();
+            let x = if examples == 0 { Tensor::zeros([0, n, 3], DType::F64) } else { stack(&all, 0) };
+            let (y, g) = batched.call(&x).unwrap_or_else(|e| panic!("{name} for {examples} of {n}: {e}"));
+            assert_eq!(y.shape()[0].as_usize(), Some(examples), "{name}");
+            for (k, x) in all.iter().enumerate() {
+                let (want, gradient) = jit(move |x: Tensor| whole(&x)).call(x).unwrap();
+                close(name, n, &y.select(0, k as isize), &want);
+                close(name, n, &g.select(0, k as isize), &gradient);
+            }
+        }
+        assert_eq!(batched.stats().traces, 1, "{name}");
     }
 }
 

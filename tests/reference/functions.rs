@@ -10,7 +10,7 @@ use crate::ordered;
 use crate::reduced;
 use crate::special;
 use ir::Literal;
-use tracewright::{Tensor, concat, grad, jit, keepdims, nn, stack};
+use tracewright::{Tensor, concat, grad, jit, keepdims, nn, stack, vmap};
 
 pub type Function = Box<dyn Fn(&[Tensor]) -> Tensor + Send + Sync>;
 
@@ -198,6 +198,34 @@ fn run(case: &Case, function: Function, compiled: bool) -> tracewright::Result<(
     Ok((value.to_literal()?, gradients?))
 }
 
+/// As [`run`], as one of several examples, that differ in their floats or in all inputs.
+fn run_batched(case: &Case, function: Function, integers: bool) -> tracewright::Result<(Literal, Vec<Literal>)> {
+    let (floats, others) = split(case);
+    let cotangent = case.cotangents.first().map(|c| Tensor::from_literal(c.clone()));
+    let whole = move |(floats, others, _): &(Vec<Tensor>, Vec<Option<Tensor>>, Tensor)| {
+        let value = function(&joined(floats, others));
+        let gradients = cotangent.as_ref().map_or(vec![], |cotangent| {
+            let weighed = |x: &Vec<Tensor>| (function(&joined(x, others)) * cotangent).sum(..);
+            grad(weighed)(floats)
+        });
+        (value, gradients)
+    };
+    // Examples along the last axis, and each result has them there.
+    let turned = |x: &Tensor| x.flip(&(0..x.shape().rank() as isize).collect::<Vec<_>>());
+    let examples = |x: &Tensor| stack(&[turned(x), x.clone(), turned(x)], -1);
+    let floats: Vec<Tensor> = floats.iter().map(examples).collect();
+    let others: Vec<_> = others.into_iter().map(|x| x.map(|x| if integers { examples(&x) } else { x })).collect();
+    let axes = move || (-1, integers.then_some(-1), 0);
+    // There are three examples also where nothing is taken.
+    let three = Tensor::from([0.0f32; 3]);
+    let batched = move |x, y| vmap::with(axes(), -1, &whole)(&(x, y, three.clone()));
+    let batched = jit(move |x: Vec<Tensor>, y: Vec<Option<Tensor>>| batched(x, y));
+    let (value, gradients) = batched.call(floats, others)?;
+    let own = |t: &Tensor| t.select(-1, 1).to_literal();
+    let gradients: tracewright::Result<_> = gradients.iter().map(own).collect();
+    Ok((own(&value)?, gradients?))
+}
+
 /// Against the recorded values; what can cancel is as large as the operands' product, or the cotangent times the result.
 fn compare(case: &Case, got: &(Literal, Vec<Literal>)) -> Option<String> {
     let largest = |x: &Literal| x.iter().map(|v| v.as_f64().abs()).filter(|v| v.is_finite()).fold(0.0, f64::max);
@@ -217,7 +245,7 @@ fn compare(case: &Case, got: &(Literal, Vec<Literal>)) -> Option<String> {
     None
 }
 
-fn check(compiled: bool) {
+fn check(run: impl Fn(&Case, Function) -> tracewright::Result<(Literal, Vec<Literal>)>) {
     let cases = cases();
     let (mut wrong, mut run_cases) = (Vec::new(), 0);
     for case in &cases {
@@ -225,7 +253,7 @@ fn check(compiled: bool) {
         assert!(!(function.is_some() && ABSENT.contains(&case.op.as_str())), "{} is there", case.op);
         let Some(function) = function else { continue };
         run_cases += 1;
-        match run(case, function, compiled) {
+        match run(case, function) {
             Ok(got) => wrong.extend(compare(case, &got).map(|what| format!("{}: {what}", case.name))),
             Err(e) => wrong.push(format!("{}: {e}", case.name)),
         }
@@ -237,12 +265,18 @@ fn check(compiled: bool) {
 
 #[test]
 fn eager_functions_agree() {
-    check(false);
+    check(|case, f| run(case, f, false));
 }
 
 #[test]
 fn compiled_functions_agree() {
-    check(true);
+    check(|case, f| run(case, f, true));
+}
+
+#[test]
+fn batched_functions_agree() {
+    check(|case, f| run_batched(case, f, false));
+    check(|case, f| run_batched(case, f, true));
 }
 
 #[test]

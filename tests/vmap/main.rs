@@ -2,6 +2,7 @@
 
 mod axes;
 mod nesting;
+mod primitives;
 mod random;
 mod state;
 
