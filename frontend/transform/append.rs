@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::{scope, strict};
 use ir::ops::{GraphEmitter, create};
 use ir::origin::OriginId;
-use ir::{Emit, EmitExt, Graph, Origin, Scalar, Value};
+use ir::{Emit, EmitExt, Graph, Op, Origin, Scalar, Value};
 use passes::autodiff::{Cut, append_jvp, append_vjp};
 use runtime::events::{self, Event};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -15,15 +15,17 @@ pub(crate) struct Derivatives {
     pub values: Vec<Option<Value>>,
     /// Ops at which derivatives end, with their lines and the reason.
     pub cuts: Vec<String>,
+    /// Those that have no rule, by op of the graph.
+    pub ruleless: Vec<(Op, &'static str)>,
 }
 
 impl Derivatives {
-    fn new(values: Vec<Option<Value>>, cuts: &[Cut]) -> Derivatives {
+    fn new(values: Vec<Option<Value>>, cuts: &[Cut], ruleless: Vec<(Op, &'static str)>) -> Derivatives {
         let cuts = cuts.iter().map(|c| {
             let line = c.origins.first().map(|o| format!(" at {o}")).unwrap_or_default();
             format!("{}{line}: {}", c.op, c.reason)
         });
-        Derivatives { values, cuts: cuts.collect() }
+        Derivatives { values, cuts: cuts.collect(), ruleless }
     }
 
     /// Counts where derivatives end.
@@ -68,7 +70,7 @@ pub(crate) fn pull(
     }
     let found = catch_unwind(AssertUnwindSafe(|| append_vjp(graph, &sums, wrt)));
     let found = found.map_err(|payload| strict::bug(payload, kind))?;
-    Ok(Derivatives::new(found.values, &found.cuts))
+    Ok(Derivatives::new(found.values, &found.cuts, found.ruleless))
 }
 
 /// Appends the tangents of values of the root region, given `(value, tangent)` pairs.
@@ -80,7 +82,7 @@ pub(crate) fn push(
 ) -> Result<Derivatives> {
     let found = catch_unwind(AssertUnwindSafe(|| append_jvp(graph, tangents, outputs)));
     let found = found.map_err(|payload| strict::bug(payload, kind))?;
-    Ok(Derivatives::new(found.values, &found.cuts))
+    Ok(Derivatives::new(found.values, &found.cuts, Vec::new()))
 }
 
 /// Appends zeros of the type of a value.

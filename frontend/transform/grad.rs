@@ -5,9 +5,9 @@
 //! that the function captures, which count as constants. A tensor at several places of the tree has one gradient, the
 //! sum over the places.
 
-use super::append;
 use super::traced::{self, Failure, Function, named, with_leaves};
-use crate::dispatch::{enter, enter_at, here};
+use super::{append, report};
+use crate::dispatch::{enter_at, here};
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
 use crate::tree::Tree;
@@ -16,6 +16,8 @@ use ir::Value;
 use runtime::events::{self, Event};
 use std::collections::HashMap;
 use std::panic::Location;
+
+pub use super::report::{Barrier, Cut, Report, Unreached, Why, report};
 
 /// The gradient of a function of a tree, which returns a float scalar: a tree of the same form.
 ///
@@ -183,7 +185,7 @@ fn differentiate<M: Tree, A: Tree>(
     }
 }
 
-fn caught<R>(failure: Failure<R>) -> Error {
+pub(super) fn caught<R>(failure: Failure<R>) -> Error {
     match failure {
         Failure::Panic(payload) => strict::caught(payload, "grad"),
         Failure::Error(e, _) => e,
@@ -213,7 +215,7 @@ fn attempt<M: Tree, A: Tree>(
 }
 
 /// An error unless the first result of a function is a float scalar, and some leaf a float.
-fn check<R>(function: &Function<R>) -> Result<()> {
+pub(super) fn check<R>(function: &Function<R>) -> Result<()> {
     let refuse =
         |rule, legal| Err(Error::new(Code::Gradient, "grad", rule, legal).at(here()).in_scope(&scope::current()));
     let ty = function.graph.ty(function.results[0]);
@@ -240,12 +242,18 @@ fn complete<R: Tree>(function: &mut Function<R>, chosen: &[bool]) -> Result<(Vec
     let origins = [append::origin(graph, at)];
     let found = append::gradients(graph, loss, &wrt, &origins)?;
     found.record_cuts();
-    let found: HashMap<Value, Value> = wrt.into_iter().zip(found.values).filter_map(|(v, g)| Some((v, g?))).collect();
-    for (leaf, _) in function.leaves.iter().zip(chosen).filter(|(_, chosen)| **chosen) {
-        if leaf.tensor.dtype().is_float() && !found.contains_key(&inputs[leaf.input]) {
-            events::record(Event::Unreached, format_args!("parameter {} does not reach the loss at {at}", leaf.path));
-        }
+    let missing: Vec<(Value, String)> = function
+        .leaves
+        .iter()
+        .zip(chosen)
+        .filter(|(leaf, chosen)| **chosen && leaf.tensor.dtype().is_float())
+        .map(|(leaf, _)| (inputs[leaf.input], leaf.path.clone()))
+        .filter(|(v, _)| wrt.iter().zip(&found.values).any(|(w, g)| w == v && g.is_none()))
+        .collect();
+    for unreached in report::unreached(graph, loss, &missing, &found.ruleless) {
+        events::record(Event::Unreached, format_args!("parameter {unreached}; the gradient is asked for at {at}"));
     }
+    let found: HashMap<Value, Value> = wrt.into_iter().zip(found.values).filter_map(|(v, g)| Some((v, g?))).collect();
     let mut outputs = function.results.clone();
     for v in inputs {
         outputs.push(found.get(&v).copied().unwrap_or_else(|| append::zeros(graph, v, &origins)));
@@ -255,29 +263,4 @@ fn complete<R: Tree>(function: &mut Function<R>, chosen: &[bool]) -> Result<(Vec
     let mut results = function.run(&function.graph, &function.sources(), &[])?;
     let gradients = results.split_off(function.results.len());
     Ok((results, gradients))
-}
-
-/// What a gradient could not say in its result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// Paths of the parameters that do not reach the loss.
-    pub unreached: Vec<String>,
-    /// Ops at which gradients end, with their lines and the reason.
-    pub cuts: Vec<String>,
-}
-
-/// Which parameters do not reach the loss, and where gradients end at ops without a derivative. Runs nothing but the
-/// trace.
-#[track_caller]
-pub fn report<M: Tree>(f: impl Fn(&M) -> Tensor, model: &M) -> Result<Report> {
-    let _here = enter();
-    let mut function = traced::trace("grad", &f, model).map_err(caught)?;
-    check(&function)?;
-    let wrt: Vec<Value> = function.graph.inputs()[..function.distinct].to_vec();
-    let origins = [append::origin(&mut function.graph, here())];
-    let found = append::gradients(&mut function.graph, function.results[0], &wrt, &origins)?;
-    let missing =
-        function.leaves.iter().filter(|leaf| found.values[leaf.input].is_none() && leaf.tensor.dtype().is_float());
-    let unreached = missing.map(|leaf| leaf.path.clone()).collect();
-    Ok(Report { unreached, cuts: found.cuts })
 }

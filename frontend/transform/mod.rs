@@ -4,6 +4,7 @@ pub(crate) mod append;
 pub mod grad;
 pub mod jacobian;
 pub(crate) mod jvp;
+mod report;
 pub(crate) mod traced;
 pub(crate) mod vjp;
 pub mod vmap;

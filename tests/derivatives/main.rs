@@ -3,6 +3,7 @@
 mod modes;
 mod nesting;
 mod parts;
+mod reports;
 mod samples;
 
 use tracewright::Tensor;

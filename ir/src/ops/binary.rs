@@ -5,8 +5,8 @@ use super::elementwise::{self, Bits, Evaluated, Extremum, Int, Number, Real, wit
 use super::pointwise::{self, any, float, int, integral, number};
 use super::rules::{arity, dtype_is, one, same_shape, same_type, violation};
 use super::{
-    BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
-    Traits, Types, VjpContext, pointwise_samples, simplify,
+    BadSample, Barrier, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter,
+    Sample, Traits, Types, VjpContext, pointwise_samples, simplify,
 };
 use crate::graph::{RegionType, Value};
 use crate::kernel::{BinaryOp, CompareOp, KernelBuilder, Var};
@@ -396,6 +396,9 @@ impl OpDef for Compare {
     }
     fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
         pointwise::batch(b, self.clone(), operands, axes, size)
+    }
+    fn barrier(&self) -> Option<Barrier> {
+        Some(Barrier::Comparison)
     }
     fn lowering(&self) -> Lowering {
         Lowering::Pointwise

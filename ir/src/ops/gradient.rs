@@ -4,8 +4,8 @@ use super::attribute::op_struct;
 use super::elementwise::Evaluated;
 use super::rules::{arity, one};
 use super::{
-    BadSample, Emit, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Rewriter, Sample, Types, VjpContext,
-    pointwise, pointwise_samples,
+    BadSample, Barrier, Emit, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Rewriter, Sample, Types,
+    VjpContext, pointwise, pointwise_samples,
 };
 use crate::graph::{RegionType, Value};
 use crate::kernel::{KernelBuilder, Var};
@@ -49,6 +49,9 @@ impl OpDef for StopGradient {
     }
     fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
         pointwise::batch(b, self.clone(), operands, axes, size)
+    }
+    fn barrier(&self) -> Option<Barrier> {
+        Some(Barrier::Stop)
     }
     fn lowering(&self) -> Lowering {
         Lowering::Pointwise

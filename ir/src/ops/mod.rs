@@ -197,6 +197,37 @@ pub struct Sorting {
     pub descending: bool,
 }
 
+/// Why no derivative goes through an op.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Barrier {
+    /// The result is the outcome of a comparison.
+    Comparison,
+    /// The result holds positions.
+    Position,
+    /// Other results that are integers or bools, such as those of casts.
+    Integers,
+    /// The derivative is 0 wherever there is one.
+    Step,
+    /// It was asked for.
+    Stop,
+    /// The op has no rule.
+    NoRule,
+}
+
+impl Barrier {
+    /// In words.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Barrier::Comparison => "the outcome of a comparison has no derivative",
+            Barrier::Position => "positions have no derivative",
+            Barrier::Integers => "integers and bools have no derivative",
+            Barrier::Step => "its derivative is 0 wherever there is one",
+            Barrier::Stop => "it stops gradients",
+            Barrier::NoRule => "the op has no rule for its derivative",
+        }
+    }
+}
+
 /// The axes of a generalised matrix product.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ContractAxes {
@@ -283,6 +314,11 @@ pub trait OpDef: Attributes {
     /// Every result with the extra axis in front. Drivers call this; an op with one result has [`OpDef::batch`] alone.
     fn batch_all(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Values {
         Values::from_iter([self.batch(b, operands, axes, size)])
+    }
+    /// Why no derivative goes through the op, if none does whatever the operands. That the results are no floats need not
+    /// be said.
+    fn barrier(&self) -> Option<Barrier> {
+        None
     }
     /// How it becomes code.
     fn lowering(&self) -> Lowering;

@@ -2,7 +2,7 @@
 
 use super::{Cut, active, needed};
 use ir::graph::OpData;
-use ir::ops::{GraphEmitter, PerOperand};
+use ir::ops::{Barrier, GraphEmitter, PerOperand};
 use ir::{Graph, NotDifferentiable, Op, Value};
 use smallvec::SmallVec;
 
@@ -50,7 +50,7 @@ pub fn append_jvp(graph: &mut Graph, tangents: &[(Value, Value)], outputs: &[Val
                     known[result.at()] = tangent.filter(|_| active[result.at()]);
                 }
             }
-            Err(reason) => cuts.push(Cut::at(b.graph, &data, reason.0)),
+            Err(reason) => cuts.push(Cut::at(b.graph, &data, Barrier::NoRule, reason.0)),
         }
     }
     Tangents { values: outputs.iter().map(|v| known[v.at()]).collect(), cuts }

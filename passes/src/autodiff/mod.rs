@@ -7,13 +7,16 @@
 
 mod forward;
 mod partition;
+mod reach;
 mod reverse;
 
 pub use forward::{Tangents, append_jvp};
 pub use partition::{Again, Partition, Residual, partition};
+pub use reach::{Reach, Reached, reach};
 pub use reverse::{Gradients, append_vjp};
 
 use ir::graph::OpData;
+use ir::ops::Barrier;
 use ir::{Graph, Op, Origin, Region, Value};
 
 /// A place where a derivative ends because an op has none.
@@ -21,6 +24,8 @@ use ir::{Graph, Op, Origin, Region, Value};
 pub struct Cut {
     /// Name of the op.
     pub op: &'static str,
+    /// What kind of op it is.
+    pub barrier: Barrier,
     /// Why it has no derivative.
     pub reason: &'static str,
     /// Where it was recorded.
@@ -28,9 +33,9 @@ pub struct Cut {
 }
 
 impl Cut {
-    fn at(graph: &Graph, op: &OpData, reason: &'static str) -> Cut {
+    fn at(graph: &Graph, op: &OpData, barrier: Barrier, reason: &'static str) -> Cut {
         let origins = op.origins.iter().map(|&o| graph.origins.get(o).clone()).collect();
-        Cut { op: op.primitive.name(), reason, origins }
+        Cut { op: op.primitive.name(), barrier, reason, origins }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Cut, active};
 use ir::graph::{OpData, Values};
-use ir::ops::{GraphEmitter, PerOperand, VjpContext};
+use ir::ops::{Barrier, GraphEmitter, PerOperand, VjpContext};
 use ir::origin::OriginId;
 use ir::{EmitExt, Graph, NotDifferentiable, Op, Value};
 use smallvec::SmallVec;
@@ -12,8 +12,10 @@ use smallvec::SmallVec;
 pub struct Gradients {
     /// The gradient by each wanted value, `None` where the outputs do not depend on it differentiably.
     pub values: Vec<Option<Value>>,
-    /// Where gradients ended.
+    /// Where gradients ended for want of a rule.
     pub cuts: Vec<Cut>,
+    /// The ops there, and why they have none.
+    pub ruleless: Vec<(Op, &'static str)>,
 }
 
 /// Appends to the root region the ops that compute the gradients of outputs by the values `wrt`, given the cotangent
@@ -26,7 +28,7 @@ pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) ->
     let ops: Vec<Op> = graph.region(root).ops.clone();
     let active = active(graph, root, wrt.iter().copied());
     let mut cotangents: Vec<Option<Value>> = vec![None; graph.value_count()];
-    let mut cuts = Vec::new();
+    let (mut cuts, mut ruleless) = (Vec::new(), Vec::new());
     let origins = seeds.first().map(|&(out, _)| origins_of(graph, out)).unwrap_or_default();
     let mut b = GraphEmitter { graph, region: root, origins };
     for &(output, cotangent) in seeds {
@@ -53,10 +55,13 @@ pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) ->
                     }
                 }
             }
-            Err(reason) => cuts.push(Cut::at(b.graph, &data, reason.0)),
+            Err(reason) => {
+                cuts.push(Cut::at(b.graph, &data, Barrier::NoRule, reason.0));
+                ruleless.push((op, reason.0));
+            }
         }
     }
-    Gradients { values: wrt.iter().map(|v| cotangents[v.at()]).collect(), cuts }
+    Gradients { values: wrt.iter().map(|v| cotangents[v.at()]).collect(), cuts, ruleless }
 }
 
 /// The gradient by each wanted operand of an op: the one place where the kinds of ops part.

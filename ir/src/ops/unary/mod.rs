@@ -5,8 +5,8 @@ use super::elementwise::{Bits, Evaluated, Int, Number, Real, map, with_type};
 use super::pointwise::{self, float, int, integral, number};
 use super::rules::{arity, dtype_is, one};
 use super::{
-    BadSample, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter, Sample,
-    Types, VjpContext, pointwise_samples,
+    BadSample, Barrier, Emit, EmitExt, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Primitive, Rewriter,
+    Sample, Types, VjpContext, pointwise_samples,
 };
 use crate::graph::{RegionType, Value};
 use crate::kernel::{KernelBuilder, UnaryOp, Var};
@@ -63,6 +63,10 @@ macro_rules! unary {
             }
             fn batch(&self, b: &mut dyn Emit, operands: &[Value], axes: &[Option<usize>], size: &Dim) -> Value {
                 pointwise::batch(b, self.clone(), operands, axes, size)
+            }
+            fn barrier(&self) -> Option<Barrier> {
+                let rule: Option<Derivative> = $derivative;
+                rule.is_none().then_some(Barrier::Step)
             }
             fn lowering(&self) -> Lowering { Lowering::Pointwise }
             fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var { k.unary(UnaryOp::$name, operands[0]) }
