@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from reference import arranged, cases, contracted, elementary, functions, integers, losses, optimizers, pointwise, random, reduced, shaped, special
+from reference import arranged, cases, contracted, elementary, composites, functions, integers, kinks, losses, optimizers, pointwise, random, reduced, shaped, special
 
-GROUPS = {"pointwise": pointwise, "integers": integers, "shaped": shaped, "functions": functions, "elementary": elementary, "arranged": arranged, "contracted": contracted, "reduced": reduced, "losses": losses, "special": special, "optimizers": optimizers, "random": random}
-LIMIT = 2_200_000
+GROUPS = {"pointwise": pointwise, "integers": integers, "shaped": shaped, "functions": functions, "elementary": elementary, "arranged": arranged, "contracted": contracted, "reduced": reduced, "losses": losses, "special": special, "optimizers": optimizers, "random": random, "composites": composites, "kinks": kinks}
+LIMIT = 2_250_000
 
 
 def main():

@@ -152,6 +152,8 @@ fn the_files_are_sound() {
         "functions.jsonl",
         "arranged.jsonl",
         "contracted.jsonl",
+        "composites.jsonl",
+        "kinks.jsonl",
         "optimizers.jsonl",
     ];
     let mut total = 0;

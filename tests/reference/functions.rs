@@ -182,7 +182,7 @@ fn joined(floats: &[Tensor], others: &[Option<Tensor>]) -> Vec<Tensor> {
 }
 
 /// The result, and the gradients by the float inputs of its product with the recorded cotangent.
-fn run(case: &Case, function: Function, compiled: bool) -> tracewright::Result<(Literal, Vec<Literal>)> {
+pub fn run(case: &Case, function: Function, compiled: bool) -> tracewright::Result<(Literal, Vec<Literal>)> {
     let (floats, others) = split(case);
     let cotangent = case.cotangents.first().map(|c| Tensor::from_literal(c.clone()));
     let whole = move |floats: Vec<Tensor>| {
@@ -199,7 +199,7 @@ fn run(case: &Case, function: Function, compiled: bool) -> tracewright::Result<(
 }
 
 /// As [`run`], as one of several examples, that differ in their floats or in all inputs.
-fn run_batched(case: &Case, function: Function, integers: bool) -> tracewright::Result<(Literal, Vec<Literal>)> {
+pub fn run_batched(case: &Case, function: Function, integers: bool) -> tracewright::Result<(Literal, Vec<Literal>)> {
     let (floats, others) = split(case);
     let cotangent = case.cotangents.first().map(|c| Tensor::from_literal(c.clone()));
     let whole = move |(floats, others, _): &(Vec<Tensor>, Vec<Option<Tensor>>, Tensor)| {
@@ -227,7 +227,7 @@ fn run_batched(case: &Case, function: Function, integers: bool) -> tracewright::
 }
 
 /// Against the recorded values; what can cancel is as large as the operands' product, or the cotangent times the result.
-fn compare(case: &Case, got: &(Literal, Vec<Literal>)) -> Option<String> {
+pub fn compare(case: &Case, got: &(Literal, Vec<Literal>)) -> Option<String> {
     let largest = |x: &Literal| x.iter().map(|v| v.as_f64().abs()).filter(|v| v.is_finite()).fold(0.0, f64::max);
     let length = case.inputs.iter().map(Literal::numel).max().unwrap_or(0);
     let products: f64 = if case.op == "matmul" { case.inputs.iter().map(largest).product() } else { 0.0 };

@@ -2,10 +2,12 @@
 
 mod arranged;
 mod case;
+mod composites;
 mod contracted;
 mod elementary;
 mod functions;
 mod json;
+mod kinks;
 mod losses;
 mod optimizers;
 mod ordered;
