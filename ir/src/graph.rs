@@ -8,12 +8,14 @@
 //! Passes edit in place through [`Graph::rewrite`]; ops that fall out stay in the tables, unreachable, until
 //! [`Graph::compact`].
 
+mod edit;
+
 use crate::ops::{Primitive, rules::violation};
 use crate::origin::{OriginId, OriginTable};
 use crate::{Lowering, Symbol, Type, Violation};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),*) => { $(
@@ -439,82 +441,6 @@ impl Graph {
         let operands = data.operands.iter().map(|&v| operand(v)).collect();
         self.ops.push(OpData { primitive: data.primitive.clone(), operands, results, regions, origins });
         new
-    }
-}
-
-impl Graph {
-    /// A region as a graph of its own: parameters are the inputs, yields the outputs. Symbols that no input gives a value
-    /// stay what they are outside.
-    pub fn of_region(&self, region: Region) -> Graph {
-        let mut graph = Graph::new(&self.name);
-        graph.symbols = self.symbols.clone();
-        let root = graph.root();
-        graph.copy_region(self, region, root, &mut HashMap::new());
-        graph
-    }
-
-    /// Copies the root region of another graph into a new region, to be given to an op.
-    pub fn region_from(&mut self, other: &Graph) -> Region {
-        let region = self.add_region();
-        self.copy_region(other, other.root(), region, &mut HashMap::new());
-        region
-    }
-
-    /// Makes an op another one in the same place. `kept` says which of the new results are old ones, by number; others are
-    /// new values. Operands may be defined later: [`Graph::sort`] then brings the region in order.
-    pub fn replace_op(
-        &mut self,
-        op: Op,
-        primitive: Primitive,
-        operands: &[Value],
-        regions: &[Region],
-        kept: &[(usize, Value)],
-    ) -> Result<(), Violation> {
-        let types = self.infer(&primitive, operands, regions)?;
-        let mut results = Values::new();
-        for (i, ty) in types.into_iter().enumerate() {
-            let def = Definition::Result(op, i as u32);
-            results.push(match kept.iter().find(|(at, _)| *at == i) {
-                Some(&(_, old)) => {
-                    self.values[old.at()] = ValueData { ty, def };
-                    old
-                }
-                None => self.add_value(ty, def),
-            });
-        }
-        let data = self.op_mut(op);
-        (data.primitive, data.results) = (primitive, results);
-        (data.operands, data.regions) = (operands.into(), regions.into());
-        Ok(())
-    }
-
-    /// Brings the ops of a region in topological order, otherwise as they are.
-    pub fn sort(&mut self, region: Region) {
-        let ops = std::mem::take(&mut self.region_mut(region).ops);
-        let here: HashSet<Op> = ops.iter().copied().collect();
-        let mut sorted: Vec<Op> = Vec::with_capacity(ops.len());
-        let mut done: HashSet<Op> = HashSet::new();
-        let mut stack: Vec<(Op, usize)> = Vec::new();
-        for &op in &ops {
-            stack.push((op, 0));
-            while let Some((op, next)) = stack.pop() {
-                if done.contains(&op) {
-                    continue;
-                }
-                match self.op(op).operands.get(next) {
-                    Some(&v) => {
-                        stack.push((op, next + 1));
-                        let before = self.defining_op(v).map(|(before, _)| before);
-                        stack.extend(before.filter(|b| here.contains(b) && !done.contains(b)).map(|b| (b, 0)));
-                    }
-                    None => {
-                        done.insert(op);
-                        sorted.push(op);
-                    }
-                }
-            }
-        }
-        self.region_mut(region).ops = sorted;
     }
 }
 

@@ -11,6 +11,7 @@ pub mod dce;
 pub mod driver;
 pub mod fold;
 pub mod fuse;
+pub mod hoist;
 pub mod join;
 pub mod legalize;
 pub mod lower;

@@ -8,6 +8,7 @@ use crate::dce::EliminateDeadCode;
 use crate::driver::{Outcome, PassObserver, Settings, run};
 use crate::fold::FoldConstants;
 use crate::fuse::{Fuse, Isolate};
+use crate::hoist::Hoist;
 use crate::join::StageJoins;
 use crate::legalize::Legalize16;
 use crate::pass::{Pass, PassError};
@@ -31,6 +32,8 @@ pub fn pipeline() -> Vec<Box<dyn Pass>> {
         Box::new(Legalize16),
         // What folding and legalisation opened up. The last one: it would undo `split`, `join` and `contractions`.
         Box::new(Canonicalize),
+        // Before the merge, for what several loops compute.
+        Box::new(Hoist),
         // Last of the simplifications: whatever they made equal is merged.
         Box::new(EliminateCommonSubexpressions),
         // Before passes that decide by what is there.

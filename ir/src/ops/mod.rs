@@ -374,6 +374,10 @@ pub trait OpDef: Attributes {
     fn control(&self) -> Option<Control> {
         None
     }
+    /// For [`Lowering::Control`], a loop: the op with another number of constants.
+    fn with_constants(&self, _constants: usize) -> Primitive {
+        unreachable!("{} has no constants", self.name())
+    }
     /// For [`Lowering::Control`]: the op for only some of its operands.
     fn with_operands(&self, _kept: &[bool]) -> Primitive {
         unreachable!("{} needs its operands", self.name())

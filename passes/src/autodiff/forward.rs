@@ -1,9 +1,8 @@
 //! Forward mode.
 
-use super::{Cut, active, needed};
-use ir::graph::OpData;
+use super::{Cut, active, control, needed};
 use ir::ops::{Barrier, GraphEmitter, PerOperand};
-use ir::{Graph, NotDifferentiable, Op, Value};
+use ir::{Graph, Lowering, NotDifferentiable, Op, Value};
 use smallvec::SmallVec;
 
 /// What [`append_jvp`] found.
@@ -30,7 +29,7 @@ pub fn append_jvp(graph: &mut Graph, tangents: &[(Value, Value)], outputs: &[Val
     tangents.iter().filter(|(v, _)| active[v.at()]).for_each(|&(v, t)| known[v.at()] = Some(t));
     let mut cuts = Vec::new();
     let mut b = GraphEmitter { graph, region: root, origins: SmallVec::new() };
-    for op in ops {
+    for &op in &ops {
         let data = b.graph.op(op);
         let wanted = |v: &Value| needed[v.at()] && active[v.at()];
         if !data.results.iter().any(wanted) || !data.operands.iter().any(|v| known[v.at()].is_some()) {
@@ -39,7 +38,7 @@ pub fn append_jvp(graph: &mut Graph, tangents: &[(Value, Value)], outputs: &[Val
         let data = data.clone();
         let incoming: PerOperand = data.operands.iter().map(|v| known[v.at()]).collect();
         b.origins = data.origins.iter().map(|&o| b.graph.origins.gradient_of(o)).collect();
-        match push(&mut b, &data, &incoming) {
+        match push(&mut b, op, &incoming, &mut cuts) {
             Ok(results) => {
                 for (&result, tangent) in data.results.iter().zip(results) {
                     debug_assert!(
@@ -53,10 +52,22 @@ pub fn append_jvp(graph: &mut Graph, tangents: &[(Value, Value)], outputs: &[Val
             Err(reason) => cuts.push(Cut::at(b.graph, &data, Barrier::NoRule, reason.0)),
         }
     }
+    if ops.iter().any(|&op| b.graph.op(op).primitive.lowering() == Lowering::Control) {
+        b.graph.sort(root);
+    }
     Tangents { values: outputs.iter().map(|v| known[v.at()]).collect(), cuts }
 }
 
 /// The tangent of each result of an op: the one place where the kinds of ops part.
-fn push(b: &mut GraphEmitter<'_>, op: &OpData, tangents: &[Option<Value>]) -> Result<PerOperand, NotDifferentiable> {
-    Ok(op.primitive.jvp_all(b, &op.operands, &op.results, tangents)?.into_iter().collect())
+fn push(
+    b: &mut GraphEmitter<'_>,
+    op: Op,
+    tangents: &[Option<Value>],
+    cuts: &mut Vec<Cut>,
+) -> Result<PerOperand, NotDifferentiable> {
+    let data = b.graph.op(op).clone();
+    match data.primitive.lowering() {
+        Lowering::Control => Ok(control::push(b, op, tangents, cuts)),
+        _ => Ok(data.primitive.jvp_all(b, &data.operands, &data.results, tangents)?.into_iter().collect()),
+    }
 }

@@ -5,6 +5,7 @@
 //! differentiated again. What the rules emit carries the origins of the op it differentiates, marked as gradient.
 //! [`partition`] cuts a graph that holds a function and its gradients into one that runs first and one that runs later.
 
+mod control;
 mod forward;
 mod partition;
 mod reach;

@@ -1,10 +1,11 @@
 //! Reverse mode.
 
-use super::{Cut, active};
-use ir::graph::{OpData, Values};
+use super::{Cut, active, control};
+use crate::hoist::hoist;
+use ir::graph::Values;
 use ir::ops::{Barrier, GraphEmitter, PerOperand, VjpContext};
 use ir::origin::OriginId;
-use ir::{EmitExt, Graph, NotDifferentiable, Op, Value};
+use ir::{EmitExt, Graph, Lowering, NotDifferentiable, Op, Value};
 use smallvec::SmallVec;
 
 /// What [`append_vjp`] found.
@@ -25,6 +26,8 @@ pub struct Gradients {
 /// by Griewank and Walther, *Evaluating Derivatives*, 2nd ed., 2008, chapter 3.
 pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) -> Gradients {
     let root = graph.root();
+    // What is the same in every iteration is saved once.
+    hoist(graph, root);
     let ops: Vec<Op> = graph.region(root).ops.clone();
     let active = active(graph, root, wrt.iter().copied());
     let mut cotangents: Vec<Option<Value>> = vec![None; graph.value_count()];
@@ -46,7 +49,7 @@ pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) ->
         b.origins = data.origins.iter().map(|&o| b.graph.origins.gradient_of(o)).collect();
         let cx =
             VjpContext { operands: &data.operands, results: &data.results, cotangents: &incoming, wanted: &wanted };
-        match pull(&mut b, &data, &cx) {
+        match pull(&mut b, op, &cx, &mut cuts) {
             Ok(gradients) => {
                 for ((&operand, gradient), wanted) in data.operands.iter().zip(gradients).zip(&wanted) {
                     if let (Some(g), true) = (gradient, wanted) {
@@ -65,8 +68,17 @@ pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) ->
 }
 
 /// The gradient by each wanted operand of an op: the one place where the kinds of ops part.
-fn pull(b: &mut GraphEmitter<'_>, op: &OpData, cx: &VjpContext<'_>) -> Result<PerOperand, NotDifferentiable> {
-    op.primitive.vjp(b, cx)
+fn pull(
+    b: &mut GraphEmitter<'_>,
+    op: Op,
+    cx: &VjpContext<'_>,
+    cuts: &mut Vec<Cut>,
+) -> Result<PerOperand, NotDifferentiable> {
+    let primitive = b.graph.op(op).primitive.clone();
+    match primitive.lowering() {
+        Lowering::Control => control::pull(b, op, cx, cuts),
+        _ => primitive.vjp(b, cx),
+    }
 }
 
 fn origins_of(graph: &Graph, v: Value) -> SmallVec<[OriginId; 2]> {

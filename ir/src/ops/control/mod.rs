@@ -66,6 +66,14 @@ impl Control {
             Control::Scan(_) => Some(operand + 1),
         }
     }
+    /// How many operands of a loop, the first ones, are the same in every iteration.
+    pub fn constants(&self) -> Option<usize> {
+        match self {
+            Control::Switch => None,
+            Control::While { constants } => Some(*constants),
+            Control::Scan(s) => Some(s.constants),
+        }
+    }
     /// The operand that a result is the last value of, if it is carried.
     pub fn carries(&self, result: usize) -> Option<usize> {
         match self {

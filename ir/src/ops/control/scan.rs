@@ -116,6 +116,9 @@ impl OpDef for Scan {
         let Scan { length, reverse, constants, carried } = self.clone();
         Some(Control::Scan(Scanning { length, reverse, constants, carried }))
     }
+    fn with_constants(&self, constants: usize) -> Primitive {
+        Scan { constants, ..self.clone() }.into()
+    }
     fn with_operands(&self, kept: &[bool]) -> Primitive {
         let count = |part: &[bool]| part.iter().filter(|&&k| k).count();
         let (constants, rest) = kept.split_at(self.constants);

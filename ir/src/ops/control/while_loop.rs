@@ -67,6 +67,9 @@ impl OpDef for While {
     fn control(&self) -> Option<Control> {
         Some(Control::While { constants: self.constants })
     }
+    fn with_constants(&self, constants: usize) -> Primitive {
+        While { constants }.into()
+    }
     fn with_operands(&self, kept: &[bool]) -> Primitive {
         While { constants: kept[..self.constants].iter().filter(|&&k| k).count() }.into()
     }
