@@ -115,7 +115,7 @@ impl Buffer {
         } else {
             value.read("Buffer::set")?;
             let _exclusive = exclusive();
-            self.0.store(value);
+            self.0.store(value.detach());
         }
         Ok(())
     }

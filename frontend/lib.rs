@@ -25,6 +25,7 @@ mod recording;
 mod scope;
 pub mod signal;
 mod strict;
+pub mod tape;
 mod tensor;
 mod trace;
 mod transform;
@@ -49,6 +50,7 @@ pub use random::{Generator, Key, manual_seed, rand, rand_like, randint, randn, r
 pub use recording::Recording;
 pub use runtime::{Array, events, options, pool};
 pub use scope::scope;
+pub use tape::{enable_grad, no_grad};
 pub use tensor::{Tensor, extent};
 pub use transform::grad::{self, grad, value_and_grad};
 pub use transform::jacobian::{self, hessian, hvp, jacfwd, jacrev};

@@ -2,6 +2,7 @@
 
 use crate::dispatch::here;
 use crate::error::{Code, Error, Result};
+use crate::tape::Tracked;
 use crate::trace::{self, Traced};
 use crate::view::View;
 use crate::{Device, strict};
@@ -33,7 +34,7 @@ impl std::panic::RefUnwindSafe for Tensor {}
 /// Which tensor.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
-    /// The trace that it is a value of, or 0.
+    /// The trace that it is a value of, or the op on the tape, or 0.
     trace: u64,
     /// The value, or where the memory is.
     at: usize,
@@ -47,6 +48,8 @@ pub(crate) enum Repr {
     /// A view of an array that nothing was computed for.
     View(Arc<View>),
     Traced(Arc<Traced>),
+    /// An array or a view of one, on the tape.
+    Tracked(Arc<Tracked>),
     Error(Error),
 }
 
@@ -95,12 +98,29 @@ impl Tensor {
         }
     }
 
+    /// The tensor without its place on the tape.
+    pub(crate) fn plain(&self) -> &Tensor {
+        match &self.0 {
+            Repr::Tracked(t) => &t.value,
+            _ => self,
+        }
+    }
+
+    /// Its place on the tape, if it has one.
+    pub(crate) fn tracked(&self) -> Option<&Arc<Tracked>> {
+        match &self.0 {
+            Repr::Tracked(t) => Some(t),
+            _ => None,
+        }
+    }
+
     /// What it holds; runs a view.
     pub(crate) fn held(&self) -> Held<'_> {
         match &self.0 {
             Repr::Array(a) => Held::Array(a),
             Repr::View(v) => v.settle().map_or_else(Held::Error, Held::Array),
             Repr::Traced(t) => Held::Traced(t),
+            Repr::Tracked(t) => t.value.held(),
             Repr::Error(e) => Held::Error(e.clone()),
         }
     }
@@ -143,6 +163,7 @@ impl Tensor {
             Repr::Array(a) => Ok(Type::new(a.dtype(), a.dims())),
             Repr::View(v) => Ok(Type::new(v.dtype, v.shape.clone())),
             Repr::Traced(t) => Ok(t.ty.clone()),
+            Repr::Tracked(t) => t.value.try_type(),
             Repr::Error(e) => Err(e.clone().observed()),
         }
     }
@@ -153,6 +174,7 @@ impl Tensor {
             Repr::Array(a) => Type::new(a.dtype(), a.dims()),
             Repr::View(v) => Type::new(v.dtype, v.shape.clone()),
             Repr::Traced(t) => t.ty.clone(),
+            Repr::Tracked(t) => t.value.ty(),
             Repr::Error(e) => strict::panic(e.clone()),
         }
     }
@@ -179,6 +201,7 @@ impl Tensor {
             Repr::Array(a) => a.dims().len(),
             Repr::View(v) => v.shape.rank(),
             Repr::Traced(t) => t.ty.rank(),
+            Repr::Tracked(t) => t.value.rank(),
             Repr::Error(e) => strict::panic(e.clone()),
         }
     }
@@ -189,6 +212,7 @@ impl Tensor {
             Repr::Array(a) => a.dtype(),
             Repr::View(v) => v.dtype,
             Repr::Traced(t) => t.ty.dtype,
+            Repr::Tracked(t) => t.value.dtype(),
             Repr::Error(e) => strict::panic(e.clone()),
         }
     }
@@ -338,6 +362,9 @@ impl Tensor {
 
     /// What two tensors share exactly if they are the same tensor; `None` for error values.
     pub(crate) fn identity(&self) -> Option<Identity> {
+        if let Repr::Tracked(t) = &self.0 {
+            return Some(Identity { trace: t.node.id | 1 << 63, at: t.slot, ty: Some(self.ty()) });
+        }
         match self.held() {
             Held::Array(a) => Some(Identity { trace: 0, at: a.buffer().ptr() as usize, ty: Some(a.ty()) }),
             Held::Traced(t) => Some(Identity { trace: t.trace.id, at: t.value.at(), ty: None }),

@@ -5,6 +5,7 @@ use crate::dispatch::{self, Call, Extents, enter_at, here};
 use crate::eager;
 use crate::error::Error;
 use crate::ops::prim;
+use crate::tape;
 use crate::tensor::{Repr, Tensor};
 use crate::trace::{self, record};
 use ir::ops::view;
@@ -111,6 +112,21 @@ impl Step {
     }
 }
 
+/// Steps from one tensor to a view of it, for the tape.
+pub(crate) struct Steps(pub SmallVec<[Step; 2]>);
+
+impl Steps {
+    /// What tells them from others.
+    pub fn encode(&self, out: &mut SmallVec<[i64; 16]>, code: &mut dyn FnMut(usize) -> i64) {
+        self.0.iter().for_each(|s| s.encode(out, code));
+    }
+
+    /// Records them on a traced value.
+    pub fn record(&self, x: &Tensor, dim: &mut dyn FnMut(&Dim) -> Dim) -> Tensor {
+        self.0.iter().fold(x.clone(), |x, step| step.record(&x, dim))
+    }
+}
+
 /// A view of an array that nobody has asked the elements of.
 pub(crate) struct View {
     pub dtype: DType,
@@ -159,7 +175,7 @@ impl View {
                 match eager::run(&Call::plain(self.name, &[], extents), &[&waiting], &[], &|t, _| t[0].clone()).0 {
                     Repr::Array(a) => a,
                     Repr::Error(e) => return Err(e),
-                    Repr::Traced(_) | Repr::View(_) => {
+                    Repr::Traced(_) | Repr::View(_) | Repr::Tracked(_) => {
                         unreachable!("an op outside of traces yields an array or an error")
                     }
                 }
@@ -194,7 +210,11 @@ pub(crate) fn view(name: &'static str, x: &Tensor, steps: impl IntoIterator<Item
             steps.iter().fold(t[0].clone(), |x, step| step.trace(&x))
         });
     }
-    let (base, mut all, mut shape) = match &x.0 {
+    if tape::records(x) {
+        let steps: SmallVec<[Step; 2]> = steps.into_iter().collect();
+        return tape::viewed(name, x, view(name, x.plain(), steps.clone()), steps);
+    }
+    let (base, mut all, mut shape) = match &x.plain().0 {
         Repr::Array(a) => (a.clone(), SmallVec::new(), a.dims().into()),
         Repr::View(v) => match v.source() {
             (base, false) if v.steps.len() < WAITING => (base, v.steps.clone(), v.shape.clone()),
@@ -205,6 +225,7 @@ pub(crate) fn view(name: &'static str, x: &Tensor, steps: impl IntoIterator<Item
             },
         },
         Repr::Error(_) => return x.clone(),
+        Repr::Tracked(_) => unreachable!("it is a plain tensor"),
         Repr::Traced(t) => {
             return Tensor::error(trace::ended(name, t).with_operands([t.ty.to_string()]).at(here()));
         }
@@ -214,7 +235,7 @@ pub(crate) fn view(name: &'static str, x: &Tensor, steps: impl IntoIterator<Item
         all.push(step);
     }
     if all.is_empty() {
-        return x.clone();
+        return x.plain().clone();
     }
     let made = View::new(base, shape, all, name);
     if !made.fits()

@@ -68,7 +68,8 @@ impl<A: 'static, R: Tree> Jit<A, R> {
             }
             self.hits.fetch_add(1, Relaxed);
             events::count(Event::CacheHit);
-            if let Some(compiled) = &entry.graph {
+            if self.check {
+                let compiled = &entry.graph;
                 let (signature, again) = self.trace(arguments, donated)?;
                 if let Some(e) = differing(&signature, (compiled, &entry.wiring), again.parts()) {
                     return Err(e.note("the first is what was compiled, the second what this call would be"));
@@ -80,7 +81,7 @@ impl<A: 'static, R: Tree> Jit<A, R> {
         let (signature, recorded) = self.trace(arguments, donated)?;
         let traced = start.elapsed();
         self.miss(&signature);
-        let entry = Arc::new(Entry::compile(signature, self.label(), recorded, traced, self.check)?);
+        let entry = Arc::new(Entry::compile(signature, self.label(), recorded, traced)?);
         entry.used.store(self.clock.fetch_add(1, Relaxed) + 1, Relaxed);
         let mut entries = self.entries.write().unwrap_or_else(|e| e.into_inner());
         // Another thread may have been faster.

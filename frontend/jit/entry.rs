@@ -5,16 +5,17 @@ use super::lowered::Summary;
 use super::record::{Feed, Recorded, Source, Wiring};
 use crate::cell;
 use crate::dispatch::here;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::modes::Modes;
+use crate::tape::{self, Plan};
 use crate::tensor::{Held, Repr, Tensor};
 use crate::tree::{Fixed, Tree, Visit};
 use ir::Graph;
 use runtime::{Array, ExecError, Executable, Input, Outputs};
 use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// A function compiled for one signature.
@@ -22,9 +23,11 @@ pub(crate) struct Entry<R> {
     pub signature: Signature,
     /// The function's name and where it was made.
     label: String,
-    /// What was traced, where calls are to be checked against it.
-    pub graph: Option<Graph>,
+    /// What was traced.
+    pub graph: Graph,
     executable: Executable,
+    /// With its gradients, by the inputs that want one, for calls on the tape.
+    plans: Mutex<Vec<(Vec<bool>, Arc<Plan>)>>,
     traced: Duration,
     pub wiring: Wiring<R>,
     /// Inputs whose memory an output may take over.
@@ -36,20 +39,14 @@ pub(crate) struct Entry<R> {
 pub(crate) type Inputs = SmallVec<[Input; 8]>;
 
 impl<R: Tree> Entry<R> {
-    pub fn compile(
-        signature: Signature,
-        label: String,
-        recorded: Recorded<R>,
-        traced: Duration,
-        keep_graph: bool,
-    ) -> Result<Entry<R>> {
+    pub fn compile(signature: Signature, label: String, recorded: Recorded<R>, traced: Duration) -> Result<Entry<R>> {
         let donations = recorded.donations(signature.donated);
         let Recorded { graph, wiring } = recorded;
         let executable = Executable::compile(&graph, &donations).map_err(Error::exec)?;
         let leaf_inputs = wiring.leaf_input.iter().filter(|(_, first)| *first).count();
         let donated = (0..leaf_inputs).map(|i| donations.iter().any(|d| d.0 == i)).collect();
-        let graph = keep_graph.then_some(graph);
-        Ok(Entry { signature, label, graph, executable, traced, wiring, donated, used: AtomicU64::new(0) })
+        let (plans, used) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Entry { signature, label, graph, executable, plans, traced, wiring, donated, used })
     }
 
     pub fn summary(&self) -> Summary {
@@ -69,16 +66,68 @@ impl<R: Tree> Entry<R> {
     /// Runs it on leaves that fit.
     pub fn call(&self, walk: &dyn Fn(&mut dyn Visit)) -> Result<R> {
         let mut inputs = SmallVec::new();
-        walk(&mut Gather { entry: &self.wiring.leaf_input, leaf: 0, inputs: &mut inputs });
+        let mut gather = Gather { entry: &self.wiring.leaf_input, leaf: 0, inputs: &mut inputs, tracked: false };
+        walk(&mut gather);
+        if gather.tracked || self.captures_tracked() {
+            return self.call_on_tape(walk);
+        }
         let outputs = self.run(&mut inputs)?;
         Ok(self.build(&inputs, &outputs))
     }
 
+    /// True if the function captures a tensor that goes on the tape now.
+    fn captures_tracked(&self) -> bool {
+        self.wiring.feeds.iter().any(|f| matches!(f, Feed::Capture(t) if tape::records(t)))
+    }
+
+    /// Runs the forward part of the function and its gradients.
+    fn call_on_tape(&self, walk: &dyn Fn(&mut dyn Visit)) -> Result<R> {
+        let mut arguments = Vec::new();
+        walk(&mut Tensors { entry: &self.wiring.leaf_input, leaf: 0, inputs: &mut arguments });
+        let writes = self.wiring.cells.iter().any(|c| c.write.is_some());
+        let _exclusive = writes.then(cell::exclusive);
+        arguments.extend(self.wiring.feeds.iter().map(|feed| match feed {
+            Feed::Capture(t) => t.clone(),
+            Feed::Cell(i) => self.wiring.cells[*i].cell.stored(),
+        }));
+        let wanted: Vec<bool> = arguments.iter().map(|t| t.tracked().is_some()).collect();
+        let known = |plans: &[(Vec<bool>, Arc<Plan>)]| plans.iter().find(|(w, _)| *w == wanted).map(|(_, p)| p.clone());
+        let found = known(&self.plans.lock().unwrap_or_else(PoisonError::into_inner));
+        let plan = match found {
+            Some(plan) => plan,
+            None => {
+                let plan = tape::plan(&self.graph, &wanted)?;
+                self.plans.lock().unwrap_or_else(PoisonError::into_inner).push((wanted, plan.clone()));
+                plan
+            }
+        };
+        let outputs = tape::run("jit", &plan, &arguments).map_err(|e| self.located(e))?;
+        let tensor = |source: &Source| match *source {
+            Source::Output(i) => outputs[i].clone(),
+            Source::Input(i) => arguments[i].clone(),
+        };
+        for c in &self.wiring.cells {
+            if let Some(source) = &c.write {
+                c.cell.store(tensor(source).detach());
+            }
+        }
+        let mut sources = self.wiring.results.iter();
+        Ok(self.wiring.template.map(&mut |_| tensor(sources.next().expect("one source per result leaf"))))
+    }
+
     /// Runs it with the leaves of `state` first, which it may overwrite; they are as before if it fails.
     pub fn call_mut<S: Tree>(&self, state: &mut S, walk_rest: &dyn Fn(&mut dyn Visit)) -> Result<R> {
+        let mut seen = Seen(self.captures_tracked());
+        state.visit(&mut seen);
+        walk_rest(&mut seen);
+        if seen.0 {
+            let rule = "a tensor is on the tape, and the call overwrites its state";
+            let legal = "tape::detach the arguments, no_grad around the call, or call";
+            return Err(Error::new(Code::Gradient, "call_mut", rule, legal).at(here()));
+        }
         let mut taken = Taken { entry: self, state, inputs: SmallVec::new(), done: false };
         let leaf = taken.take();
-        walk_rest(&mut Gather { entry: &self.wiring.leaf_input, leaf, inputs: &mut taken.inputs });
+        walk_rest(&mut Gather { entry: &self.wiring.leaf_input, leaf, inputs: &mut taken.inputs, tracked: false });
         let outputs = self.run(&mut taken.inputs)?;
         let result = self.build(&taken.inputs, &outputs);
         taken.done = true;
@@ -90,7 +139,10 @@ impl<R: Tree> Entry<R> {
         let _exclusive = writes.then(cell::exclusive);
         for feed in &self.wiring.feeds {
             inputs.push(Input::Shared(match feed {
-                Feed::Capture(a) => a.clone(),
+                Feed::Capture(t) => match t.held() {
+                    Held::Array(a) => a.clone(),
+                    _ => unreachable!("a capture is an array"),
+                },
                 Feed::Cell(i) => match self.wiring.cells[*i].cell.stored().held() {
                     Held::Array(a) => a.clone(),
                     Held::Error(e) => return Err(e),
@@ -109,7 +161,10 @@ impl<R: Tree> Entry<R> {
 
     /// What no op of the function is to blame for, such as a lack of memory, happens at the line of the call.
     fn failed(&self, e: ExecError) -> Error {
-        let e = Error::exec(e);
+        self.located(Error::exec(e))
+    }
+
+    fn located(&self, e: Error) -> Error {
         match e.location() {
             Some(_) => e,
             None => e.at(here()).note(format!("in the compiled function {}", self.label)),
@@ -182,15 +237,46 @@ struct Gather<'a> {
     entry: &'a [(usize, bool)],
     leaf: usize,
     inputs: &'a mut Inputs,
+    /// True if one of them goes on the tape.
+    tracked: bool,
 }
 
 impl Visit for Gather<'_> {
     fn leaf(&mut self, tensor: &Tensor) {
         let (_, first) = self.entry[self.leaf];
         self.leaf += 1;
+        self.tracked |= tape::records(tensor);
         if let (Held::Array(a), true) = (tensor.held(), first) {
             self.inputs.push(Input::Shared(a.clone()));
         }
+    }
+    fn fixed(&mut self, _: Fixed<'_>) {}
+}
+
+/// Clones the tensors of a call, each input once.
+struct Tensors<'a> {
+    entry: &'a [(usize, bool)],
+    leaf: usize,
+    inputs: &'a mut Vec<Tensor>,
+}
+
+impl Visit for Tensors<'_> {
+    fn leaf(&mut self, tensor: &Tensor) {
+        let (_, first) = self.entry[self.leaf];
+        self.leaf += 1;
+        if first {
+            self.inputs.push(tensor.clone());
+        }
+    }
+    fn fixed(&mut self, _: Fixed<'_>) {}
+}
+
+/// Whether a tensor goes on the tape.
+struct Seen(bool);
+
+impl Visit for Seen {
+    fn leaf(&mut self, tensor: &Tensor) {
+        self.0 |= tape::records(tensor);
     }
     fn fixed(&mut self, _: Fixed<'_>) {}
 }

@@ -10,6 +10,7 @@ use crate::trace;
 use crate::tree::{Data, Fixed, Paths, Step, Visit};
 use ir::graph::SymbolDecl;
 use ir::{DType, Dim, Shape, Symbol, Type};
+use runtime::Array;
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
@@ -195,6 +196,14 @@ impl fmt::Display for Signature {
     }
 }
 
+/// What leaves share if they are one tensor: memory, and the place on the tape if they have one.
+fn place(tensor: &Tensor, array: &Array) -> usize {
+    match tensor.tracked() {
+        Some(t) => Arc::as_ptr(t) as usize,
+        None => array.buffer().ptr() as usize,
+    }
+}
+
 /// Compares a call with a signature.
 pub(crate) struct Matcher<'a> {
     signature: &'a Signature,
@@ -220,7 +229,7 @@ impl<'a> Matcher<'a> {
         let (Some(Item::Leaf { dtype, extents, same }), Held::Array(a)) = (self.next(), tensor.held()) else {
             return false;
         };
-        let identity = a.buffer().ptr() as usize;
+        let identity = place(tensor, a);
         let tied = if *same == self.identities.len() { true } else { self.identities[*same] == identity };
         self.identities.push(identity);
         if !tied || a.dtype() != *dtype || a.dims().len() != extents.len() {
@@ -340,7 +349,7 @@ impl<'a> Describe<'a> {
             }
             *extent = Extent::Symbol(k);
         }
-        let identity = array.buffer().ptr() as usize;
+        let identity = place(tensor, array);
         let here = self.identities.len();
         let same = self.identities.iter().position(|&i| i == identity).unwrap_or(here);
         self.identities.push(identity);

@@ -10,7 +10,6 @@ use crate::tensor::{Held, Tensor};
 use crate::trace;
 use crate::tree::{Tree, leaves};
 use ir::{Graph, Symbol, Value};
-use runtime::Array;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use std::sync::Arc;
 /// Where an input of the graph comes from, after those of the leaves.
 pub(crate) enum Feed {
     /// A tensor that the function captured.
-    Capture(Array),
+    Capture(Tensor),
     /// The value of the cell of that number.
     Cell(usize),
 }
@@ -151,7 +150,7 @@ pub(crate) fn record<A: 'static, R: Tree>(
             None => {
                 let (tensor, _) = done.captures.iter().find(|(_, w)| *w == v).expect("other inputs are captures");
                 match tensor.held() {
-                    Held::Array(a) => Feed::Capture(a.clone()),
+                    Held::Array(_) => Feed::Capture(tensor.clone()),
                     _ => return Err(Error::new(Code::Bug, "jit", "a capture is not an array", "please report it")),
                 }
             }

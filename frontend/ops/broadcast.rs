@@ -98,8 +98,10 @@ fn alike(args: &[Arg]) -> bool {
     let mut dims: Option<&[usize]> = None;
     args.iter().all(|a| match a {
         Arg::Number(_) => true,
-        Arg::Tensor(Tensor(Repr::Array(a))) => a.dims().is_empty() || *dims.get_or_insert(a.dims()) == a.dims(),
-        Arg::Tensor(_) => false,
+        Arg::Tensor(t) => match &t.plain().0 {
+            Repr::Array(a) => a.dims().is_empty() || *dims.get_or_insert(a.dims()) == a.dims(),
+            _ => false,
+        },
     })
 }
 

@@ -4,6 +4,7 @@ use super::axes::{resolve, resolve_all};
 use super::prim;
 use crate::dispatch::{Call, Extents, enter, refuse, run};
 use crate::error::{Code, Error};
+use crate::tape;
 use crate::tensor::{Held, Repr, Tensor};
 use crate::trace::active;
 use crate::view::{Step, view};
@@ -63,8 +64,11 @@ impl Tensor {
         if !active()
             && let Some(dims) = shape.known()
         {
+            if tape::records(self) {
+                return tape::reshaped(name, self, self.plain().reshaped(name, shape));
+            }
             let long = |s: &Shape| s.iter().filter(|d| !d.is(1)).cloned().collect::<Shape>();
-            if let Repr::View(_) = &self.0
+            if let Repr::View(_) = &self.plain().0
                 && long(&self.shape()) == long(&shape)
             {
                 return view(name, self, [Step::Reshape(shape)]);

@@ -95,7 +95,7 @@ pub(super) fn reduction(
     scoped: bool,
     body: &dyn Fn(&Tensor, &Axes) -> Tensor,
 ) -> Tensor {
-    let Repr::Array(a) = &x.0 else { return over_axes(x, name, spec, input, extra, scoped, body) };
+    let Repr::Array(a) = &x.plain().0 else { return over_axes(x, name, spec, input, extra, scoped, body) };
     match spec.resolve(a.dims().len(), name) {
         // An empty axis is told by its number.
         Ok((axes, kept)) if axes.len() == a.dims().len() && axes.len() > 1 && a.numel() > 0 && !trace::active() => {

@@ -11,7 +11,8 @@ use crate::cell::CellId;
 use crate::dispatch::here;
 use crate::error::{Code, Error};
 use crate::tensor::{Repr, Tensor};
-use crate::{scope, strict};
+use crate::{scope, strict, tape};
+use ir::ops::gradient::StopGradient;
 use ir::{Dim, Lowering, Primitive, Symbol, Type, Value};
 use runtime::events::{self, Event};
 use std::cell::RefCell;
@@ -50,6 +51,11 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 /// True while this thread traces.
 pub(crate) fn active() -> bool {
     STACK.with_borrow(|s| !s.is_empty())
+}
+
+/// How many traces are open.
+pub(crate) fn depth() -> usize {
+    STACK.with_borrow(Vec::len)
 }
 
 /// The transform that opened the innermost trace.
@@ -124,7 +130,9 @@ pub(crate) fn record(primitive: impl Into<Primitive>, operands: &[&Tensor]) -> T
         let types = operands.iter().map(|t| t.ty().to_string());
         return Tensor::error(e.with_operands(types).at(at).in_scope(&scope::current()));
     }
+    let frozen = tape::frozen() && !matches!(primitive, Primitive::StopGradient(_));
     match with_top(|t| t.append(primitive, &values, at)) {
+        Ok(t) if frozen && t.dtype().is_float() => record(StopGradient {}, &[&t]),
         Ok(t) => t,
         Err(v) => Tensor::error(Error::violation(v).at(at).in_scope(&scope::current())),
     }
@@ -257,9 +265,11 @@ pub(crate) fn examples() -> Vec<Tensor> {
 pub(crate) fn inline(graph: &ir::Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>, Error> {
     let values: Vec<Value> = arguments.iter().map(lift).collect::<Result<_, _>>()?;
     let at = here();
-    Ok(with_top(|t| {
+    let outputs: Vec<Tensor> = with_top(|t| {
         let root = t.graph.root();
         let outputs = t.graph.inline(root, graph, &values);
         outputs.into_iter().map(|v| t.tensor(v, at)).collect()
-    }))
+    });
+    let constant = |t: Tensor| if t.dtype().is_float() { record(StopGradient {}, &[&t]) } else { t };
+    Ok(if tape::frozen() { outputs.into_iter().map(constant).collect() } else { outputs })
 }

@@ -9,7 +9,7 @@ use crate::dispatch::{here, leave};
 use crate::error::{Error, Result};
 use crate::tensor::{Held, Repr, Tensor};
 use crate::tree::Tree;
-use crate::{execute, trace};
+use crate::{execute, tape, trace};
 use ir::{Graph, Literal, Type, Value};
 use runtime::Array;
 use std::any::Any;
@@ -233,7 +233,7 @@ impl<R: Tree> Function<R> {
         for (cell, value) in self.written.iter().zip(&results[writes..]) {
             match inside {
                 true => trace::write_cell(cell, value.clone()),
-                false => cell.store(value.clone()),
+                false => cell.store(value.detach()),
             }
         }
         Ok((arguments, results))
@@ -245,6 +245,9 @@ impl<R: Tree> Function<R> {
 pub(crate) fn apply(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>> {
     if trace::active() {
         return trace::inline(graph, arguments);
+    }
+    if tape::wants(arguments.iter()) {
+        return tape::apply("apply", graph, arguments);
     }
     let array = |t: &Tensor| match t.held() {
         Held::Array(a) => Ok(a.clone()),

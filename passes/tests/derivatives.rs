@@ -120,7 +120,7 @@ fn a_graph_in_two_parts_computes_the_same_bits() {
         let Some(p) = pulled(sample_graph(&s)) else { continue };
         let late = p.cotangents.iter().enumerate().map(|(i, &v)| numbers(p.graph.ty(v), i));
         let arguments: Vec<Literal> = s.operands.iter().cloned().chain(late).collect();
-        for again in [Again::Cheap, Again::Free] {
+        for again in [Again::Cheap, Again::Free, Again::All] {
             check(&p, again, &arguments);
         }
     }
@@ -191,6 +191,18 @@ fn a_second_part_that_runs_often_finds_everything_computed() {
     assert_eq!(saved(&[&[3]], Again::Cheap, sine).1, 2);
 }
 
+#[test]
+fn a_caller_that_knows_inputs_and_outputs_alone_is_asked_for_no_more() {
+    use Residual::{Input, Output};
+    let chain = |b: &mut graphs::Builder, v: &[Value]| {
+        let (e, s) = (b.exp(v[0]), b.sin(v[1]));
+        let (e, s) = (b.sin(e), b.exp(s));
+        b.mul(e, s)
+    };
+    assert_eq!(saved(&[&[3], &[3]], Again::All, chain).0, [Input(0), Input(1)]);
+    assert_eq!(saved(&[&[3]], Again::All, |b, v| b.exp(v[0])).0, [Output(0)]);
+}
+
 /// The gradient of a sum has the extents of what was summed, which no cotangent knows.
 #[test]
 fn extents_come_along_where_no_other_residual_has_them() {
@@ -206,4 +218,11 @@ fn extents_come_along_where_no_other_residual_has_them() {
     assert_eq!(cut.residuals, [Residual::Output(1)]);
     assert_eq!(cut.forward.output_types()[1].to_string(), "bool[C, R, 0]");
     assert_eq!(verify(&cut.backward, Stage::Traced), Ok(()), "{}", show(&cut.backward));
+    // An input that costs no memory serves as well.
+    let mut g = p.graph.clone();
+    let dims = [Dim::symbol("R"), Dim::symbol("C"), Dim::from(0)];
+    let extents = g.add_input(Type::new(DType::Bool, dims.into_iter().collect::<Shape>()));
+    let known = [p.primal[0], extents];
+    let cut = partition(&g, &known, &p.outputs, &gradients, Again::Cheap);
+    assert_eq!((cut.residuals, cut.forward.outputs().len()), (vec![Residual::Input(1)], 1));
 }

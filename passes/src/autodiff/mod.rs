@@ -40,8 +40,8 @@ impl Cut {
     }
 }
 
-/// Which values depend on some of them through floats: a table by value.
-fn active(graph: &Graph, region: Region, from: impl Iterator<Item = Value>) -> Vec<bool> {
+/// Which values of a region depend on some of them through floats: a table by value.
+pub fn active(graph: &Graph, region: Region, from: impl Iterator<Item = Value>) -> Vec<bool> {
     let mut active = vec![false; graph.value_count()];
     let is_float = |v: Value| graph.ty(v).dtype.is_float();
     from.for_each(|v| active[v.at()] = is_float(v));

@@ -35,6 +35,8 @@ pub enum Again {
     /// Views, generators and constants only: the first graph computes all that it can. For a second graph that runs many
     /// times.
     Free,
+    /// Everything: residuals are inputs and outputs only, which are all that a caller knows.
+    All,
 }
 
 /// Where a residual is found.
@@ -113,8 +115,9 @@ impl<'a> Cut<'a> {
     }
 
     fn partition(mut self) -> Partition {
-        let saved = self.saved();
+        let mut saved = self.saved();
         let graph = self.graph;
+        self.bind(&mut saved);
         let mut all = self.outputs.to_vec();
         let mut residuals: Vec<Residual> = Vec::new();
         for v in &saved {
@@ -151,6 +154,19 @@ impl<'a> Cut<'a> {
         forward.set_outputs(yields);
         backward.set_outputs(self.gradients.iter().map(|v| second[v]).collect());
         Partition { forward, backward, residuals }
+    }
+
+    /// Adds inputs without elements that have extents which the second graph could not learn else.
+    fn bind(&self, saved: &mut Vec<Value>) {
+        let late = self.graph.inputs().iter().copied().filter(|v| !self.known.contains(v));
+        let given: Vec<Value> = saved.iter().copied().chain(late).collect();
+        let (unbound, _) = self.symbols(&given, &saved.iter().copied().collect());
+        let binds = |v: &Value| {
+            let shape = &self.graph.ty(*v).shape;
+            shape.iter().any(|d| d.is(0)) && unbound.iter().any(|s| shape.contains(&Dim::symbol(s.name())))
+        };
+        let found: Vec<Value> = self.known.iter().copied().filter(|v| !saved.contains(v) && binds(v)).collect();
+        saved.splice(0..0, found);
     }
 
     /// Appends a value without elements of those extents.
@@ -264,8 +280,11 @@ impl<'a> Cut<'a> {
         if self.graph.defining_op(v).is_none() || self.outputs.contains(&v) {
             return 1;
         }
+        if self.again == Again::All {
+            return 1 << 41;
+        }
         let bytes = self.graph.ty(v).bytes().eval(&|_| Some(EXTENT)).unwrap_or(i64::MAX);
-        (bytes.clamp(0, 1 << 50) as u64) * 2 + 16
+        (bytes.clamp(0, 1 << 40) as u64) * 2 + 16
     }
 
     /// True if the second graph may compute the op.
@@ -273,6 +292,9 @@ impl<'a> Cut<'a> {
         let data = self.graph.op(op);
         let traits = data.primitive.traits();
         let only_there = self.again == Again::Cheap && !data.results.iter().any(|r| self.forward[r.at()]);
+        if self.again == Again::All {
+            return traits.pure || traits.fallible;
+        }
         if !traits.pure || traits.fallible && !only_there {
             return false;
         }

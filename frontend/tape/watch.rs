@@ -1,0 +1,149 @@
+//! What is done with a gradient on its way: hooks, and gradients that are kept.
+
+use super::node::Node;
+use crate::error::{Code, Error, Result};
+use crate::tensor::Tensor;
+use std::sync::{Arc, Weak};
+
+type Function = Arc<dyn Fn(&Tensor) -> Option<Tensor> + Send + Sync>;
+
+/// Hooks and kept gradients of the results of a node.
+#[derive(Default)]
+pub(crate) struct Watch {
+    hooks: Vec<(usize, u64, Function)>,
+    next: u64,
+    /// Results whose gradient is kept, with what there is so far.
+    kept: Vec<(usize, Option<Tensor>)>,
+}
+
+impl Watch {
+    /// The hooks of a result, in the order in which they were added.
+    pub fn hooks(&self, slot: usize) -> Vec<Function> {
+        self.hooks.iter().filter(|(s, ..)| *s == slot).map(|(_, _, f)| f.clone()).collect()
+    }
+
+    pub fn keeps(&self, slot: usize) -> bool {
+        self.kept.iter().any(|(s, _)| *s == slot)
+    }
+
+    /// From now on the gradient of a result is kept.
+    pub fn keep(&mut self, slot: usize) {
+        if !self.keeps(slot) {
+            self.kept.push((slot, None));
+        }
+    }
+
+    pub fn gradient(&self, slot: usize) -> Option<Tensor> {
+        self.kept.iter().find(|(s, _)| *s == slot).and_then(|(_, g)| g.clone())
+    }
+
+    pub fn set_gradient(&mut self, slot: usize, gradient: Option<Tensor>) {
+        if let Some((_, kept)) = self.kept.iter_mut().find(|(s, _)| *s == slot) {
+            *kept = gradient;
+        }
+    }
+}
+
+/// A hook that was added to a tensor. It stays when this is dropped.
+pub struct Hook {
+    node: Weak<Node>,
+    id: u64,
+}
+
+impl Hook {
+    /// Takes the hook away.
+    pub fn remove(self) {
+        if let Some(node) = self.node.upgrade()
+            && let Some(watch) = &mut node.state().watch
+        {
+            watch.hooks.retain(|(_, id, _)| *id != self.id);
+        }
+    }
+}
+
+impl Tensor {
+    /// Calls `f` with the gradient by this tensor in each backward, once the gradient is complete; if it yields another
+    /// of the same type, that one counts in its place. Hooks run in the order in which they were added, before the gradient
+    /// is kept.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let x = Tensor::from(2.0f32).requires_grad();
+    /// let y = &x * 3.0;
+    /// y.on_grad(|g| Some(g * 10.0))?;
+    /// y.backward()?;
+    /// assert_eq!(x.grad().unwrap().item::<f32>()?, 30.0);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the tensor is not tracked.
+    #[track_caller]
+    pub fn on_grad(&self, f: impl Fn(&Tensor) -> Option<Tensor> + Send + Sync + 'static) -> Result<Hook> {
+        let _here = crate::dispatch::enter();
+        let Some(t) = self.tracked() else {
+            return Err(untracked("on_grad", self));
+        };
+        let mut state = t.node.state();
+        let watch = state.watch.get_or_insert_default();
+        let id = watch.next;
+        watch.next += 1;
+        watch.hooks.push((t.slot, id, Arc::new(f)));
+        Ok(Hook { node: Arc::downgrade(&t.node), id })
+    }
+
+    /// Keeps the gradient by this tensor in every backward, as leaves do; nothing if it is not tracked.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// let y = Tensor::from(2.0f32).requires_grad() * 3.0;
+    /// y.retain_grad();
+    /// (&y * &y).backward()?;
+    /// assert_eq!(y.grad().unwrap().item::<f32>()?, 12.0);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    pub fn retain_grad(&self) {
+        if let Some(t) = self.tracked() {
+            t.node.state().watch.get_or_insert_default().keep(t.slot);
+        }
+    }
+
+    /// The sum of the gradients of all backwards since it was last cleared, for leaves and where
+    /// [`Tensor::retain_grad`] asked for it.
+    pub fn grad(&self) -> Option<Tensor> {
+        let t = self.tracked()?;
+        t.node.state().watch.as_ref()?.gradient(t.slot)
+    }
+
+    /// Forgets the gradient.
+    pub fn clear_grad(&self) {
+        self.set_grad(None);
+    }
+
+    /// Replaces the gradient that is kept; nothing where none is.
+    pub fn set_grad(&self, gradient: Option<Tensor>) {
+        if let Some(t) = self.tracked()
+            && let Some(watch) = &mut t.node.state().watch
+        {
+            watch.set_gradient(t.slot, gradient);
+        }
+    }
+}
+
+/// The error of asking for a gradient where there is none.
+#[track_caller]
+pub(super) fn untracked(what: &'static str, t: &Tensor) -> Error {
+    if let Some(e) = t.error_ref() {
+        return e.clone().observed();
+    }
+    let rule = match t.is_traced() {
+        true => "a traced tensor is not on the tape",
+        false => "the tensor is not on the tape: no operand of what made it was tracked, or it was made under no_grad",
+    };
+    let legal = match t.is_traced() {
+        true => "grad, vjp or jvp inside of traced functions",
+        false => "a tensor that was computed of one with requires_grad",
+    };
+    let e = Error::new(Code::Gradient, what, rule, legal).with_operands([t.ty().to_string()]);
+    e.at(crate::dispatch::here()).in_scope(&crate::scope::current()).observed()
+}

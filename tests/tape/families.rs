@@ -1,0 +1,74 @@
+//! Gradients of the tape are those of `grad`, for every family of functions, and so are their gradients.
+
+use crate::{close, f64s};
+use tracewright::tape::Backward;
+use tracewright::{DType, Generator, Tensor, concat, einsum, grad, keepdims, nn, stack};
+
+type Named = (&'static str, fn(&Tensor) -> Tensor);
+
+fn families() -> Vec<Named> {
+    vec![
+        ("arithmetic", |x| (x * 2.0 - 1.0) / (x * x + 3.0) + x.pow(3.0)),
+        ("broadcasting", |x| x * x.sum(0) + x.sum(keepdims(1))),
+        ("elementary", |x| x.exp() + x.sin() * x.cos() + (x * x + 1.0).log() + x.tanh() + x.erf()),
+        ("activations", |x| x.gelu() + x.silu() + x.softplus() + x.elu(1.0) + x.relu()),
+        ("softmax", |x| x.softmax(-1) * x.log_softmax(0)),
+        ("reductions", |x| x.mean(0) + x.var(0, 1) + x.logsumexp(0) + x.max(0) + x.prod(0)),
+        ("products", |x| x.matmul(&x.t()) + x.t().matmul(x).sum(..)),
+        ("einsum", |x| einsum("ij,kj->ik", &[x, x]) + einsum("ij->j", &[x]).sum(..)),
+        ("views", |x| x.t().reshape([2, 6]).slice(1, 1..5).flip(&[0]).unsqueeze(0).broadcast_to([3, 2, 4])),
+        ("rows", |x| (0..3).fold(Tensor::zeros([4], DType::F64), |sum, i| sum * 2.0 + x.select(0, i).square())),
+        ("joins", |x| concat(&[x.clone(), x * 2.0], 0).matmul(&stack(&[x.sum(0), x.mean(0)], 1))),
+        ("indices", |x| {
+            let at = Tensor::from([2i64, 0, 2]);
+            x.take(&at, 1).cumsum(0) + x.index_select(0, &at).sum(1).unsqueeze(1)
+        }),
+        ("order", |x| x.sort(1, false).0 * x.cummax(1).0),
+        ("choice", |x| x.gt(0.0).where_(x * 3.0, x.exp()) + x.maximum(x * x) + x.clamp(-0.5, 0.5)),
+        ("padding", |x| x.pad(&[(1, 2), (0, 1)], 0.5).square().roll(&[1], 0)),
+        ("diagonals", |x| x.matmul(&x.t()).diagonal(0, 0, 1) * 2.0 + x.tril(0).sum(1)),
+        ("layer norm", |x| nn::LayerNorm::new(4).forward(&x.to_dtype(DType::F32)).to_dtype(DType::F64)),
+        ("numbers that are converted", |x| x.to_dtype(DType::F32).exp().to_dtype(DType::F64) * x),
+        ("nothing", |x| x.clone()),
+        ("special", |x| (x.abs() + 1.5).lgamma() + x.sigmoid().logit() + x.sinc()),
+    ]
+}
+
+fn at() -> Tensor {
+    Generator::new(7).normal([3, 4], 0.0, 1.0).to_dtype(DType::F64)
+}
+
+/// A sum in which every element counts differently.
+fn weighed(y: &Tensor) -> Tensor {
+    let n = y.shape().iter().map(|d| d.as_usize().unwrap()).product::<usize>();
+    (y.reshape([n]) * Tensor::arange(n, DType::F64).sin()).sum(..)
+}
+
+#[test]
+fn gradients_are_those_of_grad() {
+    for (name, f) in families() {
+        println!("{name}");
+        let x = at().requires_grad();
+        let y = weighed(&f(&x));
+        y.backward().unwrap();
+        let tolerance = if name.contains("norm") || name.contains("converted") { 1e-5 } else { 1e-9 };
+        close(&f64s(&x.grad().unwrap()), &f64s(&grad(|x: &Tensor| weighed(&f(x)))(&at())), tolerance);
+    }
+}
+
+#[test]
+fn gradients_of_gradients_are_those_of_grad() {
+    for (name, f) in families() {
+        println!("{name}");
+        let x = at().requires_grad();
+        let first = Backward::of(&[&weighed(&f(&x))]).create_graph().by(&[&x]).unwrap()[0].clone().unwrap();
+        let want = grad(|x: &Tensor| weighed(&grad(|x: &Tensor| weighed(&f(x)))(x)))(&at());
+        let second = match Backward::of(&[&weighed(&first)]).by(&[&x]) {
+            Ok(found) => found[0].clone().map(|g| f64s(&g)).unwrap_or(vec![0.0; 12]),
+            // A linear function has a constant gradient.
+            Err(_) => vec![0.0; 12],
+        };
+        let tolerance = if name.contains("norm") || name.contains("converted") { 1e-4 } else { 1e-8 };
+        close(&second, &f64s(&want), tolerance);
+    }
+}
