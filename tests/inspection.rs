@@ -200,7 +200,7 @@ fn caches_kernels_and_memory_say_what_they_did() -> Result<()> {
     assert!(cache.contains("[cache] kernels: ") && cache.contains(" were compiled before"), "{cache}");
     let kernels = text("kernels")?;
     assert!(
-        kernels.contains("[kernels] seen: kernels 1, launches 1, products 0, sorts 0, interpreted steps 0"),
+        kernels.contains("[kernels] seen: kernels 1, launches 1, products 0, sorts 0, ops with code of their own 0, interpreted steps 0"),
         "{kernels}"
     );
     assert!(kernels.contains("bytes of code, compiled in"), "{kernels}");
