@@ -22,6 +22,10 @@ WORKLOADS = [
     "layernorm_8192x768",
     "stencil_1024",
     "stack_8x1M",
+    "mlp_gradient",
+    "mlp_hvp",
+    "per_example_gradients",
+    "jacobian_64",
 ]
 EAGER = [f"eager_{op}_{e}" for op in ("add", "exp", "sum", "softmax", "layer_norm", "gather", "matmul") for e in (6, 12, 18, 24)]
 PEERS = ["torch", "torch-compile", "jax"]

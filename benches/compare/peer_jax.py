@@ -34,6 +34,8 @@ def make(workload, _threads, _compiled):
         f, operands, calls = stencil, [normal(1024, 1024)], 1
     elif workload == "stack_8x1M":
         f, operands, calls = lambda *xs: jnp.stack(xs, -1), [normal(1 << 20) for _ in range(8)], 1
+    elif workload in ("mlp_gradient", "mlp_hvp", "per_example_gradients", "jacobian_64"):
+        f, operands, calls = derivative(workload, normal, random)
     else:
         raise SystemExit(f"unknown workload {workload}")
 
@@ -60,6 +62,35 @@ def layer_norm(x, w, b):
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = (centred * centred).mean(axis=-1, keepdims=True)
     return centred * jax.lax.rsqrt(variance + 1e-5) * w + b
+
+
+def derivative(workload, normal, random):
+    def mlp(*sizes):
+        return [(normal(i, o, scale=i**-0.5), jnp.zeros(o)) for i, o in zip(sizes, sizes[1:])]
+
+    def labels(n):
+        return jnp.asarray(random.integers(0, 10, n).astype(np.int32))
+
+    def loss(parameters, x, y):
+        for i, (w, b) in enumerate(parameters):
+            x = x @ w + b
+            x = jnp.tanh(x) if i + 1 < len(parameters) else x
+        return -jnp.take_along_axis(jax.nn.log_softmax(x), y[..., None], axis=-1).mean()
+
+    if workload == "mlp_gradient":
+        return jax.grad(loss), [mlp(784, 512, 512, 10), normal(128, 784), labels(128)], 1
+    if workload == "mlp_hvp":
+        def product(p, v, x, y):
+            return jax.jvp(lambda p: jax.grad(loss)(p, x, y), (p,), (v,))[1]
+
+        return product, [mlp(64, 128, 128, 10), mlp(64, 128, 128, 10), normal(64, 64), labels(64)], 20
+    if workload == "per_example_gradients":
+        return jax.vmap(jax.grad(loss), (None, 0, 0)), [mlp(64, 64, 10), normal(64, 64), labels(64)], 20
+
+    def jacobian(a, b, x):
+        return jax.jacrev(lambda x: jnp.tanh(b @ jnp.tanh(a @ x)))(x)
+
+    return jacobian, [normal(128, 64, scale=0.1), normal(64, 128, scale=0.1), normal(64)], 100
 
 
 def mlp_step(normal, labels):

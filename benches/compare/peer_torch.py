@@ -30,6 +30,8 @@ def make(workload, threads, compiled):
         f, operands, calls = stencil, [torch.randn(1024, 1024)], 1
     elif workload == "stack_8x1M":
         f, operands, calls = lambda *xs: torch.stack(xs, -1), [torch.randn(1 << 20) for _ in range(8)], 1
+    elif workload in ("mlp_gradient", "mlp_hvp", "per_example_gradients", "jacobian_64"):
+        f, operands, calls = derivative(workload)
     else:
         raise SystemExit(f"unknown workload {workload}")
 
@@ -73,6 +75,36 @@ def deep_chain(ops):
         return x
 
     return chain
+
+
+def derivative(workload):
+    def mlp(*sizes):
+        return [(torch.randn(i, o) * i**-0.5, torch.zeros(o)) for i, o in zip(sizes, sizes[1:])]
+
+    def loss(parameters, x, y):
+        for i, (w, b) in enumerate(parameters):
+            x = x @ w + b
+            x = torch.tanh(x) if i + 1 < len(parameters) else x
+        return F.cross_entropy(x, y)
+
+    def labels(n):
+        return torch.randint(0, 10, (n,))
+
+    grad = torch.func.grad(loss)
+    if workload == "mlp_gradient":
+        return grad, [mlp(784, 512, 512, 10), torch.randn(128, 784), labels(128)], 1
+    if workload == "mlp_hvp":
+        def product(p, v, x, y):
+            return torch.func.jvp(lambda p: grad(p, x, y), (p,), (v,))[1]
+
+        return product, [mlp(64, 128, 128, 10), mlp(64, 128, 128, 10), torch.randn(64, 64), labels(64)], 20
+    if workload == "per_example_gradients":
+        return torch.func.vmap(grad, (None, 0, 0)), [mlp(64, 64, 10), torch.randn(64, 64), labels(64)], 20
+
+    def jacobian(a, b, x):
+        return torch.func.jacrev(lambda x: torch.tanh(b @ torch.tanh(a @ x)))(x)
+
+    return jacobian, [torch.randn(128, 64) * 0.1, torch.randn(64, 128) * 0.1, torch.randn(64)], 100
 
 
 def mlp_step(compile):

@@ -5,6 +5,7 @@
 //! so many calls), and how many kernels were compiled and how many steps a call has. `--eager` prints the table of single
 //! ops outside of `jit`.
 
+mod derivatives;
 mod eager;
 
 use std::time::Instant;
@@ -185,14 +186,17 @@ fn workload(name: &str, rounds: usize) -> Result<Option<Times>> {
             let f = jit(|xs: Vec<Tensor>| stack(&xs, -1));
             time(rounds, 1, || f.call(&xs).map(drop))?.of(&f.lower(&xs)?)
         }
-        _ => return eager::workload(name, rounds),
+        _ => match derivatives::workload(name, rounds)? {
+            Some(times) => times,
+            None => return eager::workload(name, rounds),
+        },
     }))
 }
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (mut name, mut rounds) = (None, 50);
-    let mut names: Vec<String> = WORKLOADS.iter().map(|w| w.to_string()).collect();
+    let mut names: Vec<String> = WORKLOADS.iter().chain(derivatives::NAMES).map(|w| w.to_string()).collect();
     while let Some(flag) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{flag} needs a value"));
         match flag.as_str() {

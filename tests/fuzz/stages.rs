@@ -119,6 +119,11 @@ fn batched(case: &Case, facts: &mut Facts) -> Checked<()> {
     let Some(batched) = batching::check(case, case.order) else { return Ok(()) };
     let batched = batched.at("batching")?;
     facts.batched[0] += 1;
+    if case.order % 8 < 3
+        && let Some(twice) = batching::check(&batched, case.order + 1)
+    {
+        twice.at("batching of the batched graph")?;
+    }
     if case.order.is_multiple_of(8) {
         facts.batched[1] += 1;
         stages(&batched).map_err(|f| Failure { stage: format!("{} of the batched graph", f.stage), ..f })?;

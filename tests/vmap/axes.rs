@@ -2,7 +2,7 @@
 
 use super::{close, numbers, shown};
 use std::collections::BTreeMap;
-use tracewright::{Code, Error, Tensor, Tree, jit, keepdims, stack, vmap};
+use tracewright::{Code, DType, Error, Tensor, Tree, jit, keepdims, stack, vmap};
 
 #[test]
 fn every_axis_in_and_out() {
@@ -131,6 +131,19 @@ fn what_is_refused() {
     assert_eq!((e.code(), e.legal()), (Code::Axis, "axes from -2 to 1"));
     let e = refused(vmap::with(0, None, add)(&pair(&[3, 2], &[3, 2])));
     assert!(e.rule().ends_with("differs from example to example"), "{e}");
+}
+
+#[test]
+fn examples_that_no_memory_holds() {
+    let x = numbers(&[1 << 20]);
+    let long = |x: &Tensor| x + Tensor::zeros([1usize << 42], DType::F64);
+    let e = refused(vmap(|x: &Tensor| long(x).select(0, 7))(&x));
+    assert_eq!(e.code(), Code::Trace, "{e}");
+    assert!(e.rule().contains("for 1048576 examples it takes more bytes than any memory has"), "{e}");
+    // One axis more than there can be.
+    let e = refused(vmap(|x: &Tensor| x.unsqueeze(0) * 2.0)(&numbers(&[1; 64])));
+    assert_eq!(e.code(), Code::Trace, "{e}");
+    assert!(e.rule().contains("a shape of 65 axes"), "{e}");
 }
 
 #[test]

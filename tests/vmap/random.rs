@@ -41,6 +41,21 @@ fn keys_of_the_examples() {
 }
 
 #[test]
+fn keys_are_leaves() {
+    let key = Key::new(9);
+    let keys: Key = vmap(|i: &Tensor| key.fold_in(i))(&Tensor::arange(3, DType::I64));
+    let (all, next) = vmap(|k: &Key| {
+        let [a, b] = k.split();
+        (random::normal(&a, [4], DType::F32, 0.0, 1.0), b)
+    })(&keys);
+    for i in 0..3 {
+        let [a, b] = key.fold_in(i as i64).split();
+        assert_eq!(shown(&all.select(0, i)), shown(&random::normal(&a, [4], DType::F32, 0.0, 1.0)));
+        assert_eq!(next.tensor().to_vec::<u64>().unwrap()[i as usize], b.tensor().item::<u64>().unwrap());
+    }
+}
+
+#[test]
 fn a_generator_gives_each_example_its_own() {
     let x = Tensor::zeros([4, 3], DType::F32);
     let f = |g: &Generator, x: &Tensor| (x + g.normal([3], 0.0, 1.0), g.uniform([2], 0.0, 1.0));

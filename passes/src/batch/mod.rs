@@ -101,7 +101,7 @@ impl Batcher<'_> {
             let results = if operands.iter().all(|t| t.axis.is_none()) {
                 self.copied(op, into, &operands)
             } else if from.op(op).regions.is_empty() {
-                self.by_rule(op, into, &operands)
+                self.by_rule(op, into, &operands)?
             } else {
                 control::batch(self, op, into, &operands)?
             };
@@ -120,8 +120,9 @@ impl Batcher<'_> {
     }
 
     /// What the op's rule makes of it.
-    fn by_rule(&mut self, op: Op, into: Region, operands: &[Tracked]) -> SmallVec<[Tracked; 1]> {
+    fn by_rule(&mut self, op: Op, into: Region, operands: &[Tracked]) -> Result<SmallVec<[Tracked; 1]>, Unbatchable> {
         let data = self.from.op(op);
+        self.possible(op)?;
         let origins = self.origins_of(op);
         let values: Values = operands.iter().map(|t| t.value).collect();
         let axes: SmallVec<[Option<usize>; 4]> = operands.iter().map(|t| t.axis).collect();
@@ -130,7 +131,22 @@ impl Batcher<'_> {
         debug_assert_eq!(data.results.len(), results.len(), "batch of {}", data.primitive.name());
         let mut pairs = data.results.iter().zip(&results);
         debug_assert!(pairs.all(|(&old, &new)| self.fits(old, new)), "batch of {}", data.primitive.name());
-        results.into_iter().map(|value| Tracked { value, axis: Some(0) }).collect()
+        Ok(results.into_iter().map(|value| Tracked { value, axis: Some(0) }).collect())
+    }
+
+    /// An error if operands or results are too much of one thing for all examples.
+    fn possible(&self, op: Op) -> Result<(), Unbatchable> {
+        let data = self.from.op(op);
+        for &v in data.operands.iter().chain(&data.results) {
+            let mut ty = self.from.ty(v).clone();
+            ty.shape.insert(0, self.size.clone());
+            let rule = ty.shape.too_complex();
+            let rule = rule.or_else(|| (!ty.is_addressable()).then(|| "more bytes than any memory has".to_string()));
+            if let Some(rule) = rule {
+                return Err(self.refused(op, format!("for {} examples it takes {rule}: {ty}", self.size)));
+            }
+        }
+        Ok(())
     }
 
     fn origins_of(&mut self, op: Op) -> SmallVec<[OriginId; 2]> {
