@@ -25,7 +25,8 @@ impl Draw {
     /// Tries to append an op of that name.
     pub(super) fn op(&mut self, name: &str) -> Option<Value> {
         match name {
-            "fused" => None,
+            // Nobody records groups, and regions are not drawn.
+            _ if Primitive::has_regions(name) => None,
             "constant" => {
                 let (dtype, shape) = (self.dtype(), self.shape());
                 let dims: Vec<usize> = shape.known()?.to_vec();
