@@ -5,6 +5,7 @@ extern crate self as tracewright;
 
 mod cache;
 mod cell;
+pub mod control;
 mod create;
 pub mod custom;
 mod device;
@@ -32,6 +33,7 @@ mod transform;
 pub mod tree;
 mod view;
 
+pub use control::{cond, fori, scan, switch, while_loop};
 pub use device::Device;
 pub use error::{Code, Error, Result};
 pub use ir::{DType, Dim, Element, Literal, Scalar, Shape, Symbol, Type};

@@ -3,11 +3,10 @@
 //! Compared is all that a call uses of a trace: the graph, which tensors it captured, which cells it read and wrote,
 //! where each result comes from, and the fixed data in the results.
 
-use super::key::{Owned, Signature};
+use super::key::Signature;
 use super::record::{Feed, Source, Wiring};
 use crate::error::{Code, Error};
-use crate::tensor::Tensor;
-use crate::tree::{Fixed, Paths, Step, Tree, Visit};
+use crate::tree::{Owned, Skeleton, Tree};
 use ir::{Graph, Op, Primitive};
 
 /// The error for two traces of arguments with that signature that differ, if they do.
@@ -95,7 +94,7 @@ fn ends<R: Tree>(signature: &Signature, first: (&Graph, &Wiring<R>), second: (&G
             notes.push(format!("a cell was given {} and is given {}", name(first, left), name(second, right)));
         }
     }
-    let (left, right) = (Skeleton::of(&a.template), Skeleton::of(&b.template));
+    let (left, right) = (Skeleton::of("result", &a.template), Skeleton::of("result", &b.template));
     let mut sources = a.results.iter().zip(&b.results);
     for ((path, x), (_, y)) in left.0.iter().zip(&right.0) {
         let (was, is) = match (x, y) {
@@ -161,31 +160,5 @@ fn source_name<R>(signature: &Signature, (graph, wiring): (&Graph, &Wiring<R>), 
     match leaf.and_then(|leaf| signature.leaf_paths().nth(leaf)) {
         Some(path) => path.into(),
         None => "a tensor that is not computed from arguments".into(),
-    }
-}
-
-/// The parts of a tree with their paths: its fixed data, and `None` for each leaf.
-struct Skeleton(Vec<(String, Option<Owned>)>, Paths);
-
-impl Skeleton {
-    fn of<R: Tree>(tree: &R) -> Skeleton {
-        let mut s = Skeleton(Vec::new(), Paths::at("result"));
-        tree.visit(&mut s);
-        s
-    }
-}
-
-impl Visit for Skeleton {
-    fn leaf(&mut self, _: &Tensor) {
-        self.0.push((self.1.text().into(), None));
-    }
-    fn fixed(&mut self, value: Fixed<'_>) {
-        self.0.push((self.1.text().into(), Some(Owned::of(value))));
-    }
-    fn enter(&mut self, step: Step<'_>) {
-        self.1.enter(step);
-    }
-    fn exit(&mut self) {
-        self.1.exit();
     }
 }

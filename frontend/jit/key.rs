@@ -7,13 +7,12 @@ use crate::error::{Code, Error};
 use crate::modes::Modes;
 use crate::tensor::{Held, Tensor};
 use crate::trace;
-use crate::tree::{Data, Fixed, Paths, Step, Visit};
+use crate::tree::{Fixed, Owned, Paths, Step, Visit};
 use ir::graph::SymbolDecl;
 use ir::{DType, Dim, Shape, Symbol, Type};
 use runtime::Array;
 use smallvec::SmallVec;
 use std::fmt;
-use std::sync::Arc;
 
 /// An axis that is to stay symbolic.
 #[derive(Clone, Debug)]
@@ -53,47 +52,6 @@ pub(crate) enum Extent {
     Known(usize),
     /// The symbol of that number.
     Symbol(usize),
-}
-
-/// Fixed data, owned.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Owned {
-    Text(String),
-    Data(Arc<dyn Data>),
-    Other(Fixed<'static>),
-}
-
-impl Owned {
-    pub fn of(f: Fixed<'_>) -> Owned {
-        match f {
-            Fixed::Text(t) => Owned::Text(t.into()),
-            Fixed::Bool(x) => Owned::Other(Fixed::Bool(x)),
-            Fixed::Int(x) => Owned::Other(Fixed::Int(x)),
-            Fixed::Float(x) => Owned::Other(Fixed::Float(x)),
-            Fixed::Variant(x) => Owned::Other(Fixed::Variant(x)),
-            Fixed::Length(x) => Owned::Other(Fixed::Length(x)),
-            Fixed::Data(x) => Owned::Data(x.keep()),
-            Fixed::Cell(x) => Owned::Other(Fixed::Cell(x)),
-        }
-    }
-    fn is(&self, f: Fixed<'_>) -> bool {
-        match (self, f) {
-            (Owned::Text(a), Fixed::Text(b)) => a == b,
-            (Owned::Data(a), Fixed::Data(b)) => **a == *b,
-            (Owned::Other(a), b) => *a == b,
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Owned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Owned::Text(t) => write!(f, "{t:?}"),
-            Owned::Data(x) => Fixed::Data(&**x).fmt(f),
-            Owned::Other(x) => x.fmt(f),
-        }
-    }
 }
 
 /// One part of the arguments.

@@ -143,12 +143,16 @@ fn undeclared(primitive: &Primitive) -> Option<Error> {
     if !matches!(primitive.lowering(), Lowering::View | Lowering::Generate) {
         return None;
     }
-    let symbols = primitive.symbols();
+    unknown(primitive.name(), &primitive.symbols())
+}
+
+/// The error of an op or function that is given a symbol that no open trace knows.
+pub(crate) fn unknown(what: &'static str, symbols: &[Symbol]) -> Option<Error> {
     let known =
         |s: &Symbol| STACK.with_borrow(|all| all.iter().any(|t| t.graph.symbols.iter().any(|d| d.symbol == *s)));
     let unknown = symbols.iter().find(|s| !known(s))?;
     let rule = format!("the symbol {unknown} stands for no extent here");
-    Some(Error::new(Code::Trace, primitive.name(), rule, "a dimension of a tensor that this trace knows"))
+    Some(Error::new(Code::Trace, what, rule, "a dimension of a tensor that this trace knows"))
 }
 
 /// The error of using a value after its trace, or on another thread.

@@ -28,11 +28,32 @@ pub(crate) struct Leaf {
 }
 
 /// What stands behind an input that is no leaf.
-enum Behind {
+#[derive(Clone)]
+pub(crate) enum Behind {
     /// A tensor that the function captures.
     Capture(Tensor),
     /// A cell, with its value in the enclosing trace.
     Cell(Arc<dyn CellId>, Tensor),
+}
+
+impl Behind {
+    /// Its value. Outside of traces a cell is read when the graph runs, as in a compiled call: another thread may have
+    /// written it.
+    pub fn value(&self) -> Tensor {
+        match self {
+            Behind::Capture(t) => t.clone(),
+            Behind::Cell(_, source) if trace::active() => source.clone(),
+            Behind::Cell(cell, _) => cell.stored(),
+        }
+    }
+}
+
+/// Writes a cell in the enclosing trace, or where there is none at once.
+pub(crate) fn write(cell: &Arc<dyn CellId>, value: &Tensor) {
+    match trace::active() {
+        true => trace::write_cell(cell, value.clone()),
+        false => cell.store(value.detach()),
+    }
 }
 
 /// A traced function.
@@ -53,8 +74,10 @@ pub(crate) struct Function<R> {
     pub written_at: Vec<&'static Location<'static>>,
     /// Under vmap, if it was asked for: the input that stands for the number of the example. Nothing stands behind it.
     pub example: Option<Value>,
-    written: Vec<Arc<dyn CellId>>,
-    behind: Vec<Behind>,
+    /// The written cells.
+    pub written: Vec<Arc<dyn CellId>>,
+    /// What stands behind each of the inputs that are no leaves.
+    pub behind: Vec<Behind>,
 }
 
 /// Why there is no graph.
@@ -79,6 +102,14 @@ impl<R: Tree> Failure<R> {
                 let template = template.unwrap_or_else(|| f(&errors(model, &e)));
                 (errors(&template, &e), e)
             }
+        }
+    }
+
+    /// The same failure of a function of which that is the result.
+    pub fn map<S>(self, f: impl FnOnce(R) -> S) -> Failure<S> {
+        match self {
+            Failure::Panic(payload) => Failure::Panic(payload),
+            Failure::Error(e, template) => Failure::Error(e, template.map(f)),
         }
     }
 }
@@ -220,22 +251,11 @@ impl<R: Tree> Function<R> {
         sources: &[Tensor],
         more: &[Tensor],
     ) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
-        // Outside of traces a cell is read when the graph runs, as in a compiled call: another thread may have written it.
-        let inside = trace::active();
-        let _exclusive = (!inside && !self.written.is_empty()).then(cell::exclusive);
-        let behind = self.behind.iter().map(|b| match b {
-            Behind::Capture(t) => t.clone(),
-            Behind::Cell(_, source) if inside => source.clone(),
-            Behind::Cell(cell, _) => cell.stored(),
-        });
+        let _exclusive = (!trace::active() && !self.written.is_empty()).then(cell::exclusive);
+        let behind = self.behind.iter().map(Behind::value);
         let arguments: Vec<Tensor> = sources.iter().cloned().chain(behind).chain(more.iter().cloned()).collect();
         let results = apply(graph, &arguments)?;
-        for (cell, value) in self.written.iter().zip(&results[writes..]) {
-            match inside {
-                true => trace::write_cell(cell, value.clone()),
-                false => cell.store(value.detach()),
-            }
-        }
+        self.written.iter().zip(&results[writes..]).for_each(|(cell, value)| write(cell, value));
         Ok((arguments, results))
     }
 }

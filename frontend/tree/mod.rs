@@ -1,8 +1,10 @@
 //! Trees: values made of tensors and of fixed data, which can be arguments and results of compiled functions.
 
 mod impls;
+mod skeleton;
 mod walk;
 
+pub(crate) use skeleton::{Owned, Skeleton};
 pub use walk::{Data, Fixed, Step, Visit};
 pub(crate) use walk::{Paths, leaves};
 

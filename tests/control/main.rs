@@ -1,0 +1,57 @@
+//! Branches and loops of tensors: `cond`, `switch`, `while_loop`, `fori`, `scan`, `map`.
+
+mod cells;
+mod errors;
+mod loops;
+mod nesting;
+mod values;
+
+use tracewright::options::{Options, with_options};
+use tracewright::{DType, Element, Tensor, Tree, jit};
+
+/// Options under which the interpreter runs everything.
+fn interpreted() -> Options {
+    Options { jit: false, ..Options::default() }
+}
+
+/// Dtype, shape and bits of every leaf.
+fn bits(tree: &impl Tree) -> Vec<String> {
+    fn of<T: Element>(t: &Tensor) -> String {
+        format!("{:?}", t.to_vec::<T>().unwrap_or_else(|e| panic!("{e}")))
+    }
+    let leaf = |(path, t): (String, Tensor)| {
+        let ty = t.try_type().unwrap_or_else(|e| panic!("{e}"));
+        // Debug of floats is exact but for the bits of NaN.
+        let values = match ty.dtype {
+            DType::F64 => of::<f64>(&t),
+            DType::F32 => of::<f32>(&t),
+            DType::Bool => of::<bool>(&t),
+            DType::U64 => of::<u64>(&t),
+            _ => of::<i64>(&t.to_dtype(DType::I64)),
+        };
+        format!("{path}: {ty} {values}")
+    };
+    tree.leaves().into_iter().map(leaf).collect()
+}
+
+/// What a function makes of its argument eager, in `jit`, and both interpreted: the same bits. Yields it.
+fn every_way<A: Tree, R: Tree>(f: impl Fn(&A) -> R + Clone + Send + Sync + 'static, x: &A) -> R {
+    let out = f(x);
+    let want = bits(&out);
+    let compiled = || {
+        let f = f.clone();
+        jit(move |x: A| f(&x)).call(x).unwrap_or_else(|e| panic!("{e}"))
+    };
+    assert_eq!(bits(&compiled()), want, "in jit");
+    assert_eq!(bits(&with_options(interpreted(), || f(x))), want, "interpreted");
+    assert_eq!(bits(&with_options(interpreted(), compiled)), want, "in jit, interpreted");
+    let checked = Options { check: 3, ..Options::default() };
+    assert_eq!(bits(&with_options(checked, compiled)), want, "checked after every pass");
+    out
+}
+
+/// Distinct numbers (f64) of a shape.
+fn numbers(shape: &[usize]) -> Tensor {
+    let n: usize = shape.iter().product();
+    ((Tensor::arange(n, DType::F64) * 1.7 + 0.3).sin() * 2.0).reshape(shape)
+}
