@@ -13,6 +13,7 @@ use ir::{DType, Dim, Shape, Symbol, Type};
 use runtime::Array;
 use smallvec::SmallVec;
 use std::fmt;
+use std::sync::Arc;
 
 /// An axis that is to stay symbolic.
 #[derive(Clone, Debug)]

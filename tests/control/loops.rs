@@ -115,7 +115,8 @@ fn every_op_has_its_line() {
     let f = jit(|x: Tensor| fori(0..3, |i: &Tensor, c: &Tensor| c * 2.0 + i.to_dtype(DType::F64), &x));
     let line = line!() - 2;
     let text = f.lower(numbers(&[2])).unwrap().ir();
-    for op in text.lines().filter(|l| l.contains(" = ") && !l.starts_with("graph")) {
+    // The origin of an op with regions stands behind them.
+    for op in text.lines().filter(|l| l.contains(" = ") && !l.ends_with('{') || l.contains("  }")) {
         assert!(op.contains(&format!("tests/control/loops.rs:{line}:")), "{op}\n{text}");
     }
     let scoped =

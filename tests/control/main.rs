@@ -50,8 +50,19 @@ fn every_way<A: Tree, R: Tree>(f: impl Fn(&A) -> R + Clone + Send + Sync + 'stat
     out
 }
 
-/// Distinct numbers (f64) of a shape.
+/// Numbers (f64) of a shape: quarters between -2.5 and 2.5, so that short sums and products of them are exact.
 fn numbers(shape: &[usize]) -> Tensor {
     let n: usize = shape.iter().product();
-    ((Tensor::arange(n, DType::F64) * 1.7 + 0.3).sin() * 2.0).reshape(shape)
+    (((Tensor::arange(n, DType::F64) * 8.0 + 6.0).remainder(21.0) - 10.0) / 4.0).reshape(shape)
+}
+
+/// The same but for rounding.
+fn close(a: &impl Tree, b: &impl Tree) {
+    for ((path, a), (_, b)) in a.leaves().into_iter().zip(b.leaves()) {
+        assert_eq!(a.shape().to_string(), b.shape().to_string(), "{path}");
+        let values = |t: &Tensor| t.to_dtype(DType::F64).to_vec::<f64>().unwrap_or_else(|e| panic!("{e}"));
+        for (x, y) in values(&a).iter().zip(values(&b)) {
+            assert!((x - y).abs() <= 1e-12 * y.abs().max(1.0), "{path}: {a} {b}");
+        }
+    }
 }

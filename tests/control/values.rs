@@ -49,7 +49,7 @@ fn a_while_loop_runs_until_its_condition_fails() {
     let gcd = |pair: &(Tensor, Tensor)| {
         while_loop(|(_, b): &(Tensor, Tensor)| b.ne(0), |(a, b)| (b.clone(), a.remainder(b)), pair).0
     };
-    for (a, b, want) in [(54i64, 24, 6), (17, 5, 1), (0, 9, 9), (9, 0, 9)] {
+    for (a, b, want) in [(54i64, 24i64, 6), (17, 5, 1), (0, 9, 9), (9, 0, 9)] {
         assert_eq!(every_way(gcd, &(Tensor::from(a), Tensor::from(b))).item::<i64>().unwrap(), want);
     }
 }
