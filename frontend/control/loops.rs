@@ -2,7 +2,7 @@
 
 use super::region::{Builder, Outside};
 use super::scan::{Round, scanned};
-use super::{Words, located};
+use super::{Step, Words, located};
 use crate::dispatch::{enter, enter_at, here};
 use crate::error::{Code, Error, Result};
 use crate::ops::prim;
@@ -146,8 +146,8 @@ bounds! {
 
 fn repeat<N: Tree, C: Tree>(
     kind: &'static str,
-    condition: &dyn Fn(&Loop<N, C>) -> Tensor,
-    step: &dyn Fn(&Loop<N, C>) -> Loop<N, C>,
+    condition: &Step<'_, Loop<N, C>, Tensor>,
+    step: &Step<'_, Loop<N, C>, Loop<N, C>>,
     number: N,
     init: &C,
 ) -> C {
@@ -161,8 +161,8 @@ fn repeat<N: Tree, C: Tree>(
 
 fn attempt<N: Tree, C: Tree>(
     kind: &'static str,
-    condition: &dyn Fn(&Loop<N, C>) -> Tensor,
-    step: &dyn Fn(&Loop<N, C>) -> Loop<N, C>,
+    condition: &Step<'_, Loop<N, C>, Tensor>,
+    step: &Step<'_, Loop<N, C>, Loop<N, C>>,
     start: &Loop<N, C>,
 ) -> Result<Loop<N, C>, Failure<()>> {
     // Leaves that are one tensor at first may differ later.

@@ -38,6 +38,9 @@ use crate::scope;
 use crate::tree::{Skeleton, Tree};
 use ir::Type;
 
+/// One step, as a function.
+type Step<'a, A, B> = dyn Fn(&A) -> B + 'a;
+
 /// The error at the user's line.
 fn located(e: Error) -> Error {
     e.at(here()).in_scope(&scope::current())

@@ -1,7 +1,7 @@
 //! Loops over the elements of tensors.
 
 use super::region::{Builder, Outside};
-use super::{Words, below, located};
+use super::{Step, Words, below, located};
 use crate::dispatch::{enter, leave};
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
@@ -109,7 +109,7 @@ pub fn map<X: Tree, Y: Tree>(f: impl Fn(&X) -> Y, xs: &X) -> Y {
 /// Without a length, elements say how many there are.
 pub(super) fn scanned<C: Tree, X: Tree, Y: Tree>(
     kind: &'static str,
-    f: &dyn Fn(&Round<C, X>) -> (C, Y),
+    f: &Step<'_, Round<C, X>, (C, Y)>,
     init: &C,
     xs: &X,
     length: Option<Dim>,
@@ -138,7 +138,7 @@ pub(super) fn scanned<C: Tree, X: Tree, Y: Tree>(
 
 fn attempt<C: Tree, X: Tree, Y: Tree>(
     kind: &'static str,
-    step: &dyn Fn(&Round<C, X>) -> Next<C, Y>,
+    step: &Step<'_, Round<C, X>, Next<C, Y>>,
     start: &Round<C, X>,
     length: Option<Dim>,
     reverse: bool,

@@ -88,7 +88,7 @@ fn what_is_carried_and_changes() {
     let step = |c: &Tensor, x: &Tensor| (c + x, ());
     let e = error(scan(step, &Tensor::from(0.0f32), &wide), line!());
     assert_eq!(e.headline(), "error[dtype]: scan: carry is f32[] at first and f64[] after an iteration");
-    let grows = |c: &Vec<Tensor>, x: &Tensor| ([&c[..], &[x.clone()]].concat(), x.clone());
+    let grows = |c: &Vec<Tensor>, x: &Tensor| ([&c[..], std::slice::from_ref(x)].concat(), x.clone());
     let e = error(scan(grows, &vec![Tensor::from(0.0f64)], &wide), line!());
     assert_eq!(e.rule(), "carry is 1 entry at first and 2 entries after an iteration");
     let e = error(scan(|c: &Tensor, x: &Tensor| (c + x, ()), &numbers(&[1, 1]), &numbers(&[3, 2])), line!());

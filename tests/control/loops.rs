@@ -113,7 +113,7 @@ fn the_number_of_iterations_may_be_symbolic() {
 #[test]
 fn every_op_has_its_line() {
     let f = jit(|x: Tensor| fori(0..3, |i: &Tensor, c: &Tensor| c * 2.0 + i.to_dtype(DType::F64), &x));
-    let line = line!() - 2;
+    let line = line!() - 1;
     let text = f.lower(numbers(&[2])).unwrap().ir();
     // The origin of an op with regions stands behind them.
     for op in text.lines().filter(|l| l.contains(" = ") && !l.ends_with('{') || l.contains("  }")) {

@@ -73,7 +73,7 @@ fn sixty_four_levels() {
     fn level(n: usize, x: &Tensor) -> Tensor {
         match n {
             0 => x * 0.5,
-            _ if n % 3 == 0 => fori(0..1, |_, c: &Tensor| level(n - 1, c) + 1.0, x),
+            _ if n.is_multiple_of(3) => fori(0..1, |_, c: &Tensor| level(n - 1, c) + 1.0, x),
             _ if n % 3 == 1 => cond(&x.sum(..).lt(1e9), || level(n - 1, x) + 1.0, || x.clone()),
             _ => scan(|c: &Tensor, x: &Tensor| (level(n - 1, c) + x, ()), x, &Tensor::ones([1], DType::F64)).0,
         }
