@@ -28,6 +28,7 @@ WORKLOADS = [
     "jacobian_64",
 ]
 EAGER = [f"eager_{op}_{e}" for op in ("add", "exp", "sum", "softmax", "layer_norm", "gather", "matmul") for e in (6, 12, 18, 24)]
+TAPE = ["tape_chain_100", "tape_mlp_step"]
 PEERS = ["torch", "torch-compile", "jax"]
 TIE = 0.05
 
@@ -169,7 +170,7 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("binary", help="our bench program")
-    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="names, or `eager` for the single ops outside of compiled functions, against torch alone")
+    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="names, or `eager` for the single ops outside of compiled functions, `tape` for the tape, both against torch alone")
     parser.add_argument("--peers", default="torch,jax", help=f"of {PEERS}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
@@ -184,8 +185,9 @@ def main():
         os.sched_setaffinity(0, cores[-args.threads :])
 
     results = []
-    for workload in EAGER if args.workloads == "eager" else args.workloads.split(","):
-        if workload not in WORKLOADS + EAGER:
+    sets = {"eager": EAGER, "tape": TAPE}
+    for workload in sets.get(args.workloads) or args.workloads.split(","):
+        if workload not in WORKLOADS + EAGER + TAPE:
             sys.exit(f"unknown workload {workload}; known: {', '.join(WORKLOADS)}")
         before = busy_seconds(), os.times(), datetime.datetime.now()
         peers = [peer for peer in args.peers.split(",") if peer]

@@ -11,6 +11,8 @@ def make(workload, threads, compiled):
     torch.manual_seed(0)
     if workload.startswith("eager_"):
         return eager(*workload.removeprefix("eager_").rsplit("_", 1))
+    if workload.startswith("tape_"):
+        return {"tape_chain_100": tape_chain, "tape_mlp_step": tape_mlp}[workload](), 20
     compile = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
 
     if workload == "mlp_train_step":
@@ -60,6 +62,34 @@ def eager(op, exponent):
         "matmul": lambda: square @ other_square,
     }[op]
     return call, max(1, 1 << 18 >> int(exponent))
+
+
+def tape_chain():
+    x, w = torch.randn(64, requires_grad=True), torch.randn(64, requires_grad=True)
+
+    def step():
+        y = x
+        for _ in range(49):
+            y = (y * w).sin()
+        (y * 0.5).sum().backward()
+        x.grad = w.grad = None
+
+    return step
+
+
+def tape_mlp():
+    model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
+    parameters = list(model.parameters())
+    x, y = torch.randn(32, 64), torch.randint(0, 10, (32,))
+
+    def step():
+        F.cross_entropy(model(x), y).backward()
+        with torch.no_grad():
+            for p in parameters:
+                p -= p.grad * 0.01
+                p.grad = None
+
+    return step
 
 
 def stencil(x):

@@ -3,10 +3,11 @@
 //! `cargo bench --bench workloads` prints a table. With `--workload NAME [--threads N] [--rounds R]` it prints one line of
 //! JSON, as `benches/compare/compare.py` reads it: the seconds of the first call and of R further ones (each an average over
 //! so many calls), and how many kernels were compiled and how many steps a call has. `--eager` prints the table of single
-//! ops outside of `jit`.
+//! ops outside of `jit`, `--tape` of eager code with gradients.
 
 mod derivatives;
 mod eager;
+mod tape;
 
 use std::time::Instant;
 use tracewright::jit::Lowered;
@@ -186,6 +187,7 @@ fn workload(name: &str, rounds: usize) -> Result<Option<Times>> {
             let f = jit(|xs: Vec<Tensor>| stack(&xs, -1));
             time(rounds, 1, || f.call(&xs).map(drop))?.of(&f.lower(&xs)?)
         }
+        _ if name.starts_with("tape_") => return tape::workload(name, rounds),
         _ => match derivatives::workload(name, rounds)? {
             Some(times) => times,
             None => return eager::workload(name, rounds),
@@ -208,6 +210,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
             }
             "--rounds" => rounds = value()?.parse::<usize>()?.max(1),
             "--eager" => names = eager::names().collect(),
+            "--tape" => names = tape::NAMES.iter().map(|w| w.to_string()).collect(),
             // What `cargo bench` passes.
             "--bench" => {}
             other => return Err(format!("unknown argument {other}").into()),
