@@ -30,6 +30,7 @@ fn sweep(graph: &mut Graph, region: Region) -> bool {
     let ops = std::mem::take(&mut graph.region_mut(region).ops);
     let mut kept: Vec<Op> = Vec::with_capacity(ops.len());
     let mut redirect = Redirect::default();
+    let mut reads = Reads::of(graph, &ops, region);
     let mut changed = false;
     let mut waiting: Vec<(Op, usize)> = Vec::new();
     for op in ops {
@@ -47,7 +48,7 @@ fn sweep(graph: &mut Graph, region: Region) -> bool {
             }
             let (primitive, operands, ty) = (data.primitive.clone(), data.operands.clone(), graph.ty(result).clone());
             let origins = data.origins.clone();
-            let mut b = RuleEmitter(GraphEmitter { graph, region, origins });
+            let mut b = RuleEmitter { to: GraphEmitter { graph, region, origins }, reads: &reads };
             let new = primitive.canonicalize(&mut b, &operands, &ty);
             let emitted = std::mem::take(&mut graph.region_mut(region).ops);
             let Some(new) = new else {
@@ -56,6 +57,7 @@ fn sweep(graph: &mut Graph, region: Region) -> bool {
             };
             let new = redirect.resolve(new);
             assert_eq!(*graph.ty(new), ty, "a rule of {} changed the type", primitive.name());
+            reads.replace(graph, &operands, &emitted, result, new);
             redirect.set(result, new);
             changed = true;
             waiting.extend(emitted.into_iter().rev().map(|op| (op, steps - 1)));
@@ -67,25 +69,59 @@ fn sweep(graph: &mut Graph, region: Region) -> bool {
     changed
 }
 
+/// How often each value is read by ops of a region and what that yields.
+struct Reads(Vec<u32>);
+
+impl Reads {
+    fn of(graph: &Graph, ops: &[Op], region: Region) -> Reads {
+        let mut reads = Reads(vec![0; graph.value_count()]);
+        ops.iter().for_each(|&op| reads.add(&graph.op(op).operands));
+        reads.add(&graph.region(region).yields);
+        reads
+    }
+    fn add(&mut self, values: &[Value]) {
+        values.iter().for_each(|v| *self.slot(*v) += 1);
+    }
+    fn slot(&mut self, v: Value) -> &mut u32 {
+        if self.0.len() <= v.at() {
+            self.0.resize(v.at() + 1, 0);
+        }
+        &mut self.0[v.at()]
+    }
+    /// An op with those operands goes, others come, and its result becomes another value.
+    fn replace(&mut self, graph: &Graph, operands: &[Value], emitted: &[Op], result: Value, new: Value) {
+        operands.iter().for_each(|v| *self.slot(*v) -= 1);
+        emitted.iter().for_each(|&op| self.add(&graph.op(op).operands));
+        let moved = std::mem::take(self.slot(result));
+        *self.slot(new) += moved;
+    }
+}
+
 /// What rules see: definitions of operands are canonical already.
-struct RuleEmitter<'a>(GraphEmitter<'a>);
+struct RuleEmitter<'a> {
+    to: GraphEmitter<'a>,
+    reads: &'a Reads,
+}
 
 impl Emit for RuleEmitter<'_> {
     fn emit(&mut self, primitive: Primitive, operands: &[Value]) -> Value {
-        self.0.emit(primitive, operands)
+        self.to.emit(primitive, operands)
     }
     fn ty(&self, v: Value) -> &Type {
-        self.0.ty(v)
+        self.to.ty(v)
     }
     fn inline(&mut self, graph: &Graph, arguments: &[Value]) -> Vec<Value> {
-        self.0.inline(graph, arguments)
+        self.to.inline(graph, arguments)
     }
 }
 
 impl Rewriter for RuleEmitter<'_> {
     fn definition(&self, v: Value) -> Option<(&Primitive, &[Value])> {
-        let data = self.0.graph.op(self.0.graph.defining_op(v)?.0);
+        let data = self.to.graph.op(self.to.graph.defining_op(v)?.0);
         Some((&data.primitive, &data.operands))
+    }
+    fn is_read_once(&self, v: Value) -> bool {
+        self.reads.0.get(v.at()) == Some(&1)
     }
     fn splat(&self, v: Value) -> Option<Scalar> {
         self.definition(v)?.0.splat()

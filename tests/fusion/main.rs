@@ -1,5 +1,6 @@
 //! What fusion makes of programs: counts of kernels and of bytes moved, golden kernels, and origins at every stage.
 
+mod backwards;
 mod batched;
 mod boxes;
 mod counts;

@@ -234,6 +234,26 @@ impl DotGeneral {
         b.mul(x, y)
     }
 
+    /// The same with the right operand on the left. Its result has the free axes of either side in the place of the other's.
+    pub(super) fn exchanged(self) -> DotGeneral {
+        let DotGeneral { lhs_batch, rhs_batch, lhs_contract, rhs_contract } = self;
+        DotGeneral {
+            lhs_batch: rhs_batch,
+            rhs_batch: lhs_batch,
+            lhs_contract: rhs_contract,
+            rhs_contract: lhs_contract,
+        }
+    }
+
+    /// True if a permutation of the result, for operands of those ranks, does no more than [`DotGeneral::exchanged`].
+    pub(super) fn exchanges_sides(&self, [lhs, rhs]: [usize; 2], permutation: &[usize]) -> bool {
+        let batch = self.lhs_batch.len();
+        let first_of_rhs = lhs - self.lhs_contract.len();
+        let rank = first_of_rhs + rhs - self.rhs_contract.len() - batch;
+        let exchanged = (0..batch).chain(first_of_rhs..rank).chain(batch..first_of_rhs);
+        exchanged.eq(permutation.iter().copied())
+    }
+
     /// The axes of each operand that are neither batch axes nor summed, for operands of those ranks.
     pub fn free_axes(&self, lhs: usize, rhs: usize) -> (Axes, Axes) {
         let free =

@@ -133,6 +133,10 @@ impl VjpContext<'_> {
 pub trait Rewriter: Emit {
     /// The primitive and operands that define a value, if an op does.
     fn definition(&self, v: Value) -> Option<(&Primitive, &[Value])>;
+    /// True if a single op or output reads the value, once, as far as is known.
+    fn is_read_once(&self, _v: Value) -> bool {
+        false
+    }
     /// The scalar that fills the value, if every element is known to be the same.
     fn splat(&self, v: Value) -> Option<Scalar>;
 }

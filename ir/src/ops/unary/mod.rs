@@ -72,7 +72,7 @@ macro_rules! unary {
             fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var { k.unary(UnaryOp::$name, operands[0]) }
             fn canonicalize(&self, b: &mut dyn Rewriter, operands: &[Value], result: &Type) -> Option<Value> {
                 let rule: fn(&mut dyn Rewriter, Value, DType) -> Option<Value> = $simplify;
-                rule(b, operands[0], result.dtype)
+                rule(b, operands[0], result.dtype).or_else(|| of_number(b, self.clone().into(), operands[0], result))
             }
         }
         impl OpSamples for $name {
@@ -112,6 +112,16 @@ fn one_less_square(b: &mut dyn Emit, x: Value) -> Value {
     let one = b.full_like(x, 1.0);
     let (below, above) = (b.sub(one, x), b.add(one, x));
     b.mul(below, above)
+}
+
+/// Of a number that is repeated: the number's, repeated.
+fn of_number(b: &mut dyn Rewriter, op: Primitive, x: Value, result: &Type) -> Option<Value> {
+    let (Primitive::BroadcastInDim(_), &[number]) = b.definition(x)? else { return None };
+    if b.ty(number).rank() > 0 {
+        return None;
+    }
+    let of_number = b.emit(op, &[number]);
+    Some(b.broadcast_in_dim(of_number, &result.shape, &[]))
 }
 
 /// Rounding what is integral already changes nothing.

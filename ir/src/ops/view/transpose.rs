@@ -85,6 +85,15 @@ impl OpDef for Transpose {
                 let (x, permutation) = (v[0], self.permutation.iter().map(|&p| inner.permutation[p]).collect::<Axes>());
                 return Some(b.transpose(x, &permutation));
             }
+            // Of a product that nobody else reads: the product with its sides exchanged.
+            Some((Primitive::DotGeneral(product), v)) if b.is_read_once(x) => {
+                let (product, v) = (product.clone(), [v[0], v[1]]);
+                let ranks = v.map(|v| b.ty(v).rank());
+                if product.exchanges_sides(ranks, &self.permutation) {
+                    return Some(b.emit(product.exchanged().into(), &[v[1], v[0]]));
+                }
+                &self.permutation
+            }
             _ => &self.permutation,
         };
         if permutation.iter().enumerate().all(|(i, &p)| i == p) {
