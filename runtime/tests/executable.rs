@@ -225,15 +225,15 @@ fn parsed(text: &str) -> Graph {
 /// Five matrices of 2^62 bytes at once.
 #[test]
 fn a_plan_that_no_memory_holds_is_the_callers_error() {
-    let mut text = String::from("graph @huge(%0: f32[1073741824, 1], %1: f32[1, 1073741824]) -> (f32[]) {\n");
+    let mut text = String::from("graph @huge(%0: f32[1073741824, 2], %1: f32[2, 1073741824]) -> (f32[]) {\n");
     for i in 0..5 {
         text += &format!("%{}: f32[] = full {{value = {i}.5:f32, shape = []}}\n", 10 * i + 2);
         text += &format!(
-            "%{}: f32[1073741824, 1] = broadcast_in_dim %{} {{shape = [1073741824, 1], dims = []}}\n",
+            "%{}: f32[1073741824, 2] = broadcast_in_dim %{} {{shape = [1073741824, 2], dims = []}}\n",
             10 * i + 3,
             10 * i + 2
         );
-        text += &format!("%{}: f32[1073741824, 1] = mul %0, %{}\n", 10 * i + 4, 10 * i + 3);
+        text += &format!("%{}: f32[1073741824, 2] = mul %0, %{}\n", 10 * i + 4, 10 * i + 3);
         text += &format!(
             "%{}: f32[1073741824, 1073741824] = dot_general %{}, %1 \
              {{lhs_batch = [], rhs_batch = [], lhs_contract = [1], rhs_contract = [0]}}\n",
