@@ -146,7 +146,7 @@ impl Builder {
         let mut results = traced::apply(&self.graph, &arguments)?;
         for (i, value) in written.iter().zip(results.drain(first..first + written.len())) {
             if let Behind::Cell(cell, _) = &outside.all[*i] {
-                traced::write(cell, &value);
+                traced::write(cell, &value, outside.written[*i].unwrap_or(here()));
             }
         }
         Ok(results)

@@ -234,10 +234,15 @@ fn read_cell_at(cell: &Arc<dyn CellId>, depth: usize) -> Tensor {
 
 /// Writes a cell in the innermost trace.
 pub(crate) fn write_cell(cell: &Arc<dyn CellId>, value: Tensor) {
+    write_cell_at(cell, value, here());
+}
+
+/// The same for a line that wrote it.
+pub(crate) fn write_cell_at(cell: &Arc<dyn CellId>, value: Tensor, line: &'static Location<'static>) {
     read_cell(cell);
     with_top(|t| {
         let used = t.cells.iter_mut().find(|c| c.cell.id() == cell.id());
-        used.expect("reading registers the cell").written = Some((value, here()));
+        used.expect("reading registers the cell").written = Some((value, line));
     });
 }
 

@@ -48,10 +48,10 @@ impl Behind {
     }
 }
 
-/// Writes a cell in the enclosing trace, or where there is none at once.
-pub(crate) fn write(cell: &Arc<dyn CellId>, value: &Tensor) {
+/// Writes a cell in the enclosing trace, or where there is none at once; `line` is the one that did so.
+pub(crate) fn write(cell: &Arc<dyn CellId>, value: &Tensor, line: &'static Location<'static>) {
     match trace::active() {
-        true => trace::write_cell(cell, value.clone()),
+        true => trace::write_cell_at(cell, value.clone(), line),
         false => cell.store(value.detach()),
     }
 }
@@ -255,7 +255,9 @@ impl<R: Tree> Function<R> {
         let behind = self.behind.iter().map(Behind::value);
         let arguments: Vec<Tensor> = sources.iter().cloned().chain(behind).chain(more.iter().cloned()).collect();
         let results = apply(graph, &arguments)?;
-        self.written.iter().zip(&results[writes..]).for_each(|(cell, value)| write(cell, value));
+        for ((cell, line), value) in self.written.iter().zip(&self.written_at).zip(&results[writes..]) {
+            write(cell, value, line);
+        }
         Ok((arguments, results))
     }
 }

@@ -1,7 +1,7 @@
 //! In any order with itself and with the other transforms.
 
 use super::{close, numbers};
-use tracewright::{DType, Tensor, grad, jit, nn, stack, value_and_grad, vmap};
+use tracewright::{DType, Tensor, grad, jacrev, jit, nn, stack, value_and_grad, vmap};
 
 fn each(n: usize, f: impl Fn(isize) -> Tensor) -> Tensor {
     let all: Vec<Tensor> = (0..n as isize).map(f).collect();
@@ -98,6 +98,16 @@ fn models_as_arguments() {
     let mean = grad(|m: &Mlp| nn::cross_entropy(&m.out.forward(&m.hidden.forward(&x).gelu()), &y))(&model);
     let (a, b) = (all.hidden.weight.mean(0).to_vec::<f32>().unwrap(), mean.hidden.weight.to_vec::<f32>().unwrap());
     assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-6), "{a:?} {b:?}");
+}
+
+#[test]
+fn on_the_tape() {
+    let (w, x) = (numbers(&[4, 2]).requires_grad(), numbers(&[3, 4]));
+    vmap(|x: &Tensor| loss(&w, x))(&x).sum(..).backward().unwrap();
+    close(&w.grad().unwrap(), &grad(|w: &Tensor| (x.matmul(w).tanh() * 0.7).exp().sum(..))(&w.detach()));
+    let y = numbers(&[3]).requires_grad();
+    jacrev(|y: &Tensor| y * y * y)(&y).sum(..).backward().unwrap();
+    close(&y.grad().unwrap(), &(y.detach() * 6.0));
 }
 
 #[test]

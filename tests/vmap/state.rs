@@ -1,7 +1,7 @@
 //! Cells under vmap.
 
 use super::numbers;
-use tracewright::{Code, DType, Tensor, jit, nn::Buffer, vmap};
+use tracewright::{Code, DType, Tensor, grad, jit, nn::Buffer, vmap};
 
 #[test]
 fn a_value_that_is_common_is_written() {
@@ -31,6 +31,12 @@ fn one_that_differs_is_refused_and_the_line_named() {
     assert_eq!(e.rule(), "a cell is written with a value that differs from example to example");
     assert!(e.location().unwrap().to_string().contains(&format!("state.rs:{line}")), "{e}");
     assert_eq!(sum.get().item::<f64>().unwrap(), 0.0);
+    // Within other transforms the line is that of the write, too.
+    let e = vmap(vmap(f.clone()))(&x.unsqueeze(0)).to_vec::<f64>().unwrap_err();
+    assert!(e.location().unwrap().to_string().contains(&format!("state.rs:{line}")), "{e}");
+    let inside = f.clone();
+    let e = vmap(grad(move |x: &Tensor| inside(x).sum(..)))(&x).to_vec::<f64>().unwrap_err();
+    assert!(e.location().unwrap().to_string().contains(&format!("state.rs:{line}")), "{e}");
     let e = jit(move |x: Tensor| vmap(f.clone())(&x)).call(&x).unwrap_err();
     assert!(e.location().unwrap().to_string().contains(&format!("state.rs:{line}")), "{e}");
     assert_eq!(sum.get().item::<f64>().unwrap(), 0.0);
