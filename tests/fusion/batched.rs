@@ -58,6 +58,9 @@ fn rows_and_reads() {
     let x = f32s([32, 64]);
     let by_hand = jit(|x: Tensor| x.softmax(1)).lower(&x).unwrap();
     alike(&jit(|x: Tensor| vmap(|x: &Tensor| x.softmax(0))(&x)).lower(&x).unwrap(), &by_hand);
+    // Columns stay columns.
+    let by_hand = jit(|x: Tensor| x.softmax(0)).lower(&x).unwrap();
+    alike(&jit(|x: Tensor| vmap::with(1, 1, |x: &Tensor| x.softmax(0))(&x)).lower(&x).unwrap(), &by_hand);
     let i = x.argsort(1, false);
     let f = jit(|x: Tensor, i: Tensor| vmap(|(x, i): &(Tensor, Tensor)| x.index_select(0, i))(&(x, i)));
     let by_hand = jit(|x: Tensor, i: Tensor| x.take_along(&i, 1)).lower(&x, &i).unwrap();

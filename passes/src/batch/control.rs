@@ -5,7 +5,7 @@
 //! does, those that are done keeping what they have. Indices that an example would not have read are replaced by 0, so that
 //! what does not count cannot fail.
 
-use super::{Batcher, Tracked, Unbatchable};
+use super::{Batcher, Tracked, Unbatchable, at_axis};
 use ir::ops::binary::Direction;
 use ir::ops::control::{Scan, Scanning, Switch, While};
 use ir::ops::reduce::ReduceAny;
@@ -46,20 +46,6 @@ fn graph_into(
 fn emitter<'a>(b: &'a mut Batcher<'_>, op: Op, region: Region) -> GraphEmitter<'a> {
     let origins = b.origins_of(op);
     GraphEmitter { graph: &mut b.to, region, origins }
-}
-
-/// The value with its extra axis at a place; one without is repeated along a new axis.
-fn at_axis(e: &mut GraphEmitter<'_>, t: Tracked, to: usize, size: &Dim) -> Value {
-    let rank = e.ty(t.value).rank();
-    let Some(axis) = t.axis else {
-        let mut shape = e.ty(t.value).shape.clone();
-        shape.insert(to, size.clone());
-        let dims: Axes = (0..=rank).filter(|&a| a != to).collect();
-        return e.broadcast_in_dim(t.value, &shape, &dims);
-    };
-    let mut permutation: Axes = (0..rank).filter(|&a| a != axis).collect();
-    permutation.insert(to, axis);
-    e.transpose(t.value, &permutation)
 }
 
 /// The type with an extra axis in front.

@@ -9,7 +9,7 @@ mod control;
 use ir::graph::Values;
 use ir::ops::GraphEmitter;
 use ir::origin::OriginId;
-use ir::{Dim, Graph, Op, Origin, Region, Value};
+use ir::{Axes, Dim, Emit, EmitExt, Graph, Lowering, Op, Origin, Region, Value};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::fmt;
@@ -80,6 +80,20 @@ struct Tracked {
     axis: Option<usize>,
 }
 
+/// The value with its extra axis at a place; one without is repeated along a new axis.
+fn at_axis(e: &mut GraphEmitter<'_>, t: Tracked, to: usize, size: &Dim) -> Value {
+    let rank = e.ty(t.value).rank();
+    let Some(axis) = t.axis else {
+        let mut shape = e.ty(t.value).shape.clone();
+        shape.insert(to, size.clone());
+        let dims: Axes = (0..=rank).filter(|&a| a != to).collect();
+        return e.broadcast_in_dim(t.value, &shape, &dims);
+    };
+    let mut permutation: Axes = (0..rank).filter(|&a| a != axis).collect();
+    permutation.insert(to, axis);
+    e.transpose(t.value, &permutation)
+}
+
 /// Builds a batched graph.
 struct Batcher<'a> {
     from: &'a Graph,
@@ -123,6 +137,9 @@ impl Batcher<'_> {
     fn by_rule(&mut self, op: Op, into: Region, operands: &[Tracked]) -> Result<SmallVec<[Tracked; 1]>, Unbatchable> {
         let data = self.from.op(op);
         self.possible(op)?;
+        if let Some(kept) = self.in_place(op, into, operands) {
+            return Ok(SmallVec::from_iter([kept]));
+        }
         let origins = self.origins_of(op);
         let values: Values = operands.iter().map(|t| t.value).collect();
         let axes: SmallVec<[Option<usize>; 4]> = operands.iter().map(|t| t.axis).collect();
@@ -130,8 +147,30 @@ impl Batcher<'_> {
         let results = data.primitive.batch_all(&mut b, &values, &axes, &self.size);
         debug_assert_eq!(data.results.len(), results.len(), "batch of {}", data.primitive.name());
         let mut pairs = data.results.iter().zip(&results);
-        debug_assert!(pairs.all(|(&old, &new)| self.fits(old, new)), "batch of {}", data.primitive.name());
+        debug_assert!(pairs.all(|(&old, &new)| self.fits(old, new, 0)), "batch of {}", data.primitive.name());
         Ok(results.into_iter().map(|value| Tracked { value, axis: Some(0) }).collect())
+    }
+
+    /// Where the extra axis is not in front, pointwise ops and reductions leave it where it is.
+    fn in_place(&mut self, op: Op, into: Region, operands: &[Tracked]) -> Option<Tracked> {
+        let data = self.from.op(op);
+        let axis = operands.iter().filter_map(|t| t.axis).find(|&axis| axis > 0)?;
+        let (primitive, to) = match data.primitive.lowering() {
+            Lowering::Pointwise => (data.primitive.clone(), axis),
+            Lowering::Reduce(_) => {
+                let over: Axes =
+                    data.primitive.reduced_axes().iter().map(|&a| if a < axis { a } else { a + 1 }).collect();
+                let before = over.iter().filter(|&&a| a < axis).count();
+                (data.primitive.with_axes(over), axis - before)
+            }
+            _ => return None,
+        };
+        let (origins, size) = (self.origins_of(op), self.size.clone());
+        let mut b = GraphEmitter { graph: &mut self.to, region: into, origins };
+        let values: Values = operands.iter().map(|&t| at_axis(&mut b, t, axis, &size)).collect();
+        let value = b.emit(primitive, &values);
+        debug_assert!(self.fits(data.results[0], value, to), "batch of {} in place", data.primitive.name());
+        Some(Tracked { value, axis: Some(to) })
     }
 
     /// An error if operands or results are too much of one thing for all examples.
@@ -155,11 +194,11 @@ impl Batcher<'_> {
         from.op(op).origins.iter().map(new).collect()
     }
 
-    /// True if the batched value is one for each example of the old one.
-    fn fits(&self, old: Value, batched: Value) -> bool {
-        let (old, new) = (self.from.ty(old), self.to.ty(batched));
-        let extents = std::iter::once(&self.size).chain(old.shape.iter());
-        new.dtype == old.dtype && new.shape.iter().eq(extents)
+    /// True if the batched value is one for each example of the old one, along that axis.
+    fn fits(&self, old: Value, batched: Value, axis: usize) -> bool {
+        let (mut shape, new) = (self.from.ty(old).shape.clone(), self.to.ty(batched));
+        shape.insert(axis, self.size.clone());
+        new.dtype == self.from.ty(old).dtype && new.shape == shape
     }
 
     /// The error of an op.
