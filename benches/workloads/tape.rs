@@ -16,7 +16,8 @@ pub fn workload(name: &str, rounds: usize) -> Result<Option<Times>> {
             time(rounds, 20, || {
                 let y = (0..49).fold(x.clone(), |y, _| (y * &w).sin());
                 (y * 0.5).sum(..).backward()?;
-                (x.clear_grad(), w.clear_grad());
+                x.clear_grad();
+                w.clear_grad();
                 Ok(())
             })?
         }
