@@ -5,7 +5,7 @@ use crate::dispatch::{here, leave};
 use crate::error::{Code, Error, Result};
 use crate::ops::prim;
 use crate::tensor::{Held, Tensor};
-use crate::{ops, strict, trace};
+use crate::{control, strict, trace};
 use ir::graph::{SymbolDecl, Values};
 use ir::ops::{PerOperand, PerResult, VjpContext, create};
 use ir::{Dim, Emit, Graph, NotDifferentiable, Scalar, Type, Value};
@@ -312,42 +312,24 @@ pub(super) fn batch<T: CustomOp>(
                 Event::BatchedByLoop,
                 format_args!("{} has no rule for batching, and runs for each of {size} examples", T::NAME),
             );
-            let rule =
-                |t: &[Tensor]| Some(one_by_one(op, t, axes, size, expected.len()).into_iter().map(Some).collect());
+            let rule = |t: &[Tensor]| {
+                let cx = Batching { operands: t, axes, size };
+                Some(one_by_one(op, t, &cx, expected.len()).into_iter().map(Some).collect())
+            };
             raised(traced::<T>("batch", &given, &expected, &rule)).expect("the loop is a rule")
         }
     };
     made.0.emit(b, operands).into_iter().collect()
 }
 
-/// The op for one example after the other.
-fn one_by_one<T: CustomOp>(
-    op: &T,
-    operands: &[Tensor],
-    axes: &[Option<usize>],
-    size: &Dim,
-    results: usize,
-) -> Vec<Tensor> {
-    let Some(n) = size.as_usize().filter(|&n| n > 0) else {
-        let rule = format!("it has no rule for batching, and {size} examples cannot be run one by one");
-        let e = Tensor::error(Error::new(Code::Shape, T::NAME, rule, "a number of examples, at least one").at(here()));
-        return vec![e; results];
+/// The op for one example after the other: a loop.
+fn one_by_one<T: CustomOp>(op: &T, operands: &[Tensor], cx: &Batching<'_>, results: usize) -> Vec<Tensor> {
+    let batched: Vec<usize> = (0..operands.len()).filter(|&i| cx.axes[i].is_some()).collect();
+    let examples: Vec<Tensor> = batched.iter().map(|&i| cx.in_front(i)).collect();
+    let one = |example: &Vec<Tensor>| {
+        let mut all = operands.to_vec();
+        batched.iter().zip(example).for_each(|(&i, x)| all[i] = x.clone());
+        attempt(op, &all.iter().collect::<Vec<_>>()).unwrap_or_else(|e| vec![Tensor::error(e); results])
     };
-    let mut all: Vec<Vec<Tensor>> = vec![Vec::new(); results];
-    for i in 0..n {
-        let example: Vec<Tensor> = operands
-            .iter()
-            .zip(axes)
-            .map(|(x, axis)| match axis {
-                Some(axis) => x.select(*axis as isize, i as isize),
-                None => x.clone(),
-            })
-            .collect();
-        let example: Vec<&Tensor> = example.iter().collect();
-        match attempt(op, &example) {
-            Ok(made) => all.iter_mut().zip(made).for_each(|(list, result)| list.push(result)),
-            Err(e) => return vec![Tensor::error(e); results],
-        }
-    }
-    all.iter().map(|list| ops::stack(list, 0)).collect()
+    control::map(one, &examples)
 }

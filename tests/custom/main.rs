@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use tracewright::custom::{call, register};
 use tracewright::events::{Event, capture};
 use tracewright::options::{Options, current, with_options};
-use tracewright::{Recording, Tensor, grad, jit, jvp, vmap};
+use tracewright::{Recording, Tensor, cond, grad, jit, jvp, scan, vmap};
 
 fn sine(x: &Tensor) -> Tensor {
     let [y] = call(&Sine { frequency: 2.0 }, &[x]);
@@ -194,4 +194,70 @@ graph @f(%0: f64[B, 2]) -> (f64[B, 2]) where B in 1..=64 {
         let y = recording.call(&[Tensor::from(x.clone()).reshape([rows, 2])]).unwrap();
         close(&y[0], x.iter().map(|x| 2.0 * (0.5 * x).sin()));
     }
+}
+
+#[test]
+fn in_branches_and_loops() {
+    let x = points();
+    // A loop of an op with code and one without, whose results go on.
+    let step = |c: &Tensor, e: &Tensor| (twice(&(c * 0.25)) + sine(e), c.clone());
+    let looped = move |x: &Tensor| {
+        let rows = x.reshape([6, 1]);
+        scan(step, &rows.select(0, 0), &rows).0.sum(..)
+    };
+    let by_hand = |x: &[f64]| x.iter().fold(x[0], |c, e| 0.5 * c + (2.0 * e).sin());
+    let compiled = jit(move |x: Tensor| looped(&x));
+    close(&compiled.call(x.clone()).unwrap(), [by_hand(&POINTS)]);
+    let slope = grad(move |x: &Tensor| looped(x));
+    let n = POINTS.len() as i32;
+    let want: Vec<f64> = (0..n)
+        .map(|i| {
+            let own = 0.5f64.powi(n - 1 - i) * 2.0 * (2.0 * POINTS[i as usize]).cos();
+            own + if i == 0 { 0.5f64.powi(n) } else { 0.0 }
+        })
+        .collect();
+    close(&slope(&x), want.clone());
+    close(&jit(move |x: Tensor| slope(&x)).call(x.clone()).unwrap(), want.clone());
+    let interpreted = with_options(with("JIT", "off"), || {
+        jit(move |x: Tensor| grad(move |x: &Tensor| looped(x))(&x)).call(x.clone()).unwrap()
+    });
+    close(&interpreted, want.clone());
+    let (checked, records) = capture(|| {
+        with_options(with("CHECK", "3"), || {
+            jit(move |x: Tensor| grad(move |x: &Tensor| looped(x))(&x)).call(x.clone()).unwrap()
+        })
+    });
+    close(&checked, want);
+    assert!(records.iter().all(|r| r.event != Event::Bug), "{records:?}");
+    // Only the branch that is taken runs.
+    let before = RUNS.load(Ordering::SeqCst);
+    let chosen = jit(|p: Tensor, x: Tensor| {
+        cond(
+            &p,
+            || {
+                let [y] = call(&Counted, &[&x]);
+                y * 0.0
+            },
+            || twice(&x),
+        )
+    });
+    close(&chosen.call(Tensor::from(false), x.clone()).unwrap(), POINTS.map(|x| 2.0 * x));
+    assert_eq!(RUNS.load(Ordering::SeqCst), before);
+    close(&chosen.call(Tensor::from(true), x).unwrap(), [0.0; 6]);
+    assert_eq!(RUNS.load(Ordering::SeqCst), before + 1);
+}
+
+#[test]
+fn symbolic_numbers_of_examples() {
+    let batched = jit(|x: Tensor| vmap(|x: &Tensor| sine(x))(&x)).dynamic("arguments.0", 0, "B", 0..=64);
+    for rows in [1usize, 3, 0] {
+        let x: Vec<f64> = (0..2 * rows).map(|i| i as f64).collect();
+        let got = batched.call(Tensor::from(x.clone()).reshape([rows, 2])).unwrap();
+        close(&got, x.iter().map(|x| (2.0 * x).sin()));
+    }
+    assert_eq!(batched.stats().traces, 1);
+    // Examples of examples.
+    let x = Tensor::from((0..12).map(|i| i as f64).collect::<Vec<_>>()).reshape([2, 3, 2]);
+    let twofold = vmap(|x: &Tensor| vmap(|x: &Tensor| sine(x))(x))(&x);
+    close(&twofold, (0..12).map(|i| (2.0 * i as f64).sin()));
 }
