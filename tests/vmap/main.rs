@@ -1,6 +1,7 @@
 //! Functions of one example as functions of many.
 
 mod axes;
+mod control;
 mod nesting;
 mod primitives;
 mod random;
