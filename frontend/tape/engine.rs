@@ -11,7 +11,7 @@ use runtime::Array;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A backward, with what can be chosen about it.
 ///
@@ -64,6 +64,7 @@ impl Backward {
     pub fn accumulate(self) -> Result<()> {
         let _here = enter();
         let outcome = self.run(None).and_then(|(kept, _)| {
+            let _alone = SUMS.lock().unwrap_or_else(PoisonError::into_inner);
             // All sums before the first change.
             let sums: Vec<_> =
                 kept.into_iter().map(|(edge, g)| sum(edge, g, self.create_graph)).collect::<Result<_>>()?;
@@ -114,6 +115,9 @@ impl Backward {
         }
     }
 }
+
+/// Held while gradients are added to those that there are. No function of the user runs meanwhile.
+static SUMS: Mutex<()> = Mutex::new(());
 
 type Found = FxHashMap<(u64, usize), Tensor>;
 

@@ -3,7 +3,7 @@
 use crate::{close, f64s, leaf, number, slope};
 use tracewright::events::{Counters, Event};
 use tracewright::tape::Backward;
-use tracewright::{Code, DType, Tensor, Tree, grad, jit, jvp, linearize, nn, vjp, vmap};
+use tracewright::{Code, DType, Tensor, Tree, cond, fori, grad, jit, jvp, linearize, nn, scan, vjp, vmap};
 
 #[test]
 fn compiled_functions_are_differentiated_as_graphs() {
@@ -135,6 +135,38 @@ fn cells_of_tracked_calls_keep_no_tape() {
     assert!(!seen.get().is_tracked());
     y.backward().unwrap();
     assert_eq!(slope(&x), 20.0);
+}
+
+#[test]
+fn branches_and_loops_are_on_the_tape() {
+    let (x, w) = (Tensor::from([0.5f64, -1.0, 2.0]).requires_grad(), leaf(0.7));
+    let f = |x: &Tensor, w: &Tensor| {
+        let (last, all) = scan(
+            |c: &Tensor, x: &Tensor| {
+                let next = (c * w + x).tanh();
+                (next.clone(), &next * &next)
+            },
+            &Tensor::from(0.1f64),
+            x,
+        );
+        let power = fori(0..3, |_: &Tensor, c: &Tensor| c * w, &last);
+        let chosen = cond(&x.sum(..).gt(0.0), || &power * 2.0, || power.exp());
+        chosen + all.sum(..)
+    };
+    let y = f(&x, &w);
+    let first = Backward::of(&[&y]).create_graph().by(&[&x, &w]).unwrap();
+    let (gx, gw) = grad(|(x, w): &(Tensor, Tensor)| f(x, w))(&(x.detach(), w.detach()));
+    let [tx, tw] = [0, 1].map(|i| first[i].clone().unwrap());
+    close(&f64s(&tx), &f64s(&gx), 1e-12);
+    close(&f64s(&tw), &f64s(&gw), 1e-12);
+    (tx.square().sum(..) + tw.square()).backward().unwrap();
+    let twice = |(x, w): &(Tensor, Tensor)| {
+        let (gx, gw) = grad(|(x, w): &(Tensor, Tensor)| f(x, w))(&(x.clone(), w.clone()));
+        gx.square().sum(..) + gw.square()
+    };
+    let (hx, hw) = grad(twice)(&(x.detach(), w.detach()));
+    close(&f64s(&x.grad().unwrap()), &f64s(&hx), 1e-10);
+    close(&f64s(&w.grad().unwrap()), &f64s(&hw), 1e-10);
 }
 
 #[test]
