@@ -197,6 +197,13 @@ impl Error {
     pub(crate) fn at(self, location: &'static std::panic::Location<'static>) -> Error {
         self.edit(|f| f.location = Some(location.into()))
     }
+    /// At the place where an op was recorded.
+    pub(crate) fn at_origin(self, origin: &ir::Origin) -> Error {
+        self.edit(|f| {
+            f.location = Some(origin.location.clone());
+            f.scope = origin.scope.to_string();
+        })
+    }
     pub(crate) fn in_file(self, file: &str, line: usize, column: usize) -> Error {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let location = Location { file: file.to_string().into(), line: number(line), column: number(column) };

@@ -19,7 +19,7 @@ use std::panic::resume_unwind;
 ///
 /// ```
 /// use tracewright::{cond, jit, Tensor};
-/// let safe = jit(|x: Tensor| cond(&x.gt(0.0), || x.ln(), || &x * 0.0));
+/// let safe = jit(|x: Tensor| cond(&x.gt(0.0), || x.log(), || &x * 0.0));
 /// assert_eq!(safe.call(Tensor::from(1.0f32))?.item::<f32>()?, 0.0);
 /// assert_eq!(safe.call(Tensor::from(-3.0f32))?.item::<f32>()?, -0.0);
 /// assert_eq!(safe.stats().traces, 1);

@@ -1,8 +1,9 @@
 //! Derivatives at the end of a graph: what every transform that differentiates shares.
 
-use crate::error::Result;
+use crate::dispatch::here;
+use crate::error::{Code, Error, Result};
 use crate::{scope, strict};
-use ir::ops::{GraphEmitter, create};
+use ir::ops::{Barrier, GraphEmitter, create};
 use ir::origin::OriginId;
 use ir::{Emit, EmitExt, Graph, Op, Origin, Scalar, Value};
 use passes::autodiff::{Cut, append_jvp, append_vjp};
@@ -70,6 +71,12 @@ pub(crate) fn pull(
     }
     let found = catch_unwind(AssertUnwindSafe(|| append_vjp(graph, &sums, wrt)));
     let found = found.map_err(|payload| strict::bug(payload, kind))?;
+    if let Some(cut) = found.cuts.iter().find(|cut| cut.barrier == Barrier::Unbounded) {
+        let rule = "a loop of which the number of iterations is not known has no gradient in reverse mode";
+        let legal = "scan, or fori over numbers that are no tensors; or forward mode (jvp, jacfwd)";
+        let e = Error::new(Code::Gradient, kind, rule, legal).note(format!("asked for at {}", here()));
+        return Err(cut.origins.first().map_or_else(|| e.clone().at(here()), |origin| e.clone().at_origin(origin)));
+    }
     Ok(Derivatives::new(found.values, &found.cuts, found.ruleless))
 }
 

@@ -1,6 +1,8 @@
 //! Branches and loops of tensors: `cond`, `switch`, `while_loop`, `fori`, `scan`, `map`.
 
+mod batching;
 mod cells;
+mod derivatives;
 mod errors;
 mod loops;
 mod nesting;

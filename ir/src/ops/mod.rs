@@ -216,6 +216,8 @@ pub enum Barrier {
     Stop,
     /// The op has no rule.
     NoRule,
+    /// A loop whose number of iterations is not known, in reverse mode.
+    Unbounded,
 }
 
 impl Barrier {
@@ -228,6 +230,7 @@ impl Barrier {
             Barrier::Step => "its derivative is 0 wherever there is one",
             Barrier::Stop => "it stops gradients",
             Barrier::NoRule => "the op has no rule for its derivative",
+            Barrier::Unbounded => "the number of iterations is not known, so nothing can keep what each of them needs",
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Cut, active, control};
 use crate::hoist::hoist;
 use ir::graph::Values;
-use ir::ops::{Barrier, GraphEmitter, PerOperand, VjpContext};
+use ir::ops::{Barrier, Control, GraphEmitter, PerOperand, VjpContext};
 use ir::origin::OriginId;
 use ir::{EmitExt, Graph, Lowering, NotDifferentiable, Op, Value};
 use smallvec::SmallVec;
@@ -59,7 +59,9 @@ pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) ->
                 }
             }
             Err(reason) => {
-                cuts.push(Cut::at(b.graph, &data, Barrier::NoRule, reason.0));
+                let unbounded = matches!(data.primitive.control(), Some(Control::While { .. }));
+                let barrier = if unbounded { Barrier::Unbounded } else { Barrier::NoRule };
+                cuts.push(Cut::at(b.graph, &data, barrier, reason.0));
                 ruleless.push((op, reason.0));
             }
         }
