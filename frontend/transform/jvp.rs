@@ -40,6 +40,8 @@ pub fn jvp<M: Tree, R: Tree>(f: impl Fn(&M) -> R, x: &M, tangent: &M) -> (R, R) 
     }
 }
 
+const LINEARIZE: &str = "linearize";
+
 /// A function with tangents for all its float leaves.
 struct Linear<R> {
     function: Function<R>,
@@ -49,6 +51,8 @@ struct Linear<R> {
     tangents: Vec<Value>,
     /// As many inputs are no tangents.
     primal: usize,
+    /// To be cut in two and with branches or loops in it, whose values and tangents are now of one op: the function before.
+    before: Option<Graph>,
 }
 
 impl<R: Tree> Linear<R> {
@@ -75,11 +79,18 @@ impl<R: Tree> Linear<R> {
             return Err(Failure::Error(e.in_scope(&scope::current()), Some(function.template)));
         }
         let origins = [append::origin(graph, here())];
+        let ops = &graph.region(graph.root()).ops;
+        let control = ops.iter().any(|&op| graph.op(op).primitive.control().is_some());
+        let before = (kind == LINEARIZE && control).then(|| {
+            let mut before = graph.clone();
+            before.set_outputs(function.results.iter().chain(&function.writes).copied().collect());
+            before
+        });
         match append::push(kind, graph, &given, &function.results) {
             Ok(found) => {
                 found.record_cuts();
                 let tangents = found.or_zeros(graph, &function.results, &origins);
-                Ok(Linear { function, leaves, tangents, primal })
+                Ok(Linear { function, leaves, tangents, primal, before })
             }
             Err(e) => Err(Failure::Error(e, Some(function.template))),
         }
@@ -153,11 +164,16 @@ impl LinearMap {
 }
 
 fn linear<M: Tree, R: Tree>(f: &dyn Fn(&M) -> R, x: &M) -> Result<(R, LinearMap), Failure<R>> {
-    let Linear { function, leaves, tangents, primal } = Linear::new("linearize", f, x)?;
+    let Linear { mut function, leaves, tangents, primal, before } = Linear::new(LINEARIZE, f, x)?;
     let rest = || -> Result<_> {
-        let known = &function.graph.inputs()[..primal];
-        let outputs: Vec<Value> = function.results.iter().chain(&function.writes).copied().collect();
-        let cut = partition(&function.graph, known, &outputs, &tangents, Again::Free);
+        let known = function.graph.inputs()[..primal].to_vec();
+        let mut outputs: Vec<Value> = function.results.iter().chain(&function.writes).copied().collect();
+        if let Some(before) = before {
+            let arguments: Vec<Value> = function.graph.inputs()[..before.inputs().len()].to_vec();
+            let root = function.graph.root();
+            outputs = function.graph.inline(root, &before, &arguments);
+        }
+        let cut = partition(&function.graph, &known, &outputs, &tangents, Again::Free);
         let (arguments, mut all) = function.run_at(&cut.forward, function.results.len(), &function.sources(), &[])?;
         let residual = |r: &Residual| match *r {
             Residual::Input(i) => arguments[i].clone(),

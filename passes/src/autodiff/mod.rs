@@ -40,14 +40,16 @@ impl Cut {
     }
 }
 
-/// Which values of a region depend on some of them through floats: a table by value.
+/// Which values of a region depend on some of them through floats, and through nothing that stops derivatives: a table by
+/// value.
 pub fn active(graph: &Graph, region: Region, from: impl Iterator<Item = Value>) -> Vec<bool> {
     let mut active = vec![false; graph.value_count()];
     let is_float = |v: Value| graph.ty(v).dtype.is_float();
     from.for_each(|v| active[v.at()] = is_float(v));
     for &op in &graph.region(region).ops {
         let data = graph.op(op);
-        if data.operands.iter().any(|v| active[v.at()]) {
+        let goes_on = data.primitive.barrier() != Some(Barrier::Stop);
+        if goes_on && data.operands.iter().any(|v| active[v.at()]) {
             data.results.iter().for_each(|r| active[r.at()] |= is_float(*r));
         }
     }
