@@ -32,7 +32,7 @@ pub fn sweep_dead(graph: &mut Graph) -> bool {
 }
 
 /// True if the op may go when its results are unused.
-fn is_droppable(graph: &Graph, op: Op) -> bool {
+pub(crate) fn is_droppable(graph: &Graph, op: Op) -> bool {
     let data = graph.op(op);
     data.primitive.traits().pure
         && data.regions.iter().all(|&r| graph.region(r).ops.iter().all(|&inner| is_droppable(graph, inner)))

@@ -3,12 +3,12 @@
 mod mistakes;
 mod ops;
 
-use ops::{Counted, Halves, RUNS, Sine, Twice};
+use ops::{Counted, Halves, RUNS, Sine, Twice, counting};
 use std::sync::atomic::Ordering;
 use tracewright::custom::{call, register};
 use tracewright::events::{Event, capture};
 use tracewright::options::{Options, current, with_options};
-use tracewright::{Recording, Tensor, cond, grad, jit, jvp, scan, vmap};
+use tracewright::{Recording, Tensor, cond, grad, jit, jvp, linearize, scan, vjp, vmap};
 
 fn sine(x: &Tensor) -> Tensor {
     let [y] = call(&Sine { frequency: 2.0 }, &[x]);
@@ -135,6 +135,7 @@ fn batches_by_rule_and_by_a_loop() {
 
 #[test]
 fn pure_ops_merge_and_vanish_others_do_not() {
+    let _alone = counting();
     let same = |x: &Tensor| &sine(x) + &sine(x);
     let lowered = jit(move |x: Tensor| same(&x)).lower(points()).unwrap();
     let steps = &lowered.executable().program().unwrap().steps;
@@ -160,6 +161,31 @@ fn pure_ops_merge_and_vanish_others_do_not() {
     let (_, records) = capture(|| with_options(with("CHECK", "3"), || g.call(points()).unwrap()));
     assert_eq!(RUNS.load(Ordering::SeqCst) - before, 1);
     assert!(records.iter().any(|r| r.event == Event::CheckSkipped && r.reason.contains("test.counted is not pure")));
+}
+
+#[test]
+fn effects_happen_once_in_functions_cut_in_two() {
+    let _alone = counting();
+    let f = |x: &Tensor| {
+        let [unused] = call(&Counted, &[x]);
+        drop(unused);
+        let [y] = call(&Counted, &[x]);
+        (&y * &y).sum(..)
+    };
+    let before = RUNS.load(Ordering::SeqCst);
+    let (_, pull) = vjp(f, &points());
+    assert_eq!(RUNS.load(Ordering::SeqCst) - before, 2);
+    let n = (before + 1) as f64;
+    for _ in 0..2 {
+        close(&pull(&Tensor::from(1.0f64)), POINTS.map(|x| 2.0 * (x + n)));
+    }
+    let (_, push) = linearize(f, &points());
+    assert_eq!(RUNS.load(Ordering::SeqCst) - before, 4);
+    push(&points()).item::<f64>().unwrap();
+    let leaf = points().requires_grad();
+    f(&leaf).backward().unwrap();
+    close(&leaf.grad().unwrap(), POINTS.map(|x| 2.0 * (x + n + 4.0)));
+    assert_eq!(RUNS.load(Ordering::SeqCst) - before, 6);
 }
 
 #[test]
@@ -198,6 +224,7 @@ graph @f(%0: f64[B, 2]) -> (f64[B, 2]) where B in 1..=64 {
 
 #[test]
 fn in_branches_and_loops() {
+    let _alone = counting();
     let x = points();
     // A loop of an op with code and one without, whose results go on.
     let step = |c: &Tensor, e: &Tensor| (twice(&(c * 0.25)) + sine(e), c.clone());

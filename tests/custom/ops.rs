@@ -1,6 +1,7 @@
 //! Ops of a user.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracewright::custom::{Attr, AttrReader, Batching, Call, CpuBody, CustomOp, Fault, Reverse, call};
 use tracewright::{DType, Literal, Tensor, Type};
 
@@ -106,6 +107,12 @@ impl CustomOp for Halves {
 pub struct Counted;
 
 pub static RUNS: AtomicUsize = AtomicUsize::new(0);
+
+/// For tests that count: one at a time.
+pub fn counting() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl CustomOp for Counted {
     const NAME: &'static str = "test.counted";

@@ -8,7 +8,7 @@
 
 use super::needed;
 use crate::cse::EliminateCommonSubexpressions;
-use crate::dce::sweep_dead;
+use crate::dce::{is_droppable, sweep_dead};
 use crate::pass::{Pass, PassContext, PassOptions};
 use ir::graph::SymbolDecl;
 use ir::kernel::KernelBuilder;
@@ -89,6 +89,8 @@ struct Cut<'a> {
     forward: Vec<bool>,
     /// By value: the gradients need it.
     backward: Vec<bool>,
+    /// Results of ops with effects: of those that run first, and of those that run with the gradients.
+    effects: [Vec<Value>; 2],
     costs: HashMap<(&'static str, DType), u64>,
 }
 
@@ -109,9 +111,13 @@ impl<'a> Cut<'a> {
                 data.results.iter().for_each(|r| early[r.at()] = true);
             }
         }
-        let (forward, backward) = (needed(graph, ops, outputs), needed(graph, ops, gradients));
+        let of_effects = ops.iter().filter(|&&op| !is_droppable(graph, op)).flat_map(|&op| &graph.op(op).results);
+        let (first, second): (Vec<Value>, Vec<Value>) = of_effects.copied().partition(|v| early[v.at()]);
+        let forward = needed(graph, ops, &[outputs, &first].concat());
+        let backward = needed(graph, ops, &[gradients, &second].concat());
+        let effects = [first, second];
         debug_assert!(outputs.iter().all(|v| early[v.at()]), "an output depends on inputs that are not known");
-        Cut { graph, known, outputs, gradients, again, ops, early, forward, backward, costs: HashMap::new() }
+        Cut { graph, known, outputs, gradients, again, ops, early, forward, backward, effects, costs: HashMap::new() }
     }
 
     fn partition(mut self) -> Partition {
@@ -132,7 +138,7 @@ impl<'a> Cut<'a> {
         let mut forward = Graph::new(&graph.name);
         forward.symbols = graph.symbols.clone();
         let inputs = self.known.iter().map(|&v| (v, forward.add_input(graph.ty(v).clone()))).collect();
-        let first = copy(graph, &mut forward, inputs, &all, &HashSet::new());
+        let first = copy(graph, &mut forward, inputs, &[&all[..], &self.effects[0]].concat(), &HashSet::new());
         let mut yields: Vec<Value> = all.iter().map(|v| first[v]).collect();
 
         let ended: HashSet<Value> = saved.iter().copied().collect();
@@ -150,7 +156,7 @@ impl<'a> Cut<'a> {
             yields.push(extents);
         }
         inputs.extend(late.map(|v| (v, backward.add_input(graph.ty(v).clone()))));
-        let second = copy(graph, &mut backward, inputs, self.gradients, &ended);
+        let second = copy(graph, &mut backward, inputs, &[self.gradients, &self.effects[1]].concat(), &ended);
         forward.set_outputs(yields);
         backward.set_outputs(self.gradients.iter().map(|v| second[v]).collect());
         Partition { forward, backward, residuals }
@@ -192,7 +198,7 @@ impl<'a> Cut<'a> {
         let mut used: BTreeSet<Symbol> = BTreeSet::new();
         let of = |v: &Value| graph.ty(*v).shape.iter().filter(|d| !d.is_static()).flat_map(Dim::symbols);
         inputs.iter().for_each(|v| used.extend(of(v)));
-        let mut ops = live(graph, self.gradients, ended);
+        let mut ops = live(graph, &[self.gradients, &self.effects[1]].concat(), ended);
         while let Some(op) = ops.pop() {
             let data = graph.op(op);
             used.extend(data.primitive.symbols());
@@ -293,7 +299,7 @@ impl<'a> Cut<'a> {
         let traits = data.primitive.traits();
         let only_there = self.again == Again::Cheap && !data.results.iter().any(|r| self.forward[r.at()]);
         if self.again == Again::All {
-            return traits.pure || traits.fallible;
+            return traits.pure;
         }
         if !traits.pure || traits.fallible && !only_there {
             return false;
