@@ -193,7 +193,9 @@ impl Eager<'_> {
             let is_view = self.operands.get(i).is_some_and(|o| o.view.is_some());
             is_view.then(|| self.tensors[i].plain().clone())
         };
-        let (outputs, saved) = plan.forward(&mut inputs, &viewed)?;
+        // The op's own line is that of its first use.
+        let here = |e: Error| e.at(here()).in_scope(&scope::current());
+        let (outputs, saved) = plan.forward(&mut inputs, &viewed).map_err(here)?;
         let results = [restored(outputs, shape)?].into_iter().collect();
         let edge = |i: usize| Edge::of(self.tensors[i]);
         Ok(plan.tensors(self.call.name, &edge, results, saved, shape.map(SmallVec::from_slice)).remove(0))
@@ -233,10 +235,10 @@ impl Eager<'_> {
             .filter(|&i| key.wanted.get(i / 64).is_some_and(|w| w >> (i % 64) & 1 == 1))
             .collect();
         if self.operands.iter().all(|o| o.view.is_none()) {
-            return Ok(Entry::Planned(Arc::new(Plan::new(&graph, &by, Again::All, None)?)));
+            return Ok(Entry::Planned(Plan::new(&graph, &by, Again::All, None)?.prepared()?));
         }
         let with_views = &mut |graph: &Graph, stands: &[Option<usize>]| self.read_views(key, codes, graph, stands);
-        Ok(Entry::Planned(Arc::new(Plan::new(&graph, &by, Again::All, Some(with_views))?)))
+        Ok(Entry::Planned(Plan::new(&graph, &by, Again::All, Some(with_views))?.prepared()?))
     }
 
     /// The op as a graph over arrays of the key's types, or without `views` over what is read through them; and one more of

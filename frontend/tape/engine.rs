@@ -200,9 +200,10 @@ impl Pass {
             if !node.edges.iter().flatten().any(|e| leads(&e)) {
                 continue;
             }
+            // Ops share executables, whose lines are those of their first use; functions know theirs.
             let gradients = self.through(&node, &slots).map_err(|e| match e.location() {
-                Some(_) => e,
-                None => e.at(node.line).note("in the gradient of that line"),
+                Some(_) if ["jit", "apply", "call"].contains(&node.name) || e.op() == "backward" => e,
+                _ => e.at(node.line).note("in the gradient of that line"),
             })?;
             for (edge, g) in node.edges.iter().zip(gradients) {
                 if let Some(edge) = edge.as_ref().filter(leads) {

@@ -43,16 +43,17 @@ impl Part {
         Part { graph, executable: OnceLock::new() }
     }
 
+    fn executable(&self) -> Result<&Executable> {
+        if let Some(executable) = self.executable.get() {
+            return Ok(executable);
+        }
+        events::record(Event::Compile, format_args!("{} on the tape", self.graph.name));
+        let made = Executable::compile(&self.graph, &[]).map_err(Error::exec)?;
+        Ok(self.executable.get_or_init(|| made))
+    }
+
     fn call(&self, inputs: &mut [Input]) -> Result<Outputs> {
-        let executable = match self.executable.get() {
-            Some(executable) => executable,
-            None => {
-                events::record(Event::Compile, format_args!("{} on the tape", self.graph.name));
-                let made = Executable::compile(&self.graph, &[]).map_err(Error::exec)?;
-                self.executable.get_or_init(|| made)
-            }
-        };
-        executable.call(inputs).map_err(Error::exec)
+        self.executable()?.call(inputs).map_err(Error::exec)
     }
 }
 
@@ -151,6 +152,12 @@ impl Plan {
             whole,
             again: Mutex::default(),
         })
+    }
+
+    /// Compiles the forward part, for a plan that is to be kept.
+    pub fn prepared(self) -> Result<Arc<Plan>> {
+        self.forward.executable()?;
+        Ok(Arc::new(self))
     }
 
     /// True unless no result carries a gradient.

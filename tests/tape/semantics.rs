@@ -327,6 +327,33 @@ fn a_network_is_trained() {
 }
 
 #[test]
+fn an_op_that_fails_names_its_own_line_at_each_use() {
+    let x = Tensor::from([1.0f64, 2.0]).requires_grad();
+    let take = |at: i64| x.take(&Tensor::from([at]), 0);
+    assert_eq!(f64s(&take(1)), [2.0]);
+    let lines = [take(2), x.take(&Tensor::from([5i64]), 0)].map(|t| {
+        let e = t.backward_with(&Tensor::from([1.0f64])).unwrap_err();
+        assert_eq!((e.code(), e.op()), (Code::Index, "gather"));
+        e.location().unwrap().line
+    });
+    assert_eq!(lines, [line!() - 7, line!() - 5]);
+}
+
+#[test]
+fn tracked_tensors_go_to_other_threads() {
+    fn check<T: Send + Sync>(t: T) -> T {
+        t
+    }
+    let x = check(leaf(2.0));
+    let y = std::thread::spawn({
+        let x = x.clone();
+        move || &x * &x
+    });
+    y.join().unwrap().backward().unwrap();
+    assert_eq!(slope(&x), 4.0);
+}
+
+#[test]
 fn buffers_keep_no_tape() {
     let buffer = nn::Buffer::new(Tensor::from(0.0f64));
     let x = leaf(1.0);
