@@ -3,7 +3,7 @@
 use tracewright::custom::{AttrReader, CustomOp, Fault, call};
 use tracewright::events::{Event, capture};
 use tracewright::grad::{Barrier, Report, Why};
-use tracewright::{DType, Literal, Tensor, Type, grad, jit, scope};
+use tracewright::{DType, Literal, Tensor, Type, cond, grad, jit, scan, scope};
 
 /// The identity, without derivatives.
 #[derive(Clone)]
@@ -146,4 +146,34 @@ fn the_first_end_of_each_path_counts() {
     let ops: Vec<&str> = cuts.iter().map(|c| c.op.as_str()).collect();
     assert_eq!(ops, ["floor", "ceil"]);
     assert!(report.to_string().starts_with("(the argument) does not reach the loss: its paths end at floor at "));
+}
+
+#[test]
+fn ends_inside_of_branches_and_loops() {
+    let line = line!() + 4;
+    let f = |(a, b, c): &(Tensor, Tensor, Tensor)| {
+        let xs = Tensor::from([1.0f32, 2.0]);
+        let step = |sum: &Tensor, x: &Tensor| {
+            let next = sum + x * a + b.floor();
+            (next.clone(), next)
+        };
+        let looped = scan(step, &Tensor::from(0.0f32), &xs).0;
+        cond(&looped.gt(0.0), || c.round() * &looped, || c.sign() + &looped)
+    };
+    let parameters = || (Tensor::from(0.5f32), Tensor::from(1.5f32), Tensor::from(2.5f32));
+    let report = grad::report(f, &parameters()).unwrap();
+    let ended: Vec<(&str, Vec<&str>)> = report
+        .unreached
+        .iter()
+        .map(|u| match &u.why {
+            Why::Cut(cuts) => (u.path.as_str(), cuts.iter().map(|c| c.op.as_str()).collect()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(ended, [("1", vec!["floor"]), ("2", vec!["sign", "round"])]);
+    let floor = report.cuts.iter().find(|c| c.op == "floor").unwrap();
+    assert!(floor.location.starts_with(&format!("tests/derivatives/reports.rs:{line}:")), "{}", floor.location);
+    // The condition is an end of what goes on elsewhere.
+    assert!(report.cuts.iter().any(|c| c.barrier == Barrier::Comparison && c.parameters == ["0"]), "{report}");
+    assert_eq!(unreached(|| grad(f)(&parameters())).len(), 2);
 }

@@ -3,8 +3,8 @@
 use super::{Cut, needed};
 use ir::graph::OpData;
 use ir::kernel::Combine;
-use ir::ops::Barrier;
-use ir::{Graph, Lowering, Op, Value};
+use ir::ops::{Barrier, Control};
+use ir::{Graph, Lowering, Op, Region, Value};
 use std::collections::HashMap;
 
 /// How far a value gets.
@@ -27,39 +27,99 @@ pub struct Reach {
     pub values: Vec<Reached>,
 }
 
-/// Follows values from where they are made to the outputs, through everything that passes derivatives on. `ruleless` are
-/// ops that are known to have no rule. Reads the graph only.
+/// Follows values from where they are made to the outputs, through everything that passes derivatives on, into branches and
+/// loops too. `ruleless` are ops that are known to have no rule. Reads the graph only.
 pub fn reach(graph: &Graph, outputs: &[Value], values: &[Value], ruleless: &[(Op, &'static str)]) -> Reach {
-    let ops = &graph.region(graph.root()).ops;
-    let needed = needed(graph, ops, outputs);
+    let root = graph.root();
+    let needed = needed(graph, &graph.region(root).ops, outputs);
+    let mut walk =
+        Walk { graph, ruleless, active: Vec::new(), cuts: Vec::new(), numbers: HashMap::new(), met: Vec::new() };
     let mut found = Reach::default();
-    let mut numbers: HashMap<Op, usize> = HashMap::new();
     for &v in values {
-        let mut reached = Reached { arrives: needed[v.at()], ..Reached::default() };
-        let mut active = vec![false; graph.value_count()];
-        active[v.at()] = true;
+        walk.active = vec![false; graph.value_count()];
+        walk.active[v.at()] = true;
+        walk.region(root, outputs);
+        let read = graph.region(root).ops.iter().any(|&op| graph.op(op).operands.contains(&v));
+        let mut cuts = std::mem::take(&mut walk.met);
+        cuts.sort_unstable();
+        cuts.dedup();
+        found.values.push(Reached { read, arrives: needed[v.at()], cuts });
+    }
+    found.cuts = walk.cuts;
+    found
+}
+
+struct Walk<'a> {
+    graph: &'a Graph,
+    ruleless: &'a [(Op, &'static str)],
+    /// By value: derivatives flow to it.
+    active: Vec<bool>,
+    cuts: Vec<Cut>,
+    /// Numbers of ops among the cuts.
+    numbers: HashMap<Op, usize>,
+    /// The cuts that this walk met.
+    met: Vec<usize>,
+}
+
+impl Walk<'_> {
+    /// Follows what is active through the ops of a region that some of its values need.
+    fn region(&mut self, region: Region, wanted: &[Value]) {
+        let graph = self.graph;
+        let ops = &graph.region(region).ops;
+        let needed = needed(graph, ops, wanted);
         for &op in ops {
             let data = graph.op(op);
-            reached.read |= data.operands.contains(&v);
-            let on_path = data.results.iter().any(|r| needed[r.at()]) && data.operands.iter().any(|o| active[o.at()]);
-            if !on_path {
+            let leads_on = data.results.iter().any(|r| needed[r.at()]);
+            if !leads_on || !data.operands.iter().any(|o| self.active[o.at()]) {
                 continue;
             }
-            let missing = ruleless.iter().find(|(o, _)| *o == op).map(|(_, why)| (Barrier::NoRule, *why));
-            match missing.or_else(|| barrier(graph, data).map(|b| (b, b.reason()))) {
-                Some((barrier, reason)) => {
-                    let number = *numbers.entry(op).or_insert_with(|| {
-                        found.cuts.push(Cut::at(graph, data, barrier, reason));
-                        found.cuts.len() - 1
-                    });
-                    reached.cuts.push(number);
+            let missing = self.ruleless.iter().find(|(o, _)| *o == op).map(|(_, why)| (Barrier::NoRule, *why));
+            match (missing.or_else(|| barrier(graph, data).map(|b| (b, b.reason()))), data.primitive.control()) {
+                (Some((barrier, reason)), _) => {
+                    let next = self.cuts.len();
+                    let number = *self.numbers.entry(op).or_insert(next);
+                    if number == next {
+                        self.cuts.push(Cut::at(graph, data, barrier, reason));
+                    }
+                    self.met.push(number);
                 }
-                None => data.results.iter().for_each(|r| active[r.at()] |= graph.ty(*r).dtype.is_float()),
+                (None, Some(control)) => self.control(data, &control, &needed),
+                (None, None) => data.results.iter().for_each(|r| self.active[r.at()] |= graph.ty(*r).dtype.is_float()),
             }
         }
-        found.values.push(reached);
     }
-    found
+
+    /// Follows it into the regions of an op, round and round where values are carried.
+    fn control(&mut self, op: &OpData, control: &Control, needed: &[bool]) {
+        let graph = self.graph;
+        let condition = usize::from(matches!(control, Control::While { .. }));
+        loop {
+            let mut changed = false;
+            for &region in &op.regions[condition..] {
+                let data = graph.region(region);
+                for (i, v) in op.operands.iter().enumerate() {
+                    if let (true, Some(parameter)) = (self.active[v.at()], control.parameter(i)) {
+                        self.active[data.params[parameter].at()] = true;
+                    }
+                }
+                let carried = |k: usize| control.carries(k).and_then(|operand| control.parameter(operand));
+                let wanted = (0..op.results.len()).filter(|&k| needed[op.results[k].at()] || carried(k).is_some());
+                let wanted: Vec<usize> = wanted.collect();
+                self.region(region, &wanted.iter().map(|&k| data.yields[k]).collect::<Vec<_>>());
+                for k in wanted.into_iter().filter(|&k| graph.ty(op.results[k]).dtype.is_float()) {
+                    if self.active[data.yields[k].at()] {
+                        let reached = std::iter::once(op.results[k]).chain(carried(k).map(|p| data.params[p]));
+                        for v in reached {
+                            changed |= !std::mem::replace(&mut self.active[v.at()], true);
+                        }
+                    }
+                }
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
 }
 
 /// Why an op passes no derivative on.
