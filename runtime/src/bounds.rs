@@ -7,6 +7,7 @@
 //! with their number, and 16-bit floats where rounding between the ops of a kernel is left out. Everything else passes
 //! them on, by the rules of Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., 2002, chapters 3 and 4.
 
+mod control;
 mod cumulative;
 mod elements;
 mod reductions;
@@ -17,8 +18,9 @@ use ir::graph::OpData;
 use ir::ops::EvalContext;
 use ir::ops::index::{Scatter, Update};
 use ir::ops::view::Pad;
-use ir::{DType, EvalError, Graph, Literal, Lowering, Primitive, Scalar, Value};
+use ir::{DType, EvalError, Graph, Literal, Lowering, Op, Primitive, Scalar, Value};
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 /// For the rounding of the bounds themselves.
@@ -32,6 +34,8 @@ struct Rules {
     strict16: bool,
     /// Values of the symbols.
     bindings: Bindings,
+    /// How often regions may be analysed yet.
+    runs: Cell<u64>,
 }
 
 /// A value with a bound for each element.
@@ -88,16 +92,25 @@ const RUNS: u64 = 1 << 16;
 /// Interprets a graph and bounds the differences that its outputs may have. With `strict16`, 16-bit floats round after
 /// every op. Nothing is known of what fused groups and unknown ops yield.
 pub fn analyse(graph: &Graph, inputs: &[Literal], strict16: bool) -> Result<Vec<Bounded>, ExecError> {
-    let rules = Rules { strict16, bindings: Bindings::of(&graph.input_types(), &graph.symbols, inputs)? };
+    let bindings = Bindings::of(&graph.input_types(), &graph.symbols, inputs)?;
+    let rules = Rules { strict16, bindings, runs: Cell::new(RUNS) };
     let mut values: HashMap<Value, Bounded> =
         graph.inputs().iter().copied().zip(inputs.iter().cloned().map(Bounded::exact)).collect();
+    // The results of an op come one by one.
+    let mut results: Vec<Literal> = Vec::new();
     let outputs = interpret_limited(graph, inputs, RUNS, &mut |v, literal| {
         let (op, _) = graph.defining_op(v).expect("an op has run");
         let data = graph.op(op);
+        results.push(literal.clone());
+        if results.len() < data.results.len() {
+            return;
+        }
         let operands: Vec<&Bounded> = data.operands.iter().map(|v| &values[v]).collect();
-        let mut bounds = bounds_of(data, &operands, literal, &rules);
-        settle(literal, &mut bounds);
-        values.insert(v, Bounded { value: literal.clone(), bounds });
+        let bounds = of_results(graph, op, &operands, &results, &rules);
+        for ((&v, value), mut bounds) in data.results.iter().zip(results.drain(..)).zip(bounds) {
+            settle(&value, &mut bounds);
+            values.insert(v, Bounded { value, bounds });
+        }
     })?;
     for (v, literal) in graph.outputs().iter().zip(&outputs) {
         assert_eq!(&values[v].value, literal, "the interpreter's observer and its outputs");
@@ -167,6 +180,17 @@ fn evaluate(primitive: &Primitive, operands: &[&Literal], result: &Literal) -> L
         EvalContext { dim: &known, results: &dims, regions: &[], region: &mut |_, _| unreachable!("no regions") };
     let mut results = primitive.eval(operands, &mut cx).expect("it was evaluated before");
     results.remove(0)
+}
+
+/// The bounds of each result of an op.
+fn of_results(graph: &Graph, op: Op, operands: &[&Bounded], results: &[Literal], rules: &Rules) -> Vec<Vec<f64>> {
+    let data = graph.op(op);
+    if data.primitive.lowering() == Lowering::Control
+        && let Some(bounds) = control::bounds(graph, op, operands, results, rules)
+    {
+        return bounds;
+    }
+    results.iter().map(|result| bounds_of(data, operands, result, rules)).collect()
 }
 
 fn bounds_of(data: &OpData, operands: &[&Bounded], result: &Literal, rules: &Rules) -> Vec<f64> {

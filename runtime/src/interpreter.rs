@@ -98,6 +98,17 @@ pub(crate) fn interpret_limited(
     Interpreter { graph, bindings: &bindings, observer, held: 0, runs }.region(graph.root(), inputs)
 }
 
+/// Runs one op; gives up when branches and iterations of loops in it have run more than `runs` times in all.
+pub(crate) fn interpret_op(
+    graph: &Graph,
+    bindings: &Bindings,
+    op: ir::Op,
+    operands: &[Literal],
+    runs: u64,
+) -> Result<SmallVec<[Literal; 1]>, ExecError> {
+    Interpreter { graph, bindings, observer: &mut |_, _| {}, held: 0, runs }.op(op, operands)
+}
+
 struct Interpreter<'a> {
     graph: &'a Graph,
     bindings: &'a Bindings,

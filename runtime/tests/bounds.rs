@@ -109,3 +109,59 @@ fn zero_times_an_inexact_value_may_have_either_sign() {
     assert_eq!(product.difference(&Literal::scalar(ir::Scalar::F32(-0.0))), None);
     assert_eq!(product.difference(&Literal::scalar(ir::Scalar::F32(0.1))), Some(0));
 }
+
+/// A loop that sums `f(c) + x`, the choice of a branch, and a loop that a condition on what is carried ends.
+const LOOPS: &str = "graph @f(%0: f32[4], %1: f32[], %2: i64[]) -> (f32[], f32[4], f32[], f32[]) {
+  %3: f32[], %4: f32[4] = scan %1, %0 {length = 4, constants = 0, carried = 1} {
+    ^(%5: i64[], %6: f32[], %7: f32[]):
+    %8: f32[] = STEP %6
+    %9: f32[] = add %8, %7
+    yield %9, %9
+  }
+  %10: f32[] = switch %2, %3 {
+    ^(%11: f32[]):
+    %12: f32[] = full {value = 1:f32, shape = []}
+    yield %12
+  } {
+    ^(%13: f32[]):
+    yield %13
+  }
+  %14: f32[] = while_loop %3 {constants = 0} {
+    ^(%15: f32[]):
+    %16: f32[] = full {value = 9:f32, shape = []}
+    %17: bool[] = compare %15, %16 {direction = lt}
+    yield %17
+  } {
+    ^(%18: f32[]):
+    %19: f32[] = full {value = 1:f32, shape = []}
+    %20: f32[] = add %18, %19
+    yield %20
+  }
+  return %3, %4, %10, %14
+}
+";
+
+#[test]
+fn loops_carry_bounds_through_their_iterations() {
+    let inputs = |choice: i64| {
+        let x = Literal::from_vec(&[4], vec![0.5f32, -1.0, 0.25, 1.0]);
+        vec![x, Literal::from_vec(&[], vec![0.5f32]), Literal::from_vec(&[], vec![choice])]
+    };
+    let run = |step: &str, choice| {
+        let graph = ir::text::parse(&LOOPS.replace("STEP", step)).unwrap();
+        let all = analyse(&graph, &inputs(choice), true).unwrap();
+        all.into_iter().map(|b| b.bounds).collect::<Vec<_>>()
+    };
+    for choice in [0, 1] {
+        assert_eq!(run("neg", choice), [vec![0.0], vec![0.0; 4], vec![0.0], vec![0.0]]);
+    }
+    let [last, all, chosen, counted] = &run("sin", 1)[..] else { panic!() };
+    assert!(all[0] > 0.0 && all.windows(2).all(|w| w[0] < w[1]) && all[3] < 0.1, "{all:?}");
+    assert_eq!((last[0], chosen[0]), (all[3], all[3]));
+    assert!(counted[0] >= last[0] && counted[0] < 0.1, "{counted:?}");
+    // Rounding decides whether the loop ends at once.
+    let graph = |limit: f32| ir::text::parse(&LOOPS.replace("STEP", "sin").replace("9:f32", &format!("{limit:?}:f32")));
+    let value = analyse(&graph(9.0).unwrap(), &inputs(1), true).unwrap()[0].value.as_slice::<f32>()[0];
+    assert_eq!(analyse(&graph(value).unwrap(), &inputs(1), true).unwrap()[3].bounds, [f64::INFINITY]);
+    assert_eq!(run("sin", 0)[2], [0.0]);
+}
