@@ -142,3 +142,15 @@ fn a_scatter_to_nothing_has_no_index_arithmetic() {
         &[1],
     );
 }
+
+#[test]
+fn a_read_at_the_one_place_that_a_reduction_says() {
+    check(
+        "graph @fuzz(%0: i16[17, 1, 1, 1]) -> (i16[17, 1, 1, 1]) {
+           %1: i16[1] = reduce_min %0 {axes = [0, 1, 3]}
+           %2: i16[17, 1, 1, 1] = gather %0, %1 {axis = 1, batch = 0, mode = clamp}
+           return %2
+         }",
+        &[1],
+    );
+}

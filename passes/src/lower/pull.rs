@@ -314,7 +314,12 @@ impl<'a> Puller<'a> {
                 node.children = smallvec![first, second];
                 node.kind = Kind::Gather { index: symbol, extent, mode: indexing.mode };
             }
-            Lowering::Reduce(_) => self.nodes[id.at()].kind = Kind::Reduced(index),
+            Lowering::Reduce(_) => {
+                // An axis of one element is read at 0, whatever variable says so.
+                let extents = graph.ty(v).shape.iter();
+                let at = index.into_iter().zip(extents).map(|(i, d)| if d.is(1) { Dim::from(0) } else { i });
+                self.nodes[id.at()].kind = Kind::Reduced(at.collect());
+            }
             other => return Err(LowerError::Bug(format!("{other:?} inside a fused group"))),
         }
         Ok(())
