@@ -54,7 +54,8 @@ pub fn verify(graph: &Graph, stage: Stage) -> Result<(), Vec<Broken>> {
             let primitive = &graph.op(op).primitive;
             let kind = primitive.lowering();
             let left = matches!(kind, Lowering::Fused | Lowering::Contract | Lowering::Scatter(_) | Lowering::Constant)
-                || matches!(kind, Lowering::Cumulative | Lowering::Sort | Lowering::Opaque | Lowering::Control)
+                || matches!(kind, Lowering::Cumulative | Lowering::Sort | Lowering::Opaque)
+                || matches!(kind, Lowering::Control | Lowering::Fence)
                 || matches!(primitive, Primitive::Reshape(_));
             if !left {
                 v.report(8, op, "stands outside a fused group".into());

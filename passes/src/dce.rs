@@ -133,10 +133,10 @@ impl Interface {
     /// What is left of the interface, if it is less than all.
     fn of(graph: &Graph, op: Op, live: &[bool]) -> Option<Interface> {
         let data = graph.op(op);
-        if data.regions.is_empty() {
+        let control = data.primitive.control();
+        if data.regions.is_empty() || control.as_ref().is_some_and(|c| c.is_custom()) {
             return None;
         }
-        let control = data.primitive.control();
         let operands: Vec<bool> = (0..data.operands.len()).map(|i| is_needed(graph, op, i, live)).collect();
         let carried = |r: usize| control.as_ref().and_then(|c| c.carries(r));
         let result = |(r, v): (usize, &Value)| carried(r).map_or(live[v.at()], |operand| operands[operand]);

@@ -12,6 +12,7 @@ pub mod driver;
 pub mod fold;
 pub mod fuse;
 pub mod hoist;
+pub mod inline;
 pub mod join;
 pub mod legalize;
 pub mod lower;

@@ -9,6 +9,7 @@ use crate::driver::{Outcome, PassObserver, Settings, run};
 use crate::fold::FoldConstants;
 use crate::fuse::{Fuse, Isolate};
 use crate::hoist::Hoist;
+use crate::inline::Inline;
 use crate::join::StageJoins;
 use crate::legalize::Legalize16;
 use crate::pass::{Pass, PassError};
@@ -20,6 +21,8 @@ use ir::Graph;
 /// [`about`](Pass::about) what it needs and guarantees.
 pub fn pipeline() -> Vec<Box<dyn Pass>> {
     vec![
+        // Before everything: calls are for transforms.
+        Box::new(Inline),
         // Tracing and differentiation leave much that nobody uses: it goes before time is spent on it.
         Box::new(EliminateDeadCode),
         // After dead code went, with whatever it checked; before the rules for ops that check nothing.

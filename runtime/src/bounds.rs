@@ -203,6 +203,7 @@ fn bounds_of(data: &OpData, operands: &[&Bounded], result: &Literal, rules: &Rul
             _ => vec![0.0; n],
         },
         _ if operands.iter().all(|o| o.is_exact()) && moves(&data.primitive) => vec![0.0; n],
+        Lowering::Fence => operands[0].bounds.clone(),
         Lowering::View => moved(&data.primitive, operands, result, rules),
         Lowering::Gather => {
             if operands[1].any_unknown() {

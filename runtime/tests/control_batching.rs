@@ -169,3 +169,81 @@ fn loops_and_branches_in_each_other() {
     let choices = [false, false, true].map(|c| Literal::scalar(Scalar::Bool(c)));
     check(text, &[choices, floats(&[3]), numbers([1, 50, 0])]);
 }
+
+#[test]
+fn calls_and_functions_with_derivatives_of_the_users() {
+    let call = "graph @f(%0: f32[3], %1: f32[3]) -> (f32[3], f32[3]) {
+  %2: f32[3], %3: f32[3] = call %0, %1 {save = nothing, names = \"\"} {
+    ^(%4: f32[3], %5: f32[3]):
+    %6: f32[3] = mul %4, %5
+    yield %6, %5
+  }
+  return %2, %3
+}
+";
+    check(call, &[floats(&[3]), floats(&[3])]);
+    let gradient = "graph @f(%0: f32[3], %1: f32[3]) -> (f32[3]) {
+  %2: f32[3] = custom_vjp %0, %1 {
+    ^(%3: f32[3], %4: f32[3]):
+    %5: f32[3] = mul %3, %4
+    yield %5
+  } {
+    ^(%6: f32[3], %7: f32[3]):
+    %8: f32[3] = mul %6, %7
+    yield %8, %6, %7
+  } {
+    ^(%9: f32[3], %10: f32[3], %11: f32[3]):
+    %12: f32[3] = mul %11, %10
+    %13: f32[3] = mul %11, %9
+    yield %12, %13
+  }
+  return %2
+}
+";
+    check(gradient, &[floats(&[3]), floats(&[3])]);
+    let tangent = "graph @f(%0: f32[3], %1: f32[3]) -> (f32[3]) {
+  %2: f32[3] = custom_jvp %0, %1 {
+    ^(%3: f32[3], %4: f32[3]):
+    %5: f32[3] = mul %3, %4
+    yield %5
+  } {
+    ^(%6: f32[3], %7: f32[3], %8: f32[3], %9: f32[3]):
+    %10: f32[3] = mul %6, %7
+    %11: f32[3] = mul %6, %9
+    %12: f32[3] = mul %8, %7
+    %13: f32[3] = add %11, %12
+    yield %10, %13
+  }
+  return %2
+}
+";
+    check(tangent, &[floats(&[3]), floats(&[3])]);
+    // The gradient of the batched function: what one operand is for all examples gets the sum.
+    for (text, axes) in [(gradient, [Some(0), None]), (tangent, [Some(0), None]), (gradient, [None, Some(0)])] {
+        let mut g = batch(&ir::text::parse(text).unwrap(), &axes, &Dim::from(SIZE as i64)).unwrap().graph;
+        let (out, wrt) = (g.outputs()[0], g.inputs().to_vec());
+        let seed = g.add_input(g.ty(out).clone());
+        let found = passes::autodiff::append_vjp(&mut g, &[(out, seed)], &wrt);
+        g.set_outputs(found.values.into_iter().map(|v| v.unwrap()).collect());
+        verify(&g, Stage::Traced).unwrap_or_else(|e| panic!("{e:?}\n{g}"));
+        let pick = |x: &[Literal; SIZE], axis: Option<usize>| axis.map_or(x[0].clone(), |a| joined(x, a));
+        let (x, y, c) = (pick(&floats(&[3]), axes[0]), pick(&floats(&[3]), axes[1]), joined(&floats(&[3]), 0));
+        let outs = interpreter::interpret(&g, &[x.clone(), y.clone(), c.clone()]).unwrap();
+        let at = |l: &Literal, axis: Option<usize>, k: usize, i: usize| {
+            l.get(if axis.is_some() { k * 3 + i } else { i }).as_f64()
+        };
+        for (operand, other) in [(0, 1), (1, 0)] {
+            let values = [&x, &y];
+            for i in 0..3 {
+                let terms: Vec<f64> =
+                    (0..SIZE).map(|k| at(&c, Some(0), k, i) * at(values[other], axes[other], k, i)).collect();
+                match axes[operand] {
+                    Some(_) => (0..SIZE).for_each(|k| {
+                        assert!((outs[operand].get(k * 3 + i).as_f64() - terms[k]).abs() < 1e-6);
+                    }),
+                    None => assert!((outs[operand].get(i).as_f64() - terms.iter().sum::<f64>()).abs() < 1e-5),
+                }
+            }
+        }
+    }
+}

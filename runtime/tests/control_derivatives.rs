@@ -332,3 +332,125 @@ fn what_an_iteration_needs_is_stacked_and_what_none_changes_is_not() {
     assert!(sine < scan, "{optimised}");
     assert!(!optimised.contains("f64[4, 3, 3]"), "{optimised}");
 }
+
+/// A block that a call may compute again, with a product, a gather and a name inside.
+const BLOCK: &str = "graph @f(%0: f64[3, 3], %1: f64[3], %2: i64[]) -> (f64[3]) {
+  %3: f64[3] = call %0, %1, %2 {save = SAVE, names = \"hidden\"} {
+    ^(%4: f64[3, 3], %5: f64[3], %6: i64[]):
+    %7: f64[3] = dot_general %4, %5 {lhs_batch = [], rhs_batch = [], lhs_contract = [1], rhs_contract = [0]}
+    %8: f64[3] = tanh %7
+    %9: f64[3] = named %8 {name = \"hidden\"}
+    %10: f64[3] = exp %9
+    %11: f64[3] = sin %10
+    %12: f64[] = gather %11, %6 {axis = 0, batch = 0, mode = error}
+    %13: f64[3] = broadcast_in_dim %12 {shape = [3], dims = []}
+    %14: f64[3] = mul %11, %13
+    yield %14
+  }
+  return %3
+}
+";
+
+#[test]
+fn calls_keep_what_they_are_told() {
+    let inputs = [f64s(&[3, 3], 1.0), f64s(&[3], 0.7), Literal::scalar(Scalar::I64(1))];
+    for (save, kept) in [("everything", None), ("nothing", Some(0)), ("products", Some(1)), ("named", Some(1))] {
+        let text = BLOCK.replace("SAVE", save);
+        check(&text, &inputs, true);
+        let g = gradient(total(ir::text::parse(&text).unwrap()));
+        let call = g.to_string().lines().find(|l| l.contains(" = call ")).unwrap().matches("f64[").count();
+        // One result, and what is kept.
+        assert!(kept.is_none_or(|kept| call == 1 + kept), "{save}: {g}");
+        let twice = g.to_string().matches(" = exp ").count();
+        assert_eq!(twice, if save == "everything" { 1 } else { 2 }, "{save}: {g}");
+    }
+}
+
+#[test]
+fn what_is_computed_again_is_computed_twice_when_compiled() {
+    let count = |save: &str| {
+        let g = gradient(total(ir::text::parse(&BLOCK.replace("SAVE", save)).unwrap()));
+        let mut g = g.clone();
+        // The loss too, so that the forward part is needed.
+        let loss = total(ir::text::parse(&BLOCK.replace("SAVE", save)).unwrap()).outputs()[0];
+        let outputs = g.outputs().iter().copied().chain([loss]).collect();
+        g.set_outputs(outputs);
+        let exe = Executable::inspect(&g, &[]).unwrap();
+        let last = exe.artifacts().stages.iter().rfind(|s| s.name.contains("after")).unwrap().text.clone();
+        (last.matches(" = exp ").count(), last)
+    };
+    assert_eq!(count("everything").0, 1);
+    let (twice, text) = count("nothing");
+    assert_eq!(twice, 2, "{text}");
+}
+
+const CUSTOM: &str = "graph @f(%0: f64[3], %1: i64[]) -> (f64[3], i64[]) {
+  %2: f64[3], %3: i64[] = custom_vjp %0, %1 {
+    ^(%4: f64[3], %5: i64[]):
+    %6: f64[3] = mul %4, %4
+    yield %6, %5
+  } {
+    ^(%7: f64[3], %8: i64[]):
+    %9: f64[3] = mul %7, %7
+    %10: f64[3] = add %7, %7
+    yield %9, %8, %10
+  } {
+    ^(%11: f64[3], %12: f64[3]):
+    %13: f64[3] = mul %11, %12
+    yield %13
+  }
+  return %2, %3
+}
+";
+
+#[test]
+fn gradients_of_the_users() {
+    let inputs = [f64s(&[3], 1.0), Literal::scalar(Scalar::I64(4))];
+    // Forward there is none.
+    let mut g = total(ir::text::parse(CUSTOM).unwrap());
+    let (loss, x) = (g.outputs()[0], g.inputs()[0]);
+    let t = g.add_input(g.ty(x).clone());
+    let found = append_jvp(&mut g, &[(x, t)], &[loss]);
+    assert!(found.cuts[0].reason.contains("none was given for forward mode"), "{:?}", found.cuts);
+    // Three times the slope, so that it is seen that it counts.
+    let text = CUSTOM.replace("%13: f64[3] = mul %11, %12", "%13: f64[3] = add %11, %12");
+    for (text, slope) in [(CUSTOM, [2.0, 0.0]), (text.as_str(), [2.0, 1.0])] {
+        let back = gradient(total(ir::text::parse(text).unwrap()));
+        for outs in [interpret(&back, &inputs), compiled(&back, &inputs)] {
+            for e in 0..3 {
+                let (x, weight) = (inputs[0].get(e).as_f64(), 1.0 + e as f64);
+                let want = if slope[1] == 0.0 { 2.0 * x * weight } else { 2.0 * x + weight };
+                close(want, outs[0].get(e).as_f64(), text);
+            }
+        }
+    }
+}
+
+#[test]
+fn tangents_of_the_users() {
+    let text = "graph @f(%0: f64[3], %1: f64[3]) -> (f64[3]) {
+  %2: f64[3] = custom_jvp %0, %1 {
+    ^(%3: f64[3], %4: f64[3]):
+    %5: f64[3] = exp %3
+    %6: f64[3] = mul %5, %4
+    yield %6
+  } {
+    ^(%7: f64[3], %8: f64[3], %9: f64[3], %10: f64[3]):
+    %11: f64[3] = exp %7
+    %12: f64[3] = mul %11, %8
+    %13: f64[3] = mul %12, %9
+    %14: f64[3] = mul %11, %10
+    %15: f64[3] = add %13, %14
+    yield %12, %15
+  }
+  return %2
+}
+";
+    check(text, &[f64s(&[3], 1.0), f64s(&[3], -0.5)], true);
+    let bent = text.replace("%14: f64[3] = mul %11, %10", "%14: f64[3] = mul %10, %10");
+    let mut g = total(ir::text::parse(&bent).unwrap());
+    let (loss, wrt) = (g.outputs()[0], float_inputs(&g));
+    let one = emitter(&mut g).full_like(loss, 1.0);
+    let found = append_vjp(&mut g, &[(loss, one)], &wrt);
+    assert!(found.cuts[0].reason.contains("not linear in the tangents"), "{:?}", found.cuts);
+}

@@ -171,6 +171,7 @@ fn cpu(op: &Primitive, samples: &[Sample]) -> String {
         Lowering::Constant => "data of the program",
         Lowering::Opaque => "code of its own",
         Lowering::Fused => return "kernel, of its region".into(),
+        Lowering::Fence => "another name for memory",
         Lowering::Control => return "a step that holds the steps of its regions".into(),
     };
     let steps =

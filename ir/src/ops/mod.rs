@@ -90,6 +90,8 @@ pub enum Lowering {
     Fused,
     /// Regions that run or not, once or often, as [`OpDef::control`] says.
     Control,
+    /// Another name for the operand's memory, which passes do not look through.
+    Fence,
 }
 
 /// Runs a nested region, by number, on its arguments.
@@ -381,6 +383,10 @@ pub trait OpDef: Attributes {
     fn control(&self) -> Option<Control> {
         None
     }
+    /// The name that the op gives its operand.
+    fn value_name(&self) -> Option<&str> {
+        None
+    }
     /// For [`Lowering::Control`], a loop: the op with another number of constants.
     fn with_constants(&self, _constants: usize) -> Primitive {
         unreachable!("{} has no constants", self.name())
@@ -527,7 +533,8 @@ op_table! {
     ArgSort => sort,
     Philox => random, RandomLogGamma => random, RandomPoisson => random, LogGammaSlope => random,
     Fused => region,
-    Switch => control, While => control, Scan => control;
+    Switch => control, While => control, Scan => control,
+    Call => control, CustomVjp => control, CustomJvp => control, Fence => control, Named => control;
     Custom => custom
 }
 

@@ -4,6 +4,7 @@
 //! another op runs the gradients of its regions on that. Forward, one op computes values and tangents together, so that a
 //! loop keeps nothing of its iterations. Both change the op in place: its results stay the values they were.
 
+mod call;
 mod scan;
 mod switch;
 mod while_loop;
@@ -27,16 +28,31 @@ pub(super) fn pull(
             "the number of iterations is not known, so nothing can keep what each of them needs; \
              a loop of known length (fori, scan) has a gradient, and this one has in forward mode",
         )),
+        Control::Call(kept) => Ok(call::pull(b, op, &kept, cx, cuts)),
+        Control::CustomVjp => Ok(call::pull_custom_vjp(b, op, cx)),
+        Control::CustomJvp => call::pull_custom_jvp(b, op, cx, cuts),
     }
 }
 
 /// The tangent of each result. The op then stands behind what it reads no more: the region must be sorted.
-pub(super) fn push(b: &mut GraphEmitter<'_>, op: Op, tangents: &[Option<Value>], cuts: &mut Vec<Cut>) -> PerOperand {
-    match b.graph.op(op).primitive.control().expect("control flow says what it does") {
-        Control::Switch => switch::push(b, op, tangents, cuts),
+pub(super) fn push(
+    b: &mut GraphEmitter<'_>,
+    op: Op,
+    tangents: &[Option<Value>],
+    cuts: &mut Vec<Cut>,
+) -> Result<PerOperand, NotDifferentiable> {
+    Ok(match b.graph.op(op).primitive.control().expect("control flow says what it does") {
+        Control::Switch => switch::push(b, op, 1, tangents, cuts),
+        Control::Call(_) => switch::push(b, op, 0, tangents, cuts),
         Control::Scan(s) => scan::push(b, op, &s, tangents, cuts),
         Control::While { constants } => while_loop::push(b, op, constants, tangents, cuts),
-    }
+        Control::CustomJvp => call::push_custom_jvp(b, op, tangents),
+        Control::CustomVjp => {
+            return Err(NotDifferentiable(
+                "it has a gradient of its own for reverse mode, and none was given for forward mode",
+            ));
+        }
+    })
 }
 
 /// An emitter into another graph, for the same lines.

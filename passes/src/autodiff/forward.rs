@@ -67,7 +67,7 @@ fn push(
 ) -> Result<PerOperand, NotDifferentiable> {
     let data = b.graph.op(op).clone();
     match data.primitive.lowering() {
-        Lowering::Control => Ok(control::push(b, op, tangents, cuts)),
+        Lowering::Control => control::push(b, op, tangents, cuts),
         _ => Ok(data.primitive.jvp_all(b, &data.operands, &data.results, tangents)?.into_iter().collect()),
     }
 }

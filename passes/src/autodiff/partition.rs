@@ -12,6 +12,7 @@ use crate::dce::{is_droppable, sweep_dead};
 use crate::pass::{Pass, PassContext, PassOptions};
 use ir::graph::SymbolDecl;
 use ir::kernel::KernelBuilder;
+use ir::ops::control::Kept;
 use ir::ops::create;
 use ir::origin::OriginId;
 use ir::{DType, Dim, Graph, Lowering, Op, Scalar, Symbol, Value};
@@ -29,7 +30,7 @@ const UNCUT: u64 = u64::MAX / 4;
 
 /// What the second graph may compute anew of what the first had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Again {
+pub enum Again<'a> {
     /// What is cheap, if it makes the residuals smaller. What only the second graph needs is computed there.
     Cheap,
     /// Views, generators and constants only: the first graph computes all that it can. For a second graph that runs many
@@ -37,6 +38,8 @@ pub enum Again {
     Free,
     /// Everything: residuals are inputs and outputs only, which are all that a caller knows.
     All,
+    /// Everything but what is kept.
+    AllBut(&'a Kept),
 }
 
 /// Where a residual is found.
@@ -64,7 +67,13 @@ pub struct Partition {
 ///
 /// No value is a residual twice, and dead code is dropped on both sides. Extents that the second graph could not learn from
 /// its inputs are those of one more residual, without elements.
-pub fn partition(graph: &Graph, known: &[Value], outputs: &[Value], gradients: &[Value], again: Again) -> Partition {
+pub fn partition(
+    graph: &Graph,
+    known: &[Value],
+    outputs: &[Value],
+    gradients: &[Value],
+    again: Again<'_>,
+) -> Partition {
     let mut graph = graph.clone();
     graph.set_outputs(outputs.iter().chain(gradients).copied().collect());
     sweep_dead(&mut graph);
@@ -81,7 +90,7 @@ struct Cut<'a> {
     known: &'a [Value],
     outputs: &'a [Value],
     gradients: &'a [Value],
-    again: Again,
+    again: Again<'a>,
     ops: &'a [Op],
     /// By value: it is computed from known inputs alone.
     early: Vec<bool>,
@@ -100,7 +109,7 @@ impl<'a> Cut<'a> {
         known: &'a [Value],
         outputs: &'a [Value],
         gradients: &'a [Value],
-        again: Again,
+        again: Again<'a>,
     ) -> Cut<'a> {
         let ops = &graph.region(graph.root()).ops[..];
         let mut early = vec![false; graph.value_count()];
@@ -289,6 +298,11 @@ impl<'a> Cut<'a> {
         if self.again == Again::All {
             return 1 << 41;
         }
+        if let Again::AllBut(kept) = self.again
+            && !self.graph.defining_op(v).is_some_and(|(op, _)| kept.keeps(&self.graph.op(op).primitive))
+        {
+            return UNCUT;
+        }
         let bytes = self.graph.ty(v).bytes().eval(&|_| Some(EXTENT)).unwrap_or(i64::MAX);
         (bytes.clamp(0, 1 << 40) as u64) * 2 + 16
     }
@@ -297,6 +311,9 @@ impl<'a> Cut<'a> {
     fn is_repeatable(&mut self, op: Op) -> bool {
         let data = self.graph.op(op);
         let traits = data.primitive.traits();
+        if let Again::AllBut(kept) = self.again {
+            return traits.pure && !kept.keeps(&data.primitive);
+        }
         let only_there = self.again == Again::Cheap && !data.results.iter().any(|r| self.forward[r.at()]);
         if self.again == Again::All {
             return traits.pure;

@@ -5,9 +5,11 @@
 //! does, those that are done keeping what they have. Indices that an example would not have read are replaced by 0, so that
 //! what does not count cannot fail.
 
+mod functions;
+
 use super::{Batcher, Tracked, Unbatchable, at_axis};
 use ir::ops::binary::Direction;
-use ir::ops::control::{Scan, Scanning, Switch, While};
+use ir::ops::control::{Scan, Scanning, While};
 use ir::ops::reduce::ReduceAny;
 use ir::ops::{Control, GraphEmitter};
 use ir::{Axes, DType, Dim, Emit, EmitExt, Graph, Lowering, Op, Region, Scalar, Shape, Type, Value};
@@ -21,7 +23,10 @@ pub(super) fn batch(b: &mut Batcher<'_>, op: Op, into: Region, operands: &[Track
     let data = b.from.op(op);
     let bodies: Vec<Graph> = data.regions.iter().map(|&r| b.from.of_region(r)).collect();
     match data.primitive.control() {
-        Some(Control::Switch) if operands[0].axis.is_none() => switch(b, op, into, operands, &bodies),
+        Some(Control::Switch) if operands[0].axis.is_none() => switch(b, op, into, operands, 1, &bodies),
+        Some(Control::Call(_)) => switch(b, op, into, operands, 0, &bodies),
+        Some(Control::CustomVjp) => functions::custom_vjp(b, op, into, operands, &bodies),
+        Some(Control::CustomJvp) => functions::custom_jvp(b, op, into, operands, &bodies),
         Some(Control::Switch) => select_among(b, op, into, operands, bodies),
         Some(Control::While { constants }) => while_loop(b, op, into, operands, constants, bodies),
         Some(Control::Scan(s)) => scan(b, op, into, operands, &s, &bodies[0]),
@@ -72,11 +77,12 @@ fn parameter(b: &mut Batcher<'_>, region: Region, t: Tracked) -> Tracked {
     Tracked { value: b.to.add_param(region, ty), axis: t.axis }
 }
 
-fn switch(b: &mut Batcher<'_>, op: Op, into: Region, operands: &[Tracked], bodies: &[Graph]) -> Batched {
+/// A switch or call, the same for all examples; so many operands come before those of the regions.
+fn switch(b: &mut Batcher<'_>, op: Op, into: Region, operands: &[Tracked], first: usize, bodies: &[Graph]) -> Batched {
     let mut branches: Vec<(Region, Vec<Tracked>)> = Vec::new();
     for body in bodies {
         let region = b.to.add_region();
-        let params: Vec<Tracked> = operands[1..].iter().map(|&t| parameter(b, region, t)).collect();
+        let params: Vec<Tracked> = operands[first..].iter().map(|&t| parameter(b, region, t)).collect();
         branches.push((region, graph_into(b, body, region, &params)?));
     }
     let results = b.from.op(op).results.len();
@@ -87,8 +93,9 @@ fn switch(b: &mut Batcher<'_>, op: Op, into: Region, operands: &[Tracked], bodie
     }
     let regions: Vec<Region> = branches.iter().map(|(r, _)| *r).collect();
     let values: Vec<Value> = operands.iter().map(|t| t.value).collect();
+    let primitive = b.from.op(op).primitive.clone();
     let mut e = emitter(b, op, into);
-    let new = e.append(Switch {}.into(), &values, &regions);
+    let new = e.append(primitive, &values, &regions);
     Ok(tracked(&e.graph.op(new).results, batched.iter().map(|b| b.then_some(0))))
 }
 

@@ -60,6 +60,7 @@ impl Pass for Isolate {
                 | Lowering::Sort
                 | Lowering::Opaque
                 | Lowering::Control
+                | Lowering::Fence
                 | Lowering::Constant => false,
                 _ => !matches!(primitive, ir::Primitive::Reshape(_)),
             }

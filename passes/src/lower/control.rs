@@ -52,6 +52,9 @@ impl Lowerer<'_> {
                 let (length, reverse) = (s.length.clone(), s.reverse);
                 StepKind::Scan(ScanLoop { length, reverse, number, body, carried, scanned, stacked })
             }
+            Control::Call(_) | Control::CustomVjp | Control::CustomJvp => {
+                return Err(LowerError::Bug(format!("{} was not inlined", data.primitive.name())));
+            }
         };
         self.push(op, data.primitive.name().into(), kind);
         Ok(())

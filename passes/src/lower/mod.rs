@@ -195,6 +195,10 @@ impl<'a> Lowerer<'a> {
                 self.add_buffer(data.results[0], Storage::Constant(literal));
             }
             Lowering::Control => self.control(op)?,
+            Lowering::Fence => {
+                let buffer = self.buffer_of[&data.operands[0]];
+                self.buffer_of.insert(data.results[0], buffer);
+            }
             // Fusion leaves only reshapes bare: the same bytes under another shape.
             Lowering::View
                 if self.graph.ty(data.operands[0]).shape.numel() == self.graph.ty(data.results[0]).shape.numel() =>

@@ -143,7 +143,7 @@ impl Draw {
         let legal: fn(DType) -> bool = match name {
             "and" | "or" | "xor" | "not" => integral,
             "popcnt" | "shl" | "shr" => |d| d.is_int(),
-            "max" | "min" | "stop_gradient" => any,
+            "max" | "min" | "stop_gradient" | "fence" | "named" => any,
             "neg" | "abs" | "sign" | "add" | "sub" | "mul" | "div" | "rem" | "pow" => number,
             _ => float,
         };

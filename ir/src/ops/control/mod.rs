@@ -5,11 +5,15 @@
 //! of an op are used; transforms and lowering read it and need no names. Differentiation and batching of these ops are
 //! transforms of their regions, so they stand with the transforms and not here.
 
+mod call;
+mod fence;
 mod region_types;
 mod scan;
 mod switch;
 mod while_loop;
 
+pub use call::{Call, CustomJvp, CustomVjp, Kept, Save};
+pub use fence::{Fence, Named};
 pub use scan::Scan;
 pub use switch::{Switch, chosen};
 pub use while_loop::While;
@@ -32,6 +36,14 @@ pub enum Control {
     },
     /// Region 0 runs once for each element of the scanned operands' first axes.
     Scan(Scanning),
+    /// Region 0 runs, on the operands.
+    Call(Kept),
+    /// Region 0 runs, on the operands; region 1 yields beside its results what region 2 needs, which takes that and
+    /// gradients by the float results, and yields those by the float operands.
+    CustomVjp,
+    /// Region 0 runs, on the operands; region 1, of those and tangents of the float ones, yields its results and tangents
+    /// of the float ones.
+    CustomJvp,
 }
 
 /// What a scan runs over. Operands are constants, carried values and scanned tensors; the body's parameters are the number
@@ -54,37 +66,51 @@ impl Control {
     pub fn operand(&self, parameter: usize) -> Option<usize> {
         match self {
             Control::Switch => Some(parameter + 1),
-            Control::While { .. } => Some(parameter),
+            Control::While { .. } | Control::Call(_) => Some(parameter),
             Control::Scan(_) => parameter.checked_sub(1),
+            Control::CustomVjp | Control::CustomJvp => None,
         }
     }
-    /// The parameter of every region that an operand is; `None` for the choice of a switch.
+    /// The parameter of every region that an operand is; `None` for the choice of a switch, and where regions differ.
     pub fn parameter(&self, operand: usize) -> Option<usize> {
         match self {
             Control::Switch => operand.checked_sub(1),
-            Control::While { .. } => Some(operand),
+            Control::While { .. } | Control::Call(_) => Some(operand),
             Control::Scan(_) => Some(operand + 1),
+            Control::CustomVjp | Control::CustomJvp => None,
         }
     }
     /// How many operands of a loop, the first ones, are the same in every iteration.
     pub fn constants(&self) -> Option<usize> {
         match self {
-            Control::Switch => None,
             Control::While { constants } => Some(*constants),
             Control::Scan(s) => Some(s.constants),
+            _ => None,
         }
     }
     /// The operand that a result is the last value of, if it is carried.
     pub fn carries(&self, result: usize) -> Option<usize> {
         match self {
-            Control::Switch => None,
             Control::While { constants } => Some(constants + result),
             Control::Scan(s) => (result < s.carried).then_some(s.constants + result),
+            _ => None,
         }
     }
     /// True if what that region yields becomes the results, one by one.
     pub fn yields_results(&self, region: usize) -> bool {
-        !matches!(self, Control::While { .. }) || region == 1
+        match self {
+            Control::While { .. } => region == 1,
+            Control::CustomVjp | Control::CustomJvp => false,
+            _ => true,
+        }
+    }
+    /// True for functions that the user has given derivatives: operands and results stay as they are.
+    pub fn is_custom(&self) -> bool {
+        matches!(self, Control::CustomVjp | Control::CustomJvp)
+    }
+    /// True for a function that runs once, region 0: it can be replaced by the ops of that region.
+    pub fn is_call(&self) -> bool {
+        self.is_custom() || matches!(self, Control::Call(_))
     }
 }
 

@@ -57,6 +57,30 @@ pub(super) fn yields_carried(
     }
 }
 
+/// Checks that a region yields values of these types.
+pub(super) fn yields_types<'a>(
+    op: &dyn OpDef,
+    operands: &[&Type],
+    what: &str,
+    region: &RegionType,
+    types: impl Iterator<Item = &'a Type> + Clone,
+) -> Result<(), Violation> {
+    match region.yields.iter().eq(types.clone()) {
+        true => Ok(()),
+        false => {
+            let rule = format!("{what} yields ({})", list(&region.yields));
+            Err(violation(op, operands, rule, format!("({})", list(types))))
+        }
+    }
+}
+
+/// Those of floats.
+pub(super) fn float_types<'a>(
+    types: impl IntoIterator<Item = &'a Type, IntoIter: Clone>,
+) -> impl Iterator<Item = &'a Type> + Clone {
+    types.into_iter().filter(|ty| ty.dtype.is_float())
+}
+
 /// What a region yields, as result types.
 pub(super) fn results(region: &RegionType) -> Types {
     region.yields.iter().cloned().collect()

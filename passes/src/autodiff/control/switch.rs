@@ -111,10 +111,16 @@ pub(super) fn pull(b: &mut GraphEmitter<'_>, op: Op, cx: &VjpContext<'_>, cuts: 
     all
 }
 
-/// Forward: the same switch, of values and tangents.
-pub(super) fn push(b: &mut GraphEmitter<'_>, op: Op, tangents: &[Option<Value>], cuts: &mut Vec<Cut>) -> PerOperand {
+/// Forward: the same switch, or call, of values and tangents. So many operands come before those of the regions.
+pub(super) fn push(
+    b: &mut GraphEmitter<'_>,
+    op: Op,
+    first: usize,
+    tangents: &[Option<Value>],
+    cuts: &mut Vec<Cut>,
+) -> PerOperand {
     let data = b.graph.op(op).clone();
-    let moving: Vec<usize> = (1..tangents.len()).filter(|&i| tangents[i].is_some()).collect();
+    let moving: Vec<usize> = (first..tangents.len()).filter(|&i| tangents[i].is_some()).collect();
     let mut branches: Vec<(Graph, Vec<Option<Value>>)> = Vec::new();
     for &region in &data.regions {
         let mut graph = b.graph.of_region(region);
@@ -122,8 +128,8 @@ pub(super) fn push(b: &mut GraphEmitter<'_>, op: Op, tangents: &[Option<Value>],
         let pairs: Vec<(Value, Value)> = moving
             .iter()
             .map(|&i| {
-                let ty = graph.ty(params[i - 1]).clone();
-                (params[i - 1], graph.add_input(ty))
+                let ty = graph.ty(params[i - first]).clone();
+                (params[i - first], graph.add_input(ty))
             })
             .collect();
         let found = append_jvp(&mut graph, &pairs, &yields);
