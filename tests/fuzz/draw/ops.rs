@@ -5,6 +5,7 @@ use crate::case::{self, BATCH};
 use ir::ops::AttrReader;
 use ir::ops::binary::{Compare, Direction, Select};
 use ir::ops::contract::DotGeneral;
+use ir::ops::control::Named;
 use ir::ops::convert::{BitcastConvert, Convert};
 use ir::ops::create::{Constant, DimValue, Full, Iota};
 use ir::ops::cumulative::{CumMax, CumMin, CumProd, CumSum, LinearRecurrence};
@@ -108,6 +109,10 @@ impl Draw {
                 let axes = self.some_axes(self.rank(x));
                 self.emit(Reverse { axes }, &[x])
             }
+            "named" => {
+                let x = self.operand(any);
+                self.emit(Named { name: "x".into() }, &[x])
+            }
             "dot_general" => self.dot_general(),
             "gather" => self.gather(),
             "scatter" => self.scatter(),
@@ -143,7 +148,7 @@ impl Draw {
         let legal: fn(DType) -> bool = match name {
             "and" | "or" | "xor" | "not" => integral,
             "popcnt" | "shl" | "shr" => |d| d.is_int(),
-            "max" | "min" | "stop_gradient" | "fence" | "named" => any,
+            "max" | "min" | "stop_gradient" | "fence" => any,
             "neg" | "abs" | "sign" | "add" | "sub" | "mul" | "div" | "rem" | "pow" => number,
             _ => float,
         };
