@@ -54,6 +54,8 @@ pub use runtime::{Array, events, options, pool};
 pub use scope::scope;
 pub use tape::{enable_grad, no_grad};
 pub use tensor::{Tensor, extent};
+pub use transform::checkpoint::{self, checkpoint};
+pub use transform::derivative::{custom_jvp, custom_vjp};
 pub use transform::grad::{self, grad, value_and_grad};
 pub use transform::jacobian::{self, hessian, hvp, jacfwd, jacrev};
 pub use transform::jvp::{jvp, linearize};

@@ -25,7 +25,7 @@
 
 mod choice;
 mod loops;
-mod region;
+pub(crate) mod region;
 pub mod scan;
 
 pub use choice::{cond, switch};

@@ -6,13 +6,14 @@ use crate::tensor::{Identity, Tensor};
 use crate::transform::traced::{self, Behind, Function};
 use crate::tree::Tree;
 use crate::{cell, scope, trace};
-use ir::{Graph, Origin, Primitive, Region, Type, Value};
+use ir::ops::GraphEmitter;
+use ir::{EmitExt, Graph, Origin, Primitive, Region, Scalar, Type, Value};
 use std::collections::HashMap;
 use std::panic::Location;
 
 /// What the regions of an op take from outside: each tensor and cell once, whichever of them use it.
 #[derive(Default)]
-pub(super) struct Outside {
+pub(crate) struct Outside {
     known: HashMap<Key, usize>,
     all: Vec<Behind>,
     /// For each whether it is a cell that a region writes, with the line.
@@ -26,7 +27,7 @@ enum Key {
 }
 
 /// A traced function.
-pub(super) struct Body {
+pub(crate) struct Body {
     /// The results, then what the written cells become.
     graph: Graph,
     /// As many results there are.
@@ -75,13 +76,13 @@ impl Outside {
 }
 
 /// An op with regions that is being made.
-pub(super) struct Builder {
+pub(crate) struct Builder {
     graph: Graph,
     regions: Vec<Region>,
 }
 
 /// A region that still yields nothing.
-pub(super) struct Inside {
+pub(crate) struct Inside {
     region: Region,
     /// Its parameters.
     pub parameters: Vec<Value>,
@@ -113,6 +114,25 @@ impl Builder {
         let writes = body.writes.iter().copied().zip(results.split_off(body.results)).collect();
         self.regions.push(region);
         Inside { region, parameters, results, writes }
+    }
+
+    /// The sum of values of a region.
+    pub fn sum(&mut self, inside: &Inside, values: Vec<Value>) -> Value {
+        let mut values = values.into_iter();
+        let first = values.next().expect("at least one");
+        let mut e = self.emitter(inside);
+        values.fold(first, |sum, v| e.add(sum, v))
+    }
+
+    /// Zeros in a region.
+    pub fn zeros(&mut self, inside: &Inside, ty: &Type) -> Value {
+        self.emitter(inside).full(Scalar::zero(ty.dtype), &ty.shape)
+    }
+
+    fn emitter(&mut self, inside: &Inside) -> GraphEmitter<'_> {
+        let scope = scope::current().to_string().into();
+        let origin = self.graph.origins.intern(Origin { location: here().into(), scope, gradient: false });
+        GraphEmitter { graph: &mut self.graph, region: inside.region, origins: [origin].into_iter().collect() }
     }
 
     /// Says what a region yields.

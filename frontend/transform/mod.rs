@@ -1,6 +1,8 @@
 //! Transforms of functions.
 
 pub(crate) mod append;
+pub mod checkpoint;
+pub mod derivative;
 pub mod grad;
 pub mod jacobian;
 pub(crate) mod jvp;

@@ -78,6 +78,9 @@ fn attr(text: &str) -> Result<Attr, String> {
             Err(_) => Attr::Dims(numbers::<Dim>(list)?),
         });
     }
+    if let Some(quoted) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) {
+        return Ok(Attr::Text(quoted.into()));
+    }
     if let Ok(n) = text.parse() {
         return Ok(Attr::Int(n));
     }

@@ -1,0 +1,180 @@
+//! Checkpoints, and functions whose derivatives the user gives: values, gradients, memory, errors.
+
+use checkpoint::Policy;
+use tracewright::{
+    Generator, Tensor, Tree, checkpoint, custom_jvp, custom_vjp, grad, hvp, jit, jvp, nn, scan, value_and_grad, vmap,
+};
+
+fn floats(t: &Tensor) -> Vec<f64> {
+    t.to_vec().unwrap()
+}
+
+fn close(a: &Tensor, b: &Tensor) {
+    let (x, y) = (floats(a), floats(b));
+    assert!(x.len() == y.len() && x.iter().zip(&y).all(|(x, y)| (x - y).abs() <= 1e-12 * x.abs().max(1.0)), "{a} {b}");
+}
+
+fn layer(w: &Tensor, x: &Tensor) -> Tensor {
+    let h = x.matmul(w).named("product").tanh().named("wave");
+    (&h * h.exp()).sin() + x
+}
+
+fn policies() -> [Policy; 5] {
+    let named = |names: &[&str]| Policy::Named(names.iter().map(|n| n.to_string()).collect());
+    [Policy::Everything, Policy::Nothing, Policy::Products, named(&["wave"]), named(&["other", "product"])]
+}
+
+#[test]
+fn gradients_are_those_of_the_function() {
+    let g = Generator::new(4);
+    let (w, x) = (g.normal([3, 3], 0.0, 0.4).to_dtype(tracewright::DType::F64), g.normal([5, 3], 0.0, 1.0));
+    let x = x.to_dtype(tracewright::DType::F64);
+    let plain = move |(w, x): &(Tensor, Tensor)| layer(w, &layer(w, x)).sum(..);
+    let (value, slopes) = value_and_grad(plain)(&(w.clone(), x.clone()));
+    for policy in policies() {
+        let f = checkpoint::with(policy, |(w, x): &(Tensor, Tensor)| layer(w, x));
+        let loss = move |(w, x): &(Tensor, Tensor)| f(&(w.clone(), f(&(w.clone(), x.clone())))).sum(..);
+        let both = value_and_grad(&loss)(&(w.clone(), x.clone()));
+        close(&value, &both.0);
+        close(&slopes.0, &both.1.0);
+        close(&slopes.1, &both.1.1);
+        // Along a direction, and differentiated twice.
+        let tangent = (w.cos(), x.sin());
+        let want = jvp(plain, &(w.clone(), x.clone()), &tangent).1;
+        close(&want, &jvp(&loss, &(w.clone(), x.clone()), &tangent).1);
+        let curved = hvp(plain, &(w.clone(), x.clone()), &tangent);
+        let again = hvp(&loss, &(w.clone(), x.clone()), &tangent);
+        close(&curved.0, &again.0);
+        close(&curved.1, &again.1);
+    }
+}
+
+/// The peak that is planned for a gradient through twelve layers.
+fn peak(policy: Option<Policy>) -> i64 {
+    let step = jit(move |(ws, x): (Vec<Tensor>, Tensor)| {
+        let policy = policy.clone();
+        let loss = move |ws: &Vec<Tensor>| {
+            ws.iter()
+                .fold(x.clone(), |x, w| match &policy {
+                    None => layer(w, &x),
+                    Some(p) => checkpoint::with(p.clone(), |(w, x): &(Tensor, Tensor)| layer(w, x))(&(w.clone(), x)),
+                })
+                .sum(..)
+        };
+        value_and_grad(loss)(&ws)
+    });
+    let ws: Vec<Tensor> = (0..12).map(|_| Tensor::zeros([16, 16], tracewright::DType::F64)).collect();
+    let x = Tensor::zeros([512, 16], tracewright::DType::F64);
+    let lowered = step.lower((ws, x)).unwrap();
+    lowered.executable().program().unwrap().footprint().arena.to_string().parse().unwrap()
+}
+
+#[test]
+fn less_memory_is_planned_where_less_is_kept() {
+    let [plain, everything, nothing, products] =
+        [None, Some(Policy::Everything), Some(Policy::Nothing), Some(Policy::Products)].map(peak);
+    assert!(nothing < products && products <= everything.max(plain), "{plain} {everything} {nothing} {products}");
+    assert!(nothing * 3 < plain * 2, "{nothing} of {plain}");
+}
+
+#[test]
+fn random_numbers_are_the_same_again_and_cells_are_written_once() {
+    let g = Generator::new(9);
+    let count = nn::Buffer::new(Tensor::from(0.0f64));
+    let (drawn, counted) = (g.clone(), count.clone());
+    let block = checkpoint(move |x: &Tensor| {
+        counted.set(counted.get() + 1.0).unwrap();
+        let noise = drawn.uniform([4], 0.0, 1.0).to_dtype(tracewright::DType::F64);
+        (x * noise).sin()
+    });
+    let f = jit(move |x: Tensor| value_and_grad(|x: &Tensor| block(x).sum(..))(&x));
+    let (value, slope) = f.call(Tensor::from([0.1f64, 0.2, 0.3, 0.4])).unwrap();
+    assert_eq!(count.get().item::<f64>().unwrap(), 1.0);
+    let again = Generator::new(9).uniform([4], 0.0, 1.0).to_dtype(tracewright::DType::F64);
+    let x = Tensor::from([0.1f64, 0.2, 0.3, 0.4]);
+    close(&value, &(&x * &again).sin().sum(..));
+    close(&slope, &(&again * (&x * &again).cos()));
+}
+
+#[test]
+fn checkpoints_stand_in_loops_and_maps() {
+    let body = checkpoint::with(Policy::Nothing, |(h, x): &(Tensor, Tensor)| (h * x).sin() + h.tanh());
+    let f = move |xs: &Tensor| {
+        scan(|h: &Tensor, x: &Tensor| (body(&(h.clone(), x.clone())), ()), &Tensor::from(0.5f64), xs).0
+    };
+    let plain =
+        |xs: &Tensor| scan(|h: &Tensor, x: &Tensor| ((h * x).sin() + h.tanh(), ()), &Tensor::from(0.5f64), xs).0;
+    let xs = Tensor::from([[0.3f64, -0.2, 0.9], [1.0, 0.1, -0.4]]);
+    close(&vmap(grad(plain))(&xs), &vmap(grad(&f))(&xs));
+    close(&vmap(grad(plain))(&xs), &jit(move |xs: Tensor| vmap(grad(&f))(&xs)).call(&xs).unwrap());
+}
+
+#[derive(Tree)]
+struct Pair {
+    x: Tensor,
+    n: Tensor,
+}
+
+#[test]
+fn gradients_of_the_users() {
+    // The gradient is ten times what it is; an integer goes in and out; a tensor is captured.
+    let scale = Tensor::from(3.0f64);
+    let inner = scale.clone();
+    let f = custom_vjp(
+        move |p: &Pair| (&p.x * &p.x * &scale, &p.n + 1),
+        move |p: &Pair| ((&p.x * &p.x * &inner, &p.n + 1), (p.x.clone(), inner.clone())),
+        |(x, scale): &(Tensor, Tensor), (g, n): &(Tensor, Tensor)| Pair { x: x * 20.0 * g * scale, n: n.clone() },
+    );
+    let f = std::sync::Arc::new(f);
+    let loss = {
+        let f = f.clone();
+        move |p: &Pair| f(p).0.sum(..)
+    };
+    let at = || Pair { x: Tensor::from([1.0f64, 2.0]), n: Tensor::from([4i64, 5]) };
+    assert_eq!(f(&at()).1.to_vec::<i64>().unwrap(), [5, 6]);
+    assert_eq!(floats(&grad(&loss)(&at()).x), [60.0, 120.0]);
+    let many = Pair { x: Tensor::from([[1.0f64, 2.0], [3.0, 4.0]]), n: Tensor::from([[4i64, 5], [6, 7]]) };
+    assert_eq!(floats(&vmap(grad(&loss))(&many).x), [60.0, 120.0, 180.0, 240.0]);
+    let second = grad(|x: &Tensor| {
+        let n = Tensor::from([4i64, 5]);
+        grad(&loss)(&Pair { x: x.clone(), n }).x.sum(..)
+    });
+    assert_eq!(floats(&second(&Tensor::from([1.0f64, 2.0]))), [60.0, 60.0]);
+    // One tensor at two places has the sum.
+    let both = custom_vjp(
+        |(a, b): &(Tensor, Tensor)| a * b,
+        |(a, b): &(Tensor, Tensor)| (a * b, (a.clone(), b.clone())),
+        |(a, b): &(Tensor, Tensor), g: &Tensor| (b * g, a * g),
+    );
+    assert_eq!(floats(&grad(move |x: &Tensor| both(&(x.clone(), x.clone())))(&Tensor::from(3.0f64))), [6.0]);
+}
+
+#[test]
+fn tangents_of_the_users() {
+    let f = custom_jvp(|x: &Tensor| x.exp(), |x: &Tensor, t: &Tensor| (x.exp(), x.exp() * t * 2.0));
+    let x = Tensor::from([0.0f64, 1.0]);
+    assert_eq!(floats(&jvp(&f, &x, &Tensor::from([1.0f64, 0.0])).1), [2.0, 0.0]);
+    close(&grad(|x: &Tensor| f(x).sum(..))(&x), &(x.exp() * 2.0));
+    let many = Tensor::from([[0.0f64, 1.0], [2.0, 3.0]]);
+    close(&vmap(grad(|x: &Tensor| f(x).sum(..)))(&many), &(many.exp() * 2.0));
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let rule = |t: Tensor| t.err().unwrap().to_string();
+    let x = Tensor::from([1.0f32, 2.0]);
+    let forward = custom_vjp(|x: &Tensor| x.sum(..), |x: &Tensor| (x.clone(), ()), |_: &(), g: &Tensor| g.clone());
+    assert!(
+        rule(forward(&x)).contains("custom_vjp: the forward part returns f32[2]\n  legal: f32[]"),
+        "{}",
+        rule(forward(&x))
+    );
+    let back = custom_vjp(|x: &Tensor| x.sum(..), |x: &Tensor| (x.sum(..), ()), |_: &(), g: &Tensor| g.clone());
+    assert!(rule(back(&x)).contains("the backward part returns f32[]\n  legal: f32[2]"), "{}", rule(back(&x)));
+    let bent = custom_jvp(|x: &Tensor| x.clone(), |x: &Tensor, t: &Tensor| (x.clone(), t * t));
+    let report = grad::report(|x: &Tensor| bent(x).sum(..), &x).unwrap();
+    assert!(format!("{report:?}").contains("not linear in the tangents"), "{report:?}");
+    let none = custom_vjp(|x: &Tensor| x.clone(), |x: &Tensor| (x.clone(), ()), |_: &(), g: &Tensor| g.clone());
+    assert_eq!(floats(&jvp(&none, &Tensor::from([1.0f64]), &Tensor::from([1.0f64])).0), [1.0]);
+    assert!(rule(x.named("a,b")).contains("named: the name \"a,b\""));
+}
