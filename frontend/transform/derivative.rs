@@ -89,6 +89,9 @@ pub fn custom_jvp<A: Tree, R: Tree>(f: impl Fn(&A) -> R, derivative: impl Fn(&A,
     }
 }
 
+/// Of an argument and its tangent.
+type Derivative<'a, A, R> = dyn Fn(&(A, A)) -> (R, R) + 'a;
+
 type Attempt<T> = std::result::Result<T, Failure<()>>;
 
 fn trace<A: Tree, R: Tree>(f: &dyn Fn(&A) -> R, model: &A) -> std::result::Result<Function<R>, Failure<R>> {
@@ -230,7 +233,7 @@ impl Gradients<'_> {
 
 fn by_tangent<A: Tree, R: Tree>(
     primal: Function<R>,
-    derivative: &dyn Fn(&(A, A)) -> (R, R),
+    derivative: &Derivative<'_, A, R>,
     model: &A,
 ) -> Attempt<Vec<Tensor>> {
     const OP: &str = "custom_jvp";
