@@ -26,6 +26,9 @@ pub(super) fn bounds(
             let at = choice.is_exact().then(|| chosen(choice.value.get(0), data.regions.len()))?;
             Some(of(region(graph, data.regions[at], all().skip(1).collect(), rules)?))
         }
+        Control::Call(_) | Control::CustomVjp | Control::CustomJvp => {
+            Some(of(region(graph, data.regions[0], all().collect(), rules)?))
+        }
         Control::While { constants } => {
             let mut values: Vec<Bounded> = all().collect();
             loop {
