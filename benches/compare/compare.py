@@ -26,6 +26,7 @@ WORKLOADS = [
     "mlp_hvp",
     "per_example_gradients",
     "jacobian_64",
+    "rnn_scan_200",
 ]
 EAGER = [f"eager_{op}_{e}" for op in ("add", "exp", "sum", "softmax", "layer_norm", "gather", "matmul") for e in (6, 12, 18, 24)]
 TAPE = ["tape_chain_100", "tape_mlp_step"]

@@ -34,7 +34,7 @@ def make(workload, _threads, _compiled):
         f, operands, calls = stencil, [normal(1024, 1024)], 1
     elif workload == "stack_8x1M":
         f, operands, calls = lambda *xs: jnp.stack(xs, -1), [normal(1 << 20) for _ in range(8)], 1
-    elif workload in ("mlp_gradient", "mlp_hvp", "per_example_gradients", "jacobian_64"):
+    elif workload in ("mlp_gradient", "mlp_hvp", "per_example_gradients", "jacobian_64", "rnn_scan_200"):
         f, operands, calls = derivative(workload, normal, random)
     else:
         raise SystemExit(f"unknown workload {workload}")
@@ -86,6 +86,21 @@ def derivative(workload, normal, random):
         return product, [mlp(64, 128, 128, 10), mlp(64, 128, 128, 10), normal(64, 64), labels(64)], 20
     if workload == "per_example_gradients":
         return jax.vmap(jax.grad(loss), (None, 0, 0)), [mlp(64, 64, 10), normal(64, 64), labels(64)], 20
+
+    if workload == "rnn_scan_200":
+
+        def rnn(parameters, h, xs):
+            wx, wh, b = parameters
+
+            def step(h, x):
+                h = jnp.tanh(x @ wx + h @ wh + b)
+                return h, h
+
+            _, states = jax.lax.scan(step, h, xs)
+            return (states * states).mean()
+
+        weights = (normal(64, 128, scale=0.1), normal(128, 128, scale=0.08), normal(128, scale=0.1))
+        return jax.value_and_grad(rnn), [weights, normal(16, 128, scale=0.1), normal(200, 16, 64)], 1
 
     def jacobian(a, b, x):
         return jax.jacrev(lambda x: jnp.tanh(b @ jnp.tanh(a @ x)))(x)

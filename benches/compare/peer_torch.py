@@ -32,7 +32,7 @@ def make(workload, threads, compiled):
         f, operands, calls = stencil, [torch.randn(1024, 1024)], 1
     elif workload == "stack_8x1M":
         f, operands, calls = lambda *xs: torch.stack(xs, -1), [torch.randn(1 << 20) for _ in range(8)], 1
-    elif workload in ("mlp_gradient", "mlp_hvp", "per_example_gradients", "jacobian_64"):
+    elif workload in ("mlp_gradient", "mlp_hvp", "per_example_gradients", "jacobian_64", "rnn_scan_200"):
         f, operands, calls = derivative(workload)
     else:
         raise SystemExit(f"unknown workload {workload}")
@@ -130,6 +130,20 @@ def derivative(workload):
         return product, [mlp(64, 128, 128, 10), mlp(64, 128, 128, 10), torch.randn(64, 64), labels(64)], 20
     if workload == "per_example_gradients":
         return torch.func.vmap(grad, (None, 0, 0)), [mlp(64, 64, 10), torch.randn(64, 64), labels(64)], 20
+
+    if workload == "rnn_scan_200":
+
+        def rnn(parameters, h, xs):
+            wx, wh, b = parameters
+            states = []
+            for x in xs:
+                h = torch.tanh(x @ wx + h @ wh + b)
+                states.append(h)
+            states = torch.stack(states)
+            return (states * states).mean()
+
+        weights = (torch.randn(64, 128) * 0.1, torch.randn(128, 128) * 0.08, torch.randn(128) * 0.1)
+        return torch.func.grad_and_value(rnn), [weights, torch.randn(16, 128) * 0.1, torch.randn(200, 16, 64)], 1
 
     def jacobian(a, b, x):
         return torch.func.jacrev(lambda x: torch.tanh(b @ torch.tanh(a @ x)))(x)

@@ -1,10 +1,13 @@
 //! Transforms of functions, compiled.
 
 use super::{Mlp, Times, batch, time};
-use tracewright::{Generator, Result, Tensor, grad, hvp, jacrev, jit, nn, vmap};
+use tracewright::{Generator, Result, Tensor, grad, hvp, jacrev, jit, nn, scan, value_and_grad, vmap};
 
 /// Names of workloads.
-pub const NAMES: &[&str] = &["mlp_gradient", "mlp_hvp", "per_example_gradients", "jacobian_64"];
+pub const NAMES: &[&str] = &["mlp_gradient", "mlp_hvp", "per_example_gradients", "jacobian_64", "rnn_scan_200"];
+
+/// Of a recurrent layer: for its input, for its state, and a bias.
+type Weights = (Tensor, Tensor, Tensor);
 
 fn loss(m: &Mlp, x: &Tensor, y: &Tensor) -> Tensor {
     nn::cross_entropy(&m.forward(x, Tensor::tanh), y)
@@ -38,6 +41,23 @@ pub fn workload(name: &str, rounds: usize) -> Result<Option<Times>> {
             let f =
                 jit(|a: Tensor, b: Tensor, x: Tensor| jacrev(|x: &Tensor| b.matmul(&a.matmul(x).tanh()).tanh())(&x));
             time(rounds, 100, || f.call(&a, &b, &x).map(drop))?.of(&f.lower(&a, &b, &x)?)
+        }
+        "rnn_scan_200" => {
+            let (xs, h) = (g.normal([200, 16, 64], 0.0, 1.0), g.normal([16, 128], 0.0, 0.1));
+            let parameters =
+                (g.normal([64, 128], 0.0, 0.1), g.normal([128, 128], 0.0, 0.08), g.normal([128], 0.0, 0.1));
+            let f = jit(|p: Weights, h: Tensor, xs: Tensor| {
+                let loss = |(wx, wh, b): &Weights| {
+                    let step = |h: &Tensor, x: &Tensor| {
+                        let h = (x.matmul(wx) + h.matmul(wh) + b).tanh();
+                        (h.clone(), h)
+                    };
+                    let (_, all) = scan(step, &h, &xs);
+                    (&all * &all).mean(..)
+                };
+                value_and_grad(loss)(&p)
+            });
+            time(rounds, 1, || f.call(&parameters, &h, &xs).map(drop))?.of(&f.lower(&parameters, &h, &xs)?)
         }
         _ => return Ok(None),
     }))
