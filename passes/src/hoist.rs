@@ -82,7 +82,9 @@ fn invariants(graph: &mut Graph, around: Region, op: Op, number: usize) -> bool 
             let ty = graph.ty(v).clone();
             let param = graph.insert_param(region, parameter(constants + more), ty);
             if i == number {
+                // Ops that leave after this one may read it.
                 graph.redirect(region, v, param);
+                outside.insert(param, value);
             }
         }
     }

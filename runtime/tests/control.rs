@@ -237,3 +237,24 @@ fn a_long_scan_is_one_body() {
     let steps = |n| Executable::compile(&parse(&text(n)), &[]).unwrap().program().unwrap().all_steps().len();
     assert_eq!(steps(1000), steps(3));
 }
+
+#[test]
+fn of_what_leaves_a_loop_one_may_read_the_other() {
+    // Both are read inside, and one is made of the other.
+    let text = "graph @f(%0: f32[], %1: f32[]) -> (f32[]) {
+  %2: f32[] = scan %0, %1 {length = 3, constants = 1, carried = 1} {
+    ^(%3: i64[], %4: f32[], %5: f32[]):
+    %6: f32[] = exp %4
+    %7: f32[] = tanh %6
+    %8: f32[] = mul %5, %6
+    %9: f32[] = add %8, %7
+    yield %9
+  }
+  return %2
+}
+";
+    let out = all_ways(text, &[f32s(&[], &[0.5]), f32s(&[], &[1.0])]);
+    let (a, mut c) = (0.5f32.exp(), 1.0f32);
+    (0..3).for_each(|_| c = c * a + a.tanh());
+    assert!((floats(&out[0])[0] - c).abs() < 1e-5);
+}

@@ -319,3 +319,18 @@ fn a_long_scan_is_differentiated_in_one_body() {
     };
     assert_eq!(steps(200), steps(4));
 }
+
+#[test]
+fn a_body_that_computes_nothing() {
+    // The carried value comes out three times: its gradients add up in a body without ops.
+    let f = |x: &Tensor| {
+        let (c, (a, b)) = control::scan::times(3, |c: &Tensor| (c.clone(), (c.clone(), c.clone())), x);
+        c.sum(..) + a.sum(..) * 2.0 + b.sum(..)
+    };
+    same(f, |x| x.sum(..) * 10.0, &numbers(&[2]), true);
+    let g = |x: &Tensor| {
+        let (a, b) = cond(&Tensor::from(true), || (x.clone(), x.clone()), || (x.clone(), x.clone()));
+        a.sum(..) + b.sum(..)
+    };
+    same(g, |x| x.sum(..) * 2.0, &numbers(&[2]), true);
+}

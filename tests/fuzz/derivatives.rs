@@ -3,7 +3,7 @@
 
 use crate::case::{self, Case, Content};
 use crate::random::Random;
-use ir::{DType, Data, Graph, Literal, Value};
+use ir::{DType, Data, Graph, Literal, Primitive, Region, Value};
 use passes::autodiff::{append_jvp, append_vjp};
 use runtime::interpreter::interpret_observed;
 use std::collections::HashSet;
@@ -25,7 +25,10 @@ pub fn check(case: &Case, seed: u64) -> Option<Result<(), String>> {
     if outputs.is_empty() || wrt.is_empty() {
         return None;
     }
-    if mixes(&graph, &wrt) {
+    // A loop of unknown length has one derivative only.
+    let regions = graph.reachable_regions();
+    let mut ops = regions.iter().flat_map(|&r| &graph.region(r).ops);
+    if mixes(&graph, &wrt) || ops.any(|&op| matches!(graph.op(op).primitive, Primitive::While(_))) {
         return None;
     }
     let add = |g: &mut Graph, vs: &[Value]| -> Vec<Value> {
@@ -82,6 +85,18 @@ pub fn check(case: &Case, seed: u64) -> Option<Result<(), String>> {
     compared.then_some(Ok(()))
 }
 
+/// True if a region has a float of another dtype.
+fn narrow(graph: &Graph, region: Region) -> bool {
+    let data = graph.region(region);
+    let other = |v: &Value| graph.ty(*v).dtype.is_float() && graph.ty(*v).dtype != DType::F64;
+    data.params.iter().any(other)
+        || data
+            .ops
+            .iter()
+            .map(|&op| graph.op(op))
+            .any(|op| op.results.iter().any(other) || op.regions.iter().any(|&r| narrow(graph, r)))
+}
+
 /// True if a float of another dtype lies on the way from those inputs.
 fn mixes(graph: &Graph, inputs: &[Value]) -> bool {
     let mut reached: HashSet<Value> = inputs.iter().copied().collect();
@@ -91,5 +106,6 @@ fn mixes(graph: &Graph, inputs: &[Value]) -> bool {
         let floats = data.results.iter().filter(|v| on_the_way && graph.ty(**v).dtype.is_float());
         reached.extend(floats.clone());
         floats.clone().any(|v| graph.ty(*v).dtype != DType::F64)
+            || (on_the_way && data.regions.iter().any(|&r| narrow(graph, r)))
     })
 }

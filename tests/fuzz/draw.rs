@@ -1,12 +1,13 @@
 //! Draws random well-typed graphs over every primitive of the op table.
 
+mod control;
 mod ops;
 mod patterns;
 
 use crate::case::{self, BATCH, Case, Content, extent};
 use crate::random::Random;
 use ir::graph::SymbolDecl;
-use ir::{Axes, DType, Dim, Graph, Literal, Location, Origin, Primitive, Shape, Symbol, Type, Value};
+use ir::{Axes, DType, Dim, Graph, Literal, Location, Origin, Primitive, Scalar, Shape, Symbol, Type, Value};
 
 /// How an input gets its elements.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ struct Draw {
     home: DType,
     odd: bool,
     line: u32,
+    /// Regions around what is drawn.
+    depth: usize,
 }
 
 /// The case of a seed.
@@ -90,7 +93,7 @@ impl Draw {
             graph.symbols.push(SymbolDecl { symbol: Symbol::new(BATCH), min, max });
         }
         let (values, feeds, reduced) = (Vec::new(), Vec::new(), Vec::new());
-        Draw { r, graph, batches, symbolic, values, feeds, reduced, limit, home, odd, line: 0 }
+        Draw { r, graph, batches, symbolic, values, feeds, reduced, limit, home, odd, line: 0, depth: 0 }
     }
 
     fn name(&mut self) -> &'static str {
@@ -180,6 +183,15 @@ impl Draw {
     }
 
     fn feed(&mut self, ty: Type, feed: Feed) -> Value {
+        if self.depth > 0 {
+            // A region has the inputs that its op gives it.
+            let content = self.content();
+            let value = match feed {
+                Feed::Content(_) => case::scalar(&mut self.r, ty.dtype, content),
+                Feed::Index(_) => Scalar::zero(ty.dtype),
+            };
+            return self.push(ir::ops::create::Full { value, shape: ty.shape }, &[]);
+        }
         let v = self.graph.add_input(ty);
         self.feeds.push(feed);
         self.values.push(v);
@@ -189,19 +201,25 @@ impl Draw {
     /// Appends an op, unless its results are too large or its type rule says no.
     fn emit(&mut self, primitive: impl Into<Primitive>, operands: &[Value]) -> Option<Value> {
         let primitive = primitive.into();
-        let types = self.graph.infer(&primitive, operands, &[]).ok()?;
-        if !types.iter().all(|t| self.fits(&t.shape)) {
+        // Which of several offences in a loop is reported first is nobody's business.
+        if self.depth > 0 && primitive.traits().fallible {
             return None;
         }
+        let types = self.graph.infer(&primitive, operands, &[]).ok()?;
+        types.iter().all(|t| self.fits(&t.shape)).then(|| self.push(primitive, operands))
+    }
+
+    /// Appends an op.
+    fn push(&mut self, primitive: impl Into<Primitive>, operands: &[Value]) -> Value {
         self.line += 1;
         let location = Location { file: "model.rs".into(), line: self.line, column: 1 };
         let scope = self.r.of(&["", "layer", "layer.inner"]);
         let origin = self.graph.origins.intern(Origin { location, scope: scope.into(), gradient: false });
         let root = self.graph.root();
-        let op = self.graph.append(root, primitive, operands, &[], &[origin]).expect("it was inferred");
+        let op = self.graph.append(root, primitive.into(), operands, &[], &[origin]).expect("it is legal");
         let v = self.graph.op(op).results[0];
         self.values.push(v);
-        Some(v)
+        v
     }
 
     /// A value that will do, most often a recent one.

@@ -97,6 +97,10 @@ impl Shrinker {
             let Some(&op) = graph.region(graph.root()).ops.get(at) else { return };
             let data = graph.op(op);
             let v = data.results[0];
+            if data.results.len() > 1 {
+                at += 1;
+                continue;
+            }
             let all = (0..graph.outputs().len()).collect();
             let mut instead: Vec<Instead> = Vec::new();
             let same_type = |o: &Value| graph.ty(*o) == graph.ty(v);
@@ -163,10 +167,11 @@ fn rebuild(case: &Case, outputs: &HashSet<usize>, instead: &HashMap<Value, Inste
             arguments.iter_mut().zip(&case.arguments).for_each(|(new, old)| new.push(old[i].clone()));
         }
     }
+    let mut origins = HashMap::new();
     for &op in &old.region(root).ops {
         let data = old.op(op);
         let v = data.results[0];
-        if !live.contains(&v) {
+        if !data.results.iter().any(|v| live.contains(v)) {
             continue;
         }
         let new = match instead.get(&v) {
@@ -176,12 +181,11 @@ fn rebuild(case: &Case, outputs: &HashSet<usize>, instead: &HashMap<Value, Inste
                 graph.add_input(old.ty(v).clone())
             }
             None => {
-                let origins: Vec<_> =
-                    data.origins.iter().map(|&o| graph.origins.intern(old.origins.get(o).clone())).collect();
-                let operands: Vec<Value> = data.operands.iter().map(|o| map[o]).collect();
+                let op = graph.inline_op(old, op, &|v| map[&v], &mut origins);
                 let root = graph.root();
-                let op = graph.append(root, data.primitive.clone(), &operands, &[], &origins);
-                graph.op(op.expect("it was legal before")).results[0]
+                graph.region_mut(root).ops.push(op);
+                map.extend(data.results.iter().copied().zip(graph.op(op).results.clone()));
+                continue;
             }
         };
         map.insert(v, new);

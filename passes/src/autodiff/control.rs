@@ -63,6 +63,18 @@ fn beside<'a>(b: &GraphEmitter<'_>, graph: &'a mut Graph) -> GraphEmitter<'a> {
     GraphEmitter { graph, region, origins }
 }
 
+/// After reverse mode of a region as a graph. What results that are parameters add up to comes from no op of it, but from
+/// the op around it.
+fn settle_origins(b: &GraphEmitter<'_>, graph: &mut Graph) {
+    let origins = beside(b, graph).origins;
+    for op in graph.region(graph.root()).ops.clone() {
+        let own = &mut graph.op_mut(op).origins;
+        if own.is_empty() {
+            *own = origins.clone();
+        }
+    }
+}
+
 fn zeros(b: &mut GraphEmitter<'_>, ty: &Type) -> Value {
     b.full(ir::Scalar::zero(ty.dtype), &ty.shape)
 }

@@ -26,8 +26,8 @@ impl Draw {
     /// Tries to append an op of that name.
     pub(super) fn op(&mut self, name: &str) -> Option<Value> {
         match name {
-            // Nobody records groups, and regions are not drawn.
-            _ if Primitive::has_regions(name) => None,
+            // Nobody records groups.
+            _ if Primitive::has_regions(name) => self.control(name),
             "constant" => {
                 let (dtype, shape) = (self.dtype(), self.shape());
                 let dims: Vec<usize> = shape.known()?.to_vec();

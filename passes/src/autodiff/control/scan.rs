@@ -1,6 +1,6 @@
 //! Derivatives of scans.
 
-use super::{Param, active_carried, beside, empty, is_float, region_with, ty, zeros};
+use super::{Param, active_carried, beside, empty, is_float, region_with, settle_origins, ty, zeros};
 use crate::autodiff::{Again, Cut, Residual, append_jvp, append_vjp, partition};
 use ir::ops::control::{Scan, Scanning};
 use ir::ops::{GraphEmitter, PerOperand, VjpContext};
@@ -68,6 +68,7 @@ pub(super) fn pull(
     let mut active: Vec<bool> = std::iter::once(false).chain((0..data.operands.len()).map(wanted)).collect();
     active_carried(&body, &mut active, 1 + s.constants..1 + first_scanned);
     let Body { mut graph, params, yields, seeds, found } = body_gradients(&body, s, cx, &active, cuts);
+    settle_origins(b, &mut graph);
 
     // Gradients that an iteration yields: of carried values, of constants, of elements.
     let carried: Vec<usize> = seeds.iter().map(|&(i, _)| i).filter(|&i| i < s.carried).collect();

@@ -1,6 +1,6 @@
 //! Derivatives of branches.
 
-use super::{beside, empty, is_float, zeros};
+use super::{beside, empty, is_float, settle_origins, zeros};
 use crate::autodiff::{Again, Cut, Partition, Residual, append_jvp, append_vjp, partition};
 use ir::ops::control::Switch;
 use ir::ops::{GraphEmitter, PerOperand, VjpContext};
@@ -29,6 +29,7 @@ pub(super) fn pull(b: &mut GraphEmitter<'_>, op: Op, cx: &VjpContext<'_>, cuts: 
             .collect();
         let values: Vec<Value> = wrt.iter().map(|&i| body.inputs()[i - 1]).collect();
         let found = append_vjp(&mut graph, &pairs, &values);
+        settle_origins(b, &mut graph);
         cuts.extend(found.cuts);
         differentiated.push((graph, found.values));
     }
