@@ -1,6 +1,7 @@
 //! What every iteration of a loop computes anew from the same values, computed once before it.
 
 use crate::pass::{Pass, PassContext, PassError};
+use ir::graph::OpData;
 use ir::ops::Control;
 use ir::{Graph, Lowering, Op, Region, Value};
 use std::collections::{HashMap, HashSet};
@@ -20,12 +21,25 @@ impl Pass for Hoist {
     fn run(&self, graph: &mut Graph, _: &mut PassContext) -> Result<bool, PassError> {
         // Inner loops first: what leaves them may leave the loops around them too.
         let blocks = graph.blocks();
-        Ok(blocks.into_iter().rev().fold(false, |changed, block| hoist(graph, block) | changed))
+        Ok(blocks.into_iter().rev().fold(false, |changed, block| hoist(graph, block, Growth::Small) | changed))
     }
 }
 
+/// How large what leaves a loop may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Growth {
+    /// No larger than all constants of the loop, or than a small number of bytes: in the loop it may fuse and never be in
+    /// memory.
+    Small,
+    /// Any: otherwise it would be kept for each iteration.
+    Any,
+}
+
+/// Bytes that may leave a loop, however small its constants are.
+const ALWAYS: i64 = 1 << 16;
+
 /// Takes what is invariant out of the loops of a region. Results of the loops stay the values they are.
-pub fn hoist(graph: &mut Graph, region: Region) -> bool {
+pub fn hoist(graph: &mut Graph, region: Region, growth: Growth) -> bool {
     let is_loop = |op: &Op| matches!(graph.op(*op).primitive.control(), Some(Control::While { .. } | Control::Scan(_)));
     if !graph.region(region).ops.iter().any(is_loop) {
         return false;
@@ -33,7 +47,7 @@ pub fn hoist(graph: &mut Graph, region: Region) -> bool {
     let mut changed = false;
     for op in std::mem::take(&mut graph.region_mut(region).ops) {
         for number in 0..graph.op(op).regions.len() {
-            changed |= invariants(graph, region, op, number);
+            changed |= invariants(graph, region, (op, number), growth);
         }
         graph.region_mut(region).ops.push(op);
     }
@@ -41,7 +55,7 @@ pub fn hoist(graph: &mut Graph, region: Region) -> bool {
 }
 
 /// Moves the invariant ops of one region of a loop in front of it, to the end of the region around it.
-fn invariants(graph: &mut Graph, around: Region, op: Op, number: usize) -> bool {
+fn invariants(graph: &mut Graph, around: Region, (op, number): (Op, usize), growth: Growth) -> bool {
     let data = graph.op(op).clone();
     let Some(control) = data.primitive.control() else { return false };
     let Some(constants) = control.constants() else { return false };
@@ -51,6 +65,9 @@ fn invariants(graph: &mut Graph, around: Region, op: Op, number: usize) -> bool 
     let params = &graph.region(body).params;
     let mut outside: HashMap<Value, Value> = (0..constants).map(|i| (params[parameter(i)], data.operands[i])).collect();
     let mut invariant: HashSet<Value> = outside.keys().copied().collect();
+    let bytes = |v: &Value| graph.ty(*v).bytes().known().unwrap_or(0);
+    let given: i64 = data.operands[..constants].iter().map(bytes).fold(0, i64::saturating_add);
+    let grows = |op: &OpData| growth == Growth::Small && op.results.iter().any(|v| bytes(v) > given.max(ALWAYS));
     let mut heavy: Vec<Op> = Vec::new();
     for &inner in &graph.region(body).ops {
         let d = graph.op(inner);
@@ -60,7 +77,7 @@ fn invariants(graph: &mut Graph, around: Region, op: Op, number: usize) -> bool 
             continue;
         }
         invariant.extend(&d.results);
-        if !matches!(d.primitive.lowering(), Lowering::View | Lowering::Generate | Lowering::Constant) {
+        if !grows(d) && !matches!(d.primitive.lowering(), Lowering::View | Lowering::Generate | Lowering::Constant) {
             heavy.push(inner);
         }
     }

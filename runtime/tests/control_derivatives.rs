@@ -303,7 +303,7 @@ fn a_while_loop_has_tangents_and_no_gradient() {
   } {
     ^(%9: f64[], %10: f64[], %11: f64[]):
     %12: f64[] = mul %10, %9
-    %13: f64[] = sin %12
+    %13: f64[] = log %12
     %14: f64[] = mul %11, %13
     yield %12, %14
   }
@@ -453,4 +453,38 @@ fn tangents_of_the_users() {
     let one = emitter(&mut g).full_like(loss, 1.0);
     let found = append_vjp(&mut g, &[(loss, one)], &wrt);
     assert!(found.cuts[0].reason.contains("not linear in the tangents"), "{:?}", found.cuts);
+}
+
+#[test]
+fn what_would_be_large_in_memory_stays_in_the_loop() {
+    let text = |n: usize| {
+        format!(
+            "graph @f(%0: f64[{n}], %1: f64[]) -> (f64[]) {{
+  %2: f64[] = scan %0, %1 {{length = 3, constants = 1, carried = 1}} {{
+    ^(%3: i64[], %4: f64[{n}], %5: f64[]):
+    %6: f64[{n}, {n}] = broadcast_in_dim %4 {{shape = [{n}, {n}], dims = [0]}}
+    %7: f64[{n}, {n}] = broadcast_in_dim %4 {{shape = [{n}, {n}], dims = [1]}}
+    %8: f64[{n}, {n}] = mul %6, %7
+    %9: f64[{n}, {n}] = exp %8
+    %10: f64[{n}, {n}] = broadcast_in_dim %5 {{shape = [{n}, {n}], dims = []}}
+    %11: f64[{n}, {n}] = mul %9, %10
+    %12: f64[] = reduce_sum %11 {{axes = [0, 1]}}
+    %13: f64[] = log %12
+    yield %13
+  }}
+  return %2
+}}
+"
+        )
+    };
+    let optimised = |n: usize| {
+        let exe = Executable::inspect(&ir::text::parse(&text(n)).unwrap(), &[]).unwrap();
+        exe.artifacts().stages.iter().rfind(|s| s.name.contains("after")).unwrap().text.clone()
+    };
+    let leaves = |text: &str| text.find("= exp ").unwrap() < text.find("= scan ").unwrap();
+    assert!(leaves(&optimised(16)), "{}", optimised(16));
+    assert!(!leaves(&optimised(500)), "{}", optimised(500));
+    let inputs = [f64s(&[100], 0.1), Literal::scalar(Scalar::F64(0.3))];
+    let g = ir::text::parse(&text(100)).unwrap();
+    close(interpret(&g, &inputs)[0].get(0).as_f64(), compiled(&g, &inputs)[0].get(0).as_f64(), "in the loop");
 }

@@ -1,7 +1,7 @@
 //! Reverse mode.
 
 use super::{Cut, active, control};
-use crate::hoist::hoist;
+use crate::hoist::{Growth, hoist};
 use ir::graph::Values;
 use ir::ops::{Barrier, Control, GraphEmitter, PerOperand, VjpContext};
 use ir::origin::OriginId;
@@ -27,7 +27,7 @@ pub struct Gradients {
 pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) -> Gradients {
     let root = graph.root();
     // What is the same in every iteration is saved once.
-    hoist(graph, root);
+    hoist(graph, root, Growth::Any);
     let ops: Vec<Op> = graph.region(root).ops.clone();
     let active = active(graph, root, wrt.iter().copied());
     let mut cotangents: Vec<Option<Value>> = vec![None; graph.value_count()];
