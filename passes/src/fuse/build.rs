@@ -11,13 +11,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 pub(super) fn build(
     graph: &mut Graph,
     block: Region,
-    units: Vec<Unit>,
+    (units, order): (Vec<Unit>, Vec<usize>),
     class: &HashMap<Op, Class>,
     report: &mut FusionReport,
 ) {
     let position: HashMap<Op, usize> = graph.region(block).ops.iter().enumerate().map(|(i, &op)| (op, i)).collect();
     let needed = needed_outside(graph, block, &units, class);
-    let order = topological(&units);
     let before = std::mem::take(&mut graph.region_mut(block).ops);
     let mut b = Builder { graph, block, class, moved: HashMap::new(), groups: Vec::new() };
     for u in order {
@@ -78,8 +77,8 @@ fn needed_outside(graph: &Graph, block: Region, units: &[Unit], class: &HashMap<
         .collect()
 }
 
-/// Live units, each after those it depends on; otherwise by position.
-fn topological(units: &[Unit]) -> Vec<usize> {
+/// Live units, each after those it depends on, otherwise by position; `None` if they depend on each other in a circle.
+pub(super) fn topological(units: &[Unit]) -> Option<Vec<usize>> {
     let find = |mut u: usize| {
         while let Some(into) = units[u].into {
             u = into;
@@ -110,8 +109,7 @@ fn topological(units: &[Unit]) -> Vec<usize> {
             }
         }
     }
-    assert_eq!(order.len(), waiting.len(), "fusion made a cycle of groups");
-    order
+    (order.len() == waiting.len()).then_some(order)
 }
 
 struct Builder<'a> {

@@ -62,17 +62,15 @@ pub struct FusionReport {
 pub fn fuse(graph: &mut Graph, enabled: bool) -> FusionReport {
     let mut report = FusionReport::default();
     for region in graph.blocks() {
-        let mut p = Partition::new(graph, region, enabled);
-        let ops = graph.region(region).ops.clone();
-        for (position, &op) in ops.iter().enumerate() {
-            p.place(op, position);
-        }
-        if enabled {
-            p.merge_sinks();
-        }
+        let mut p = Partition::of(graph, region, enabled, false);
+        let order = build::topological(&p.units).unwrap_or_else(|| {
+            // Rare: the quick look at positions missed a dependency between groups whose ops stand among each other.
+            p = Partition::of(graph, region, enabled, true);
+            build::topological(&p.units).expect("groups that depend on each other are not joined")
+        });
         let (units, refused, class) = (p.units, p.refused, p.class);
         report.refused.extend(refused);
-        build::build(graph, region, units, &class, &mut report);
+        build::build(graph, region, (units, order), &class, &mut report);
     }
     graph.compact();
     report
@@ -131,6 +129,8 @@ struct Unit {
 struct Partition<'a> {
     graph: &'a Graph,
     enabled: bool,
+    /// Positions do not say what depends on what.
+    exact: bool,
     class: HashMap<Op, Class>,
     units: Vec<Unit>,
     unit_of: HashMap<Op, usize>,
@@ -152,10 +152,24 @@ struct Partition<'a> {
 }
 
 impl<'a> Partition<'a> {
+    /// The partition of a region. If `exact`, dependencies between groups are followed to the end.
+    fn of(graph: &'a Graph, region: Region, enabled: bool, exact: bool) -> Self {
+        let mut p = Partition::new(graph, region, enabled);
+        p.exact = exact;
+        for (position, &op) in graph.region(region).ops.iter().enumerate() {
+            p.place(op, position);
+        }
+        if enabled {
+            p.merge_sinks();
+        }
+        p
+    }
+
     fn new(graph: &'a Graph, region: Region, enabled: bool) -> Self {
         let mut p = Partition {
             graph,
             enabled,
+            exact: false,
             class: classify(graph, region, enabled),
             units: Vec::new(),
             unit_of: HashMap::new(),
@@ -346,8 +360,9 @@ impl<'a> Partition<'a> {
                 if p == g {
                     return true;
                 }
-                // A unit whose ops all come before the first of `g` cannot depend on it.
-                if p != u && self.units[p].last > earliest && seen.insert(p) {
+                // A unit whose ops all come before the first of `g` does not depend on it, but through a group of which
+                // other ops come later.
+                if p != u && (self.exact || self.units[p].last > earliest) && seen.insert(p) {
                     stack.push(p);
                 }
             }
