@@ -53,6 +53,8 @@ pub struct FusionReport {
     pub groups: Vec<Vec<&'static str>>,
     /// What was refused.
     pub refused: Vec<Refusal>,
+    /// Regions whose groups were formed a second time, by exact dependencies.
+    pub exact: usize,
     /// True if there are groups, or if ops stand in another order.
     pub changed: bool,
 }
@@ -65,6 +67,7 @@ pub fn fuse(graph: &mut Graph, enabled: bool) -> FusionReport {
         let mut p = Partition::of(graph, region, enabled, false);
         let order = build::topological(&p.units).unwrap_or_else(|| {
             // Rare: the quick look at positions missed a dependency between groups whose ops stand among each other.
+            report.exact += 1;
             p = Partition::of(graph, region, enabled, true);
             build::topological(&p.units).expect("groups that depend on each other are not joined")
         });

@@ -20,6 +20,9 @@ impl Pass for Fuse {
         for group in &report.groups {
             cx.note(format!("group of {}: {}", group.len(), summary(group)));
         }
+        if report.exact > 0 {
+            cx.note(format!("{} regions were grouped twice: groups depended on each other in a circle", report.exact));
+        }
         for r in &report.refused {
             let place = r.origins.first().map(|o| format!(" ({o})")).unwrap_or_default();
             cx.refuse(format!("`{}`{place}: {}", r.op, r.reason));
