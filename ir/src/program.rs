@@ -191,6 +191,12 @@ pub struct Slot {
 pub struct Bytes(Vec<Vec<Dim>>);
 
 impl Bytes {
+    /// The number, if no symbol is in it.
+    pub fn known(&self) -> Option<u64> {
+        let largest = |term: &Vec<Dim>| term.iter().map(|d| Some(d.known()?.max(0) as u64)).max().flatten();
+        self.0.iter().map(largest).sum()
+    }
+
     /// Adds the largest of some sizes. Sizes that compare for all values of the symbols become one.
     fn add(&mut self, sizes: &[Dim]) {
         let mut largest: Vec<Dim> = Vec::new();

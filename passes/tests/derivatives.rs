@@ -226,3 +226,23 @@ fn extents_come_along_where_no_other_residual_has_them() {
     let cut = partition(&g, &known, &p.outputs, &gradients, Again::Cheap);
     assert_eq!((cut.residuals, cut.forward.outputs().len()), (vec![Residual::Input(1)], 1));
 }
+
+/// What stands behind a fence is computed again by the second graph, even where saving it would take no more.
+#[test]
+fn nothing_behind_a_fence_is_saved() {
+    let mut made = Vec::new();
+    let g = graph(|b| {
+        let [x, cotangent] = [4usize, 4].map(|n| b.input(Type::new(DType::F64, [n])));
+        let a = b.exp(x);
+        let y = b.emit(unary::Tanh {}.into(), &[a]);
+        let fenced = b.emit(ir::ops::control::Fence {}.into(), &[a]);
+        let again = b.emit(unary::Tanh {}.into(), &[fenced]);
+        let square = b.mul(again, again);
+        made = vec![x, y];
+        vec![b.mul(square, cotangent)]
+    });
+    let cut = partition(&g, &made[..1], &made[1..], g.outputs(), Again::Cheap);
+    assert_eq!(cut.residuals, [Residual::Output(1)]);
+    let ops = |g: &Graph| g.region(g.root()).ops.iter().map(|&op| g.op(op).primitive.name()).collect::<Vec<_>>();
+    assert_eq!((ops(&cut.forward), ops(&cut.backward)), (vec!["exp", "tanh"], vec!["fence", "tanh", "mul", "mul"]));
+}

@@ -79,6 +79,8 @@ events! {
     DonationRefused = "donation refused", Memory, Debug;
     /// A donated buffer was held by somebody else and had to be copied.
     DonationCopied = "donation copied", Memory, Info;
+    /// What a function keeps for its gradient was chosen, to fit a budget of memory.
+    Checkpoint = "checkpoint", Memory, Info;
     /// The compiler or runtime failed and went on another way; the reason names the reproducer.
     Bug = "bug", Passes, Error;
 }

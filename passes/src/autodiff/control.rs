@@ -116,7 +116,7 @@ enum Param {
     Unused(Type),
 }
 
-fn is_float(graph: &Graph, v: Value) -> bool {
+pub(super) fn is_float(graph: &Graph, v: Value) -> bool {
     graph.ty(v).dtype.is_float()
 }
 

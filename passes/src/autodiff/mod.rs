@@ -3,14 +3,17 @@
 //! [`append_vjp`] walks the ops backwards and lets each one's rule emit the gradient into the same graph;
 //! [`append_jvp`] walks them forwards and pushes tangents along. What comes out is ordinary IR: it fuses, and it can be
 //! differentiated again. What the rules emit carries the origins of the op it differentiates, marked as gradient.
-//! [`partition`] cuts a graph that holds a function and its gradients into one that runs first and one that runs later.
+//! [`partition`] cuts a graph that holds a function and its gradients into one that runs first and one that runs later;
+//! [`within`] chooses what a function keeps for its gradient, so that a budget of memory suffices.
 
+mod budget;
 mod control;
 mod forward;
 mod partition;
 mod reach;
 mod reverse;
 
+pub use budget::{NoPlan, Plan, within};
 pub use forward::{Tangents, append_jvp};
 pub use partition::{Again, Partition, Residual, partition};
 pub use reach::{Reach, Reached, reach};

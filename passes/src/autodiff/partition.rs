@@ -231,6 +231,7 @@ impl<'a> Cut<'a> {
         }
         let mut network: DiGraph<(), u64> = DiGraph::new();
         let (source, sink) = (network.add_node(()), network.add_node(()));
+        let fenced = self.fenced();
         let mut nodes: HashMap<Value, [NodeIndex; 2]> = HashMap::new();
         let mut stack: Vec<Value> = read.iter().copied().collect();
         while let Some(v) = stack.pop() {
@@ -238,7 +239,8 @@ impl<'a> Cut<'a> {
                 continue;
             }
             let ends = [network.add_node(()), network.add_node(())];
-            network.add_edge(ends[0], ends[1], self.price(v));
+            let price = if fenced.contains(&v) { UNCUT } else { self.price(v) };
+            network.add_edge(ends[0], ends[1], price);
             nodes.insert(v, ends);
             match self.graph.defining_op(v) {
                 Some((op, _)) if self.is_repeatable(op) => stack.extend(&self.graph.op(op).operands),
@@ -288,6 +290,21 @@ impl<'a> Cut<'a> {
             Some((op, result)) => (1, ops[&op], result),
         });
         order
+    }
+
+    /// What is computed again behind a fence: saved, it would be computed twice by the first graph.
+    fn fenced(&mut self) -> HashSet<Value> {
+        let mut fenced = HashSet::new();
+        let ops = self.ops;
+        for &op in ops {
+            let data = self.graph.op(op);
+            let behind =
+                data.primitive.lowering() == Lowering::Fence || data.operands.iter().any(|v| fenced.contains(v));
+            if behind && self.is_repeatable(op) {
+                fenced.extend(&data.results);
+            }
+        }
+        fenced
     }
 
     /// What it costs to save a value.

@@ -1,5 +1,7 @@
 //! Checkpoints, and functions whose derivatives the user gives: values, gradients, memory, errors.
 
+mod budget;
+
 use checkpoint::Policy;
 use tracewright::{
     Generator, Tensor, Tree, checkpoint, custom_jvp, custom_vjp, grad, hvp, jit, jvp, nn, scan, value_and_grad, vmap,
