@@ -148,7 +148,7 @@ fn differentiate(graph: &mut Graph) -> Result<()> {
         None => vec![append::origin(graph, here())],
     };
     let found = append::gradients(graph, loss, &wrt, &origins)?;
-    found.record_cuts();
+    append::record_cuts(&found.cuts);
     let mut outputs = vec![loss];
     for (&v, gradient) in wrt.iter().zip(found.values) {
         outputs.push(gradient.unwrap_or_else(|| append::zeros(graph, v, &origins)));

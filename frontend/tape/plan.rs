@@ -5,6 +5,7 @@ use crate::dispatch::here;
 use crate::error::{Code, Error, Result};
 use crate::strict;
 use crate::tensor::{Held, Tensor};
+use crate::transform::append;
 use ir::{Dim, Graph, Scalar, Symbol, Value};
 use passes::autodiff::{Again, Residual, active, append_vjp, partition};
 use runtime::events::{self, Event};
@@ -73,6 +74,8 @@ pub(crate) struct Plan {
     numbers: bool,
     /// The input that each gradient is by.
     by: SmallVec<[usize; 2]>,
+    /// Why there is no backward, although there are gradients.
+    refused: Option<Error>,
     /// The graph, with its gradients, where residuals are neither inputs nor outputs.
     whole: Option<Whole>,
     /// Plans for the backward part, by what of it is tracked.
@@ -94,15 +97,15 @@ pub(crate) type WithViews<'a> = &'a mut dyn FnMut(&Graph, &[Option<usize>]) -> R
 
 impl Plan {
     /// A plan for the gradients of all float outputs by some inputs, given by number.
-    pub fn new(source: &Graph, by: &[usize], again: Again, with_views: Option<WithViews<'_>>) -> Result<Plan> {
-        let made = catch_unwind(AssertUnwindSafe(|| Plan::make(source, by, again, with_views)));
+    pub fn new(source: &Graph, wanted: &[usize], again: Again, with_views: Option<WithViews<'_>>) -> Result<Plan> {
+        let made = catch_unwind(AssertUnwindSafe(|| Plan::make(source, wanted, again, with_views)));
         made.map_err(|payload| strict::bug(payload, "backward"))?
     }
 
-    fn make(source: &Graph, by: &[usize], again: Again, with_views: Option<WithViews<'_>>) -> Result<Plan> {
+    fn make(source: &Graph, wanted: &[usize], again: Again, with_views: Option<WithViews<'_>>) -> Result<Plan> {
         let mut graph = source.clone();
         let (known, outputs) = (graph.inputs().to_vec(), graph.outputs().to_vec());
-        let wrt: Vec<Value> = by.iter().map(|&i| known[i]).collect();
+        let wrt: Vec<Value> = wanted.iter().map(|&i| known[i]).collect();
         let depends = active(&graph, graph.root(), wrt.iter().copied());
         let mut seeds: Vec<(Value, Value)> = Vec::new();
         let mut reached: SmallVec<[bool; 1]> = outputs.iter().map(|v| depends[v.at()]).collect();
@@ -111,12 +114,13 @@ impl Plan {
             seeds.push((v, graph.add_input(ty)));
         }
         let found = append_vjp(&mut graph, &seeds, &wrt);
-        for cut in &found.cuts {
-            let line = cut.origins.first().map(|o| format!(" at {o}")).unwrap_or_default();
-            events::record(Event::GradientCut, format_args!("the gradient ends at {}{line}: {}", cut.op, cut.reason));
+        append::record_cuts(&found.cuts);
+        let refused = append::refusal("backward", &found.cuts);
+        let pairs = wanted.iter().zip(found.values).filter_map(|(&i, g)| Some((i, g?)));
+        let (mut by, gradients): (SmallVec<[usize; 2]>, Vec<Value>) = pairs.unzip();
+        if refused.is_some() {
+            by = wanted.into();
         }
-        let pairs = by.iter().zip(found.values).filter_map(|(&i, g)| Some((i, g?)));
-        let (by, gradients): (SmallVec<[usize; 2]>, Vec<Value>) = pairs.unzip();
         if by.is_empty() {
             reached.iter_mut().for_each(|r| *r = false);
         }
@@ -149,6 +153,7 @@ impl Plan {
             plain,
             numbers,
             by,
+            refused,
             whole,
             again: Mutex::default(),
         })
@@ -215,6 +220,10 @@ impl Plan {
         tensors.map(|(slot, t)| if self.active[slot] { node.result(slot, t) } else { t }).collect()
     }
 
+    fn possible(&self) -> Result<()> {
+        self.refused.as_ref().map_or(Ok(()), |e| Err(e.clone()))
+    }
+
     /// The gradients, given the cotangents of the results that a gradient flows into.
     pub fn backward(
         &self,
@@ -222,6 +231,7 @@ impl Plan {
         cotangents: &[Option<Tensor>],
         flat: Option<&[usize]>,
     ) -> Result<SmallVec<[Tensor; 2]>> {
+        self.possible()?;
         let mut inputs: Inputs = saved.arrays[..self.residuals.len()].iter().cloned().map(Input::Shared).collect();
         for t in self.cotangents(saved, cotangents)? {
             inputs.push(Input::Shared(flattened(&t, flat)?));
@@ -287,6 +297,7 @@ impl Plan {
         cotangents: &[Option<Tensor>],
         flat: Option<&[usize]>,
     ) -> Result<SmallVec<[Tensor; 2]>> {
+        self.possible()?;
         let (graph, residuals, all): (&Graph, &[Residual], _) = match &self.whole {
             None => (self.plain.as_ref().unwrap_or(&self.backward.graph), &self.residuals, None),
             Some(whole) => {

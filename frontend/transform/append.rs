@@ -5,7 +5,7 @@ use crate::error::{Code, Error, Result};
 use crate::{scope, strict};
 use ir::ops::{Barrier, GraphEmitter, create};
 use ir::origin::OriginId;
-use ir::{Emit, EmitExt, Graph, Op, Origin, Scalar, Value};
+use ir::{Emit, EmitExt, Graph, Origin, Scalar, Value};
 use passes::autodiff::{Cut, append_jvp, append_vjp};
 use runtime::events::{self, Event};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -14,24 +14,44 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 pub(crate) struct Derivatives {
     /// One for each value; `None` where nothing depends on it, or it on nothing.
     pub values: Vec<Option<Value>>,
-    /// Ops at which derivatives end, with their lines and the reason.
-    pub cuts: Vec<String>,
-    /// Those that have no rule, by op of the graph.
-    pub ruleless: Vec<(Op, &'static str)>,
+    /// Ops at which derivatives end for want of a rule.
+    pub cuts: Vec<Cut>,
+}
+
+/// Counts where derivatives end.
+pub(crate) fn record_cuts(cuts: &[Cut]) {
+    cuts.iter().for_each(|cut| events::record(Event::GradientCut, format_args!("the gradient ends at {cut}")));
+}
+
+/// The error of a derivative that there is, but not in the mode that was asked for: zeros in its place would be wrong.
+pub(crate) fn refusal(kind: &'static str, cuts: &[Cut]) -> Option<Error> {
+    let (cut, rule, legal) = cuts.iter().find_map(|cut| match cut.barrier {
+        Barrier::Unbounded => Some((
+            cut,
+            "a loop of which the number of iterations is not known has no gradient in reverse mode",
+            "scan, or fori over numbers that are no tensors; or forward mode (jvp, jacfwd)",
+        )),
+        Barrier::ReverseOnly => Some((
+            cut,
+            "a function with a gradient of its own (custom_vjp) has no derivative in forward mode",
+            "custom_jvp, which serves both modes; or reverse mode (grad, vjp, jacrev)",
+        )),
+        _ => None,
+    })?;
+    let e = Error::new(Code::Gradient, kind, rule, legal);
+    Some(match cut.origins.first() {
+        Some(origin) => e.at_origin(origin),
+        None => e.at(here()),
+    })
 }
 
 impl Derivatives {
-    fn new(values: Vec<Option<Value>>, cuts: &[Cut], ruleless: Vec<(Op, &'static str)>) -> Derivatives {
-        let cuts = cuts.iter().map(|c| {
-            let line = c.origins.first().map(|o| format!(" at {o}")).unwrap_or_default();
-            format!("{}{line}: {}", c.op, c.reason)
-        });
-        Derivatives { values, cuts: cuts.collect(), ruleless }
-    }
-
-    /// Counts where derivatives end.
-    pub fn record_cuts(&self) {
-        self.cuts.iter().for_each(|cut| events::record(Event::GradientCut, format_args!("the gradient ends at {cut}")));
+    /// An error where a derivative that there is could not be had.
+    fn complete(self, kind: &'static str) -> Result<Derivatives> {
+        match refusal(kind, &self.cuts) {
+            Some(e) => Err(e.note(format!("asked for at {}", here()))),
+            None => Ok(self),
+        }
     }
 
     /// The values, with zeros of the type of `like` where there is none.
@@ -49,8 +69,18 @@ pub(crate) fn origin(graph: &mut Graph, at: &'static Location<'static>) -> Origi
 
 /// Appends the gradients of a scalar by values of the root region.
 pub(crate) fn gradients(graph: &mut Graph, loss: Value, wrt: &[Value], origins: &[OriginId]) -> Result<Derivatives> {
+    possible_gradients(graph, loss, wrt, origins)?.complete("grad")
+}
+
+/// As [`gradients`], also where some have no reverse mode: the cuts say so.
+pub(crate) fn possible_gradients(
+    graph: &mut Graph,
+    loss: Value,
+    wrt: &[Value],
+    origins: &[OriginId],
+) -> Result<Derivatives> {
     let seed = emitter(graph, origins).full_like(loss, 1.0);
-    pull("grad", graph, &[(loss, seed)], wrt, origins)
+    reverse("grad", graph, &[(loss, seed)], wrt)
 }
 
 /// Appends the gradients by values of the root region, given `(output, cotangent)` pairs.
@@ -69,15 +99,13 @@ pub(crate) fn pull(
             None => sums.push((output, seed)),
         }
     }
-    let found = catch_unwind(AssertUnwindSafe(|| append_vjp(graph, &sums, wrt)));
+    reverse(kind, graph, &sums, wrt)?.complete(kind)
+}
+
+fn reverse(kind: &'static str, graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) -> Result<Derivatives> {
+    let found = catch_unwind(AssertUnwindSafe(|| append_vjp(graph, seeds, wrt)));
     let found = found.map_err(|payload| strict::bug(payload, kind))?;
-    if let Some(cut) = found.cuts.iter().find(|cut| cut.barrier == Barrier::Unbounded) {
-        let rule = "a loop of which the number of iterations is not known has no gradient in reverse mode";
-        let legal = "scan, or fori over numbers that are no tensors; or forward mode (jvp, jacfwd)";
-        let e = Error::new(Code::Gradient, kind, rule, legal).note(format!("asked for at {}", here()));
-        return Err(cut.origins.first().map_or_else(|| e.clone().at(here()), |origin| e.clone().at_origin(origin)));
-    }
-    Ok(Derivatives::new(found.values, &found.cuts, found.ruleless))
+    Ok(Derivatives { values: found.values, cuts: found.cuts })
 }
 
 /// Appends the tangents of values of the root region, given `(value, tangent)` pairs.
@@ -89,7 +117,7 @@ pub(crate) fn push(
 ) -> Result<Derivatives> {
     let found = catch_unwind(AssertUnwindSafe(|| append_jvp(graph, tangents, outputs)));
     let found = found.map_err(|payload| strict::bug(payload, kind))?;
-    Ok(Derivatives::new(found.values, &found.cuts, Vec::new()))
+    Derivatives { values: found.values, cuts: found.cuts }.complete(kind)
 }
 
 /// Appends zeros of the type of a value.

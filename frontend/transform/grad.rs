@@ -241,7 +241,7 @@ fn complete<R: Tree>(function: &mut Function<R>, chosen: &[bool]) -> Result<(Vec
     let wrt: Vec<Value> = inputs.iter().copied().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(v, _)| v).collect();
     let origins = [append::origin(graph, at)];
     let found = append::gradients(graph, loss, &wrt, &origins)?;
-    found.record_cuts();
+    append::record_cuts(&found.cuts);
     let missing: Vec<(Value, String)> = function
         .leaves
         .iter()
@@ -250,7 +250,7 @@ fn complete<R: Tree>(function: &mut Function<R>, chosen: &[bool]) -> Result<(Vec
         .map(|(leaf, _)| (inputs[leaf.input], leaf.path.clone()))
         .filter(|(v, _)| wrt.iter().zip(&found.values).any(|(w, g)| w == v && g.is_none()))
         .collect();
-    for unreached in report::unreached(graph, loss, &missing, &found.ruleless) {
+    for unreached in report::unreached(graph, loss, &missing, &found.cuts) {
         events::record(Event::Unreached, format_args!("parameter {unreached}; the gradient is asked for at {at}"));
     }
     let found: HashMap<Value, Value> = wrt.into_iter().zip(found.values).filter_map(|(v, g)| Some((v, g?))).collect();

@@ -294,7 +294,7 @@ impl<'a> Builder<'a> {
                 Mode::Forward => append::push(name, &mut graph, &[(seeded, seed)], others)?,
                 Mode::Reverse => append::pull(name, &mut graph, &[(seeded, seed)], others, &origins)?,
             };
-            found.record_cuts();
+            append::record_cuts(&found.cuts);
             found.values
         } else {
             vec![None; others.len()]

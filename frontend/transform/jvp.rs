@@ -88,7 +88,7 @@ impl<R: Tree> Linear<R> {
         });
         match append::push(kind, graph, &given, &function.results) {
             Ok(found) => {
-                found.record_cuts();
+                append::record_cuts(&found.cuts);
                 let tangents = found.or_zeros(graph, &function.results, &origins);
                 Ok(Linear { function, leaves, tangents, primal, before })
             }

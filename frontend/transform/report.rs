@@ -6,7 +6,7 @@ use crate::dispatch::{enter, here};
 use crate::error::Result;
 use crate::tensor::Tensor;
 use crate::tree::Tree;
-use ir::{DType, Graph, Op, Value};
+use ir::{DType, Graph, Value};
 use passes::autodiff::{self, Reach};
 use std::fmt;
 
@@ -61,13 +61,16 @@ pub struct Unreached {
     pub why: Why,
 }
 
+fn in_words(path: &str) -> &str {
+    if path.is_empty() { "(the argument)" } else { path }
+}
+
 /// The most cuts that words list.
 const LISTED: usize = 4;
 
 impl fmt::Display for Unreached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.path.is_empty() { "(the argument)" } else { &self.path };
-        write!(f, "{path} ")?;
+        write!(f, "{} ", in_words(&self.path))?;
         match &self.why {
             Why::NotFloat(dtype) => write!(f, "is {dtype}, and only floats have gradients"),
             Why::Unused => f.write_str("does not reach the loss: the function does not use it"),
@@ -103,7 +106,8 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.unreached.iter().try_for_each(|u| writeln!(f, "{u}"))?;
-        self.cuts.iter().try_for_each(|c| writeln!(f, "{} end at {c}", c.parameters.join(", ")))
+        let names = |c: &Cut| c.parameters.iter().map(|path| in_words(path)).collect::<Vec<_>>().join(", ");
+        self.cuts.iter().try_for_each(|c| writeln!(f, "{} end at {c}", names(c)))
     }
 }
 
@@ -128,14 +132,14 @@ pub fn report<M: Tree>(f: impl Fn(&M) -> Tensor, model: &M) -> Result<Report> {
     let loss = function.results[0];
     let wrt: Vec<Value> = function.graph.inputs()[..function.distinct].to_vec();
     let origins = [append::origin(&mut function.graph, here())];
-    let found = append::gradients(&mut function.graph, loss, &wrt, &origins)?;
+    let found = append::possible_gradients(&mut function.graph, loss, &wrt, &origins)?;
     let floats: Vec<(Value, String)> = function
         .leaves
         .iter()
         .filter(|leaf| leaf.tensor.dtype().is_float())
         .map(|leaf| (wrt[leaf.input], leaf.path.clone()))
         .collect();
-    let paths = Paths::new(&function.graph, loss, &floats, &found.ruleless);
+    let paths = Paths::new(&function.graph, loss, &floats, &found.cuts);
     let mut unreached = Vec::new();
     for leaf in &function.leaves {
         let dtype = leaf.tensor.dtype();
@@ -153,7 +157,7 @@ pub(super) fn unreached(
     graph: &Graph,
     loss: Value,
     inputs: &[(Value, String)],
-    ruleless: &[(Op, &'static str)],
+    ruleless: &[autodiff::Cut],
 ) -> Vec<Unreached> {
     if inputs.is_empty() {
         return Vec::new();
@@ -170,7 +174,7 @@ struct Paths<'a> {
 }
 
 impl<'a> Paths<'a> {
-    fn new(graph: &Graph, loss: Value, inputs: &'a [(Value, String)], ruleless: &[(Op, &'static str)]) -> Paths<'a> {
+    fn new(graph: &Graph, loss: Value, inputs: &'a [(Value, String)], ruleless: &[autodiff::Cut]) -> Paths<'a> {
         let values: Vec<Value> = inputs.iter().map(|(v, _)| *v).collect();
         let reach = autodiff::reach(graph, &[loss], &values, ruleless);
         let named = |(number, cut): (usize, &autodiff::Cut)| {

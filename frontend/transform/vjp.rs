@@ -76,7 +76,7 @@ fn attempt<M: Tree, R: Tree>(f: &dyn Fn(&M) -> R, x: &M) -> Result<(R, Pull), Fa
         }
         let origins = [append::origin(graph, here())];
         let found = append::pull("vjp", graph, &seeds, wrt, &origins)?;
-        found.record_cuts();
+        append::record_cuts(&found.cuts);
         let gradients = found.or_zeros(graph, wrt, &origins);
         let cut = partition(graph, &known, &outputs, &gradients, Again::Cheap);
         let paths = function.template.leaves().into_iter().map(|(path, _)| path);

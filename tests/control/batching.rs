@@ -1,9 +1,12 @@
 //! Branches and loops for many examples, against one example after the other.
 
 use super::{close, interpreted, numbers};
+use std::sync::Arc;
 use tracewright::options::with_options;
 use tracewright::vmap::Axes;
-use tracewright::{DType, Tensor, Tree, cond, control, fori, grad, jit, jvp, scan, switch, vmap, while_loop};
+use tracewright::{
+    DType, Tensor, Tree, cond, control, custom_vjp, fori, grad, jit, jvp, scan, switch, vmap, while_loop,
+};
 
 /// The function for all examples, along the axes that are given, is the function for each of them.
 fn same<A: Tree, R: Tree>(f: impl Fn(&A) -> R + Clone + Send + Sync + 'static, x: &A, axes: &[bool]) {
@@ -64,6 +67,36 @@ fn what_may_fail_is_asked_for_only_where_it_is_chosen() {
         move |i: &Tensor| cond(&i.lt(9), || table.index_select(0, &i.reshape([1])).sum(..), || Tensor::from(-1.0f64));
     let e = vmap(g)(&Tensor::from([0i64, 7, 2])).to_vec::<f64>().unwrap_err();
     assert!(e.rule().contains("index 7 is out of range"), "{e}");
+}
+
+#[test]
+fn what_an_example_does_not_run_does_not_fail_inside_of_functions_with_derivatives() {
+    let table = numbers(&[3]);
+    let read = move |i: &Tensor| table.index_select(0, &i.reshape([1])).sum(..);
+    let (f, forward) = (read.clone(), read.clone());
+    let looked_up = Arc::new(custom_vjp(
+        move |(i, x): &(Tensor, Tensor)| f(i) * x,
+        move |(i, x): &(Tensor, Tensor)| (forward(i) * x, (i.clone(), x.clone())),
+        // The gradient reads too.
+        move |(i, x): &(Tensor, Tensor), g: &Tensor| (i.clone(), read(i) * g + x * 0.0),
+    ));
+    let f = move |(i, x): &(Tensor, Tensor)| cond(&i.lt(3), || looked_up(&(i.clone(), x.clone())), || x * 10.0);
+    let at = (Tensor::from([0i64, 7, 2, 100]), numbers(&[4]));
+    same(f.clone(), &at, &[true, true]);
+    same(move |at: &(Tensor, Tensor)| grad(&f)(at), &at, &[true, true]);
+}
+
+#[test]
+fn a_loop_that_an_example_does_not_run_ends() {
+    // Doubling a negative number never ends.
+    let above = |x: &Tensor| while_loop(|c: &Tensor| c.lt(100.0), |c: &Tensor| c * 2.0, x);
+    let chosen = move |x: &Tensor| cond(&x.gt(0.0), || above(x), || -x);
+    same(chosen, &Tensor::from([1.0f64, -1.0, 30.0]), &[true]);
+    let deeper = move |x: &Tensor| cond(&x.gt(0.0), || fori(0..2, |_, c: &Tensor| above(c) * 0.5, x), || -x);
+    same(deeper, &Tensor::from([1.0f64, -1.0, 30.0]), &[true]);
+    // An example that is done waits for the others.
+    let nested = move |x: &Tensor| while_loop(|c: &Tensor| c.abs().lt(500.0), |c: &Tensor| above(c) * 3.0, x);
+    same(nested, &Tensor::from([1.0f64, -1000.0, 3.0]), &[true]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use tracewright::custom::{AttrReader, CustomOp, Fault, call};
 use tracewright::events::{Event, capture};
 use tracewright::grad::{Barrier, Report, Why};
-use tracewright::{DType, Literal, Tensor, Type, cond, grad, jit, scan, scope};
+use tracewright::{DType, Literal, Tensor, Type, checkpoint, cond, fori, grad, jit, scan, scope, while_loop};
 
 /// The identity, without derivatives.
 #[derive(Clone)]
@@ -146,6 +146,31 @@ fn the_first_end_of_each_path_counts() {
     let ops: Vec<&str> = cuts.iter().map(|c| c.op.as_str()).collect();
     assert_eq!(ops, ["floor", "ceil"]);
     assert!(report.to_string().starts_with("(the argument) does not reach the loss: its paths end at floor at "));
+}
+
+#[test]
+fn ops_without_rules_inside_of_branches_and_loops() {
+    let opaque = |x: &Tensor| {
+        let [y] = call(&Opaque, &[x]);
+        y
+    };
+    let x = Tensor::from([1.0f32, 2.0]);
+    let ends = |report: Report, op: &str, barrier: Barrier| {
+        let [cut] = &report.cuts[..] else { panic!("{report}") };
+        assert_eq!((cut.op.as_str(), cut.barrier), (op, barrier), "{report}");
+        assert!(report.to_string().contains(&format!("(the argument) end at {op} at tests/derivatives")), "{report}");
+    };
+    let in_a_loop = |x: &Tensor| fori(0..3, |_, y: &Tensor| opaque(y), x).sum(..);
+    ends(grad::report(in_a_loop, &x).unwrap(), "test.opaque", Barrier::NoRule);
+    let in_a_call = |x: &Tensor| checkpoint(|x: &Tensor| opaque(x).sum(..))(x);
+    ends(grad::report(in_a_call, &x).unwrap(), "test.opaque", Barrier::NoRule);
+    // What is an error of a gradient is part of its report.
+    let double = |x: &Tensor| while_loop(|c: &Tensor| c.sum(..).lt(9.0), |c: &Tensor| c * 2.0, x);
+    let report = grad::report(|x: &Tensor| double(x).sum(..), &x).unwrap();
+    assert!(matches!(&report.unreached[0].why, Why::Cut(cuts) if cuts[0].op == "while_loop"), "{report}");
+    ends(report, "while_loop", Barrier::Unbounded);
+    let nested = |x: &Tensor| fori(0..3, |_, y: &Tensor| double(y), x).sum(..);
+    ends(grad::report(nested, &x).unwrap(), "while_loop", Barrier::Unbounded);
 }
 
 #[test]

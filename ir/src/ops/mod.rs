@@ -220,6 +220,8 @@ pub enum Barrier {
     NoRule,
     /// A loop whose number of iterations is not known, in reverse mode.
     Unbounded,
+    /// A function whose derivative the user gave for reverse mode alone, in forward mode.
+    ReverseOnly,
 }
 
 impl Barrier {
@@ -233,6 +235,9 @@ impl Barrier {
             Barrier::Stop => "it stops gradients",
             Barrier::NoRule => "the op has no rule for its derivative",
             Barrier::Unbounded => "the number of iterations is not known, so nothing can keep what each of them needs",
+            Barrier::ReverseOnly => {
+                "it has a gradient of its own for reverse mode, and none was given for forward mode"
+            }
         }
     }
 }

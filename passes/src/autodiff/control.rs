@@ -10,7 +10,7 @@ mod switch;
 mod while_loop;
 
 use super::Cut;
-use ir::ops::{Control, GraphEmitter, PerOperand, VjpContext};
+use ir::ops::{Barrier, Control, GraphEmitter, PerOperand, VjpContext};
 use ir::{Emit, EmitExt, Graph, NotDifferentiable, Op, Region, Type, Value};
 use smallvec::SmallVec;
 
@@ -48,9 +48,7 @@ pub(super) fn push(
         Control::While { constants } => while_loop::push(b, op, constants, tangents, cuts),
         Control::CustomJvp => call::push_custom_jvp(b, op, tangents),
         Control::CustomVjp => {
-            return Err(NotDifferentiable(
-                "it has a gradient of its own for reverse mode, and none was given for forward mode",
-            ));
+            return Err(NotDifferentiable(Barrier::ReverseOnly.reason()));
         }
     })
 }

@@ -22,6 +22,7 @@ pub use reverse::{Gradients, append_vjp};
 use ir::graph::OpData;
 use ir::ops::Barrier;
 use ir::{Graph, Op, Origin, Region, Value};
+use std::fmt;
 
 /// A place where a derivative ends because an op has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,17 @@ impl Cut {
     fn at(graph: &Graph, op: &OpData, barrier: Barrier, reason: &'static str) -> Cut {
         let origins = op.origins.iter().map(|&o| graph.origins.get(o).clone()).collect();
         Cut { op: op.primitive.name(), barrier, reason, origins }
+    }
+}
+
+/// The op with its line, and the reason.
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.op)?;
+        if let Some(origin) = self.origins.first() {
+            write!(f, " at {origin}")?;
+        }
+        write!(f, ": {}", self.reason)
     }
 }
 

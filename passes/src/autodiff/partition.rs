@@ -27,6 +27,9 @@ const DEAR: u64 = 8;
 const EXTENT: i64 = 64;
 /// The capacity of an edge that no cut may take.
 const UNCUT: u64 = u64::MAX / 4;
+/// What it costs to save what should be computed again, where it cannot be: more than any memory, and so many of them
+/// still have a sum.
+const DEAREST: u64 = 1 << 41;
 
 /// What the second graph may compute anew of what the first had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -312,13 +315,11 @@ impl<'a> Cut<'a> {
         if self.graph.defining_op(v).is_none() || self.outputs.contains(&v) {
             return 1;
         }
-        if self.again == Again::All {
-            return 1 << 41;
-        }
-        if let Again::AllBut(kept) = self.again
-            && !self.graph.defining_op(v).is_some_and(|(op, _)| kept.keeps(&self.graph.op(op).primitive))
-        {
-            return UNCUT;
+        match self.again {
+            Again::AllBut(kept)
+                if self.graph.defining_op(v).is_some_and(|(op, _)| kept.keeps(&self.graph.op(op).primitive)) => {}
+            Again::All | Again::AllBut(_) => return DEAREST,
+            Again::Cheap | Again::Free => {}
         }
         let bytes = self.graph.ty(v).bytes().eval(&|_| Some(EXTENT)).unwrap_or(i64::MAX);
         (bytes.clamp(0, 1 << 40) as u64) * 2 + 16
@@ -327,15 +328,17 @@ impl<'a> Cut<'a> {
     /// True if the second graph may compute the op.
     fn is_repeatable(&mut self, op: Op) -> bool {
         let data = self.graph.op(op);
-        let traits = data.primitive.traits();
-        if let Again::AllBut(kept) = self.again {
-            return traits.pure && !kept.keeps(&data.primitive);
+        // Whatever has effects, in a region too, has them once.
+        if !is_droppable(self.graph, op) {
+            return false;
+        }
+        match self.again {
+            Again::All => return true,
+            Again::AllBut(kept) => return !kept.keeps(&data.primitive),
+            Again::Cheap | Again::Free => {}
         }
         let only_there = self.again == Again::Cheap && !data.results.iter().any(|r| self.forward[r.at()]);
-        if self.again == Again::All {
-            return traits.pure;
-        }
-        if !traits.pure || traits.fallible && !only_there {
+        if data.primitive.traits().fallible && !only_there {
             return false;
         }
         match data.primitive.lowering() {

@@ -28,8 +28,8 @@ pub struct Reach {
 }
 
 /// Follows values from where they are made to the outputs, through everything that passes derivatives on, into branches and
-/// loops too. `ruleless` are ops that are known to have no rule. Reads the graph only.
-pub fn reach(graph: &Graph, outputs: &[Value], values: &[Value], ruleless: &[(Op, &'static str)]) -> Reach {
+/// loops too. `ruleless` are where gradients ended for want of a rule. Reads the graph only.
+pub fn reach(graph: &Graph, outputs: &[Value], values: &[Value], ruleless: &[Cut]) -> Reach {
     let root = graph.root();
     let needed = needed(graph, &graph.region(root).ops, outputs);
     let mut walk =
@@ -51,7 +51,7 @@ pub fn reach(graph: &Graph, outputs: &[Value], values: &[Value], ruleless: &[(Op
 
 struct Walk<'a> {
     graph: &'a Graph,
-    ruleless: &'a [(Op, &'static str)],
+    ruleless: &'a [Cut],
     /// By value: derivatives flow to it.
     active: Vec<bool>,
     cuts: Vec<Cut>,
@@ -73,8 +73,8 @@ impl Walk<'_> {
             if !leads_on || !data.operands.iter().any(|o| self.active[o.at()]) {
                 continue;
             }
-            let missing = self.ruleless.iter().find(|(o, _)| *o == op).map(|(_, why)| (Barrier::NoRule, *why));
-            match (missing.or_else(|| barrier(graph, data).map(|b| (b, b.reason()))), data.primitive.control()) {
+            let ended = self.rule_missing(data).or_else(|| barrier(graph, data).map(|b| (b, b.reason())));
+            match (ended, data.primitive.control()) {
                 (Some((barrier, reason)), _) => {
                     let next = self.cuts.len();
                     let number = *self.numbers.entry(op).or_insert(next);
@@ -87,6 +87,14 @@ impl Walk<'_> {
                 (None, None) => data.results.iter().for_each(|r| self.active[r.at()] |= graph.ty(*r).dtype.is_float()),
             }
         }
+    }
+
+    /// What was missing where a gradient ended at this op. Regions are differentiated as graphs of their own, so its name
+    /// and its lines are what it is known by.
+    fn rule_missing(&self, op: &OpData) -> Option<(Barrier, &'static str)> {
+        let origins = || op.origins.iter().map(|&o| self.graph.origins.get(o));
+        let is_it = |cut: &&Cut| cut.op == op.primitive.name() && origins().eq(&cut.origins);
+        self.ruleless.iter().find(is_it).map(|cut| (cut.barrier, cut.reason))
     }
 
     /// Follows it into the regions of an op, round and round where values are carried.

@@ -13,10 +13,8 @@ use smallvec::SmallVec;
 pub struct Gradients {
     /// The gradient by each wanted value, `None` where the outputs do not depend on it differentiably.
     pub values: Vec<Option<Value>>,
-    /// Where gradients ended for want of a rule.
+    /// Where gradients ended for want of a rule, inside of branches and loops too.
     pub cuts: Vec<Cut>,
-    /// The ops there, and why they have none.
-    pub ruleless: Vec<(Op, &'static str)>,
 }
 
 /// Appends to the root region the ops that compute the gradients of outputs by the values `wrt`, given the cotangent
@@ -31,7 +29,7 @@ pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) ->
     let ops: Vec<Op> = graph.region(root).ops.clone();
     let active = active(graph, root, wrt.iter().copied());
     let mut cotangents: Vec<Option<Value>> = vec![None; graph.value_count()];
-    let (mut cuts, mut ruleless) = (Vec::new(), Vec::new());
+    let mut cuts = Vec::new();
     let origins = seeds.first().map(|&(out, _)| origins_of(graph, out)).unwrap_or_default();
     let mut b = GraphEmitter { graph, region: root, origins };
     for &(output, cotangent) in seeds {
@@ -62,11 +60,10 @@ pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) ->
                 let unbounded = matches!(data.primitive.control(), Some(Control::While { .. }));
                 let barrier = if unbounded { Barrier::Unbounded } else { Barrier::NoRule };
                 cuts.push(Cut::at(b.graph, &data, barrier, reason.0));
-                ruleless.push((op, reason.0));
             }
         }
     }
-    Gradients { values: wrt.iter().map(|v| cotangents[v.at()]).collect(), cuts, ruleless }
+    Gradients { values: wrt.iter().map(|v| cotangents[v.at()]).collect(), cuts }
 }
 
 /// The gradient by each wanted operand of an op: the one place where the kinds of ops part.

@@ -3,16 +3,17 @@
 //! Where the choice is the same for all examples, or the length of a loop, one op runs the batched regions. Where each
 //! example chooses for itself, all branches run and each example takes its own; and a loop goes on as long as any example
 //! does, those that are done keeping what they have. Indices that an example would not have read are replaced by 0, so that
-//! what does not count cannot fail.
+//! what does not count cannot fail, and a loop that an example would not have run does not go on for it, so that it cannot
+//! go on forever.
 
 mod functions;
 
 use super::{Batcher, Tracked, Unbatchable, at_axis};
-use ir::ops::binary::Direction;
+use ir::ops::binary::{self, Direction};
 use ir::ops::control::{Scan, Scanning, While};
 use ir::ops::reduce::ReduceAny;
 use ir::ops::{Control, GraphEmitter};
-use ir::{Axes, DType, Dim, Emit, EmitExt, Graph, Lowering, Op, Region, Scalar, Shape, Type, Value};
+use ir::{Axes, DType, Dim, Emit, EmitExt, Graph, Op, Region, Scalar, Shape, Type, Value};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -277,19 +278,23 @@ fn scan(b: &mut Batcher<'_>, op: Op, into: Region, operands: &[Tracked], s: &Sca
     }
 }
 
-/// True if running the ops of a region can report an error.
-fn is_fallible(graph: &Graph, region: Region) -> bool {
+/// True if running the ops of a region can report an error, or may have no end.
+fn needs_guard(graph: &Graph, region: Region) -> bool {
     graph.region(region).ops.iter().any(|&op| {
         let data = graph.op(op);
-        data.primitive.traits().fallible || data.regions.iter().any(|&r| is_fallible(graph, r))
+        data.primitive.traits().fallible || is_while(graph, op) || data.regions.iter().any(|&r| needs_guard(graph, r))
     })
 }
 
-/// Adds an input, a bool scalar, without which no index counts; false if there is nothing that reads at indices and may
-/// fail.
+fn is_while(graph: &Graph, op: Op) -> bool {
+    matches!(graph.op(op).primitive.control(), Some(Control::While { .. }))
+}
+
+/// Adds an input, a bool scalar, without which no index counts and no loop goes on; false if there is nothing that reads at
+/// indices and may fail, and no loop that a condition ends.
 fn guard_graph(graph: &mut Graph) -> bool {
     let root = graph.root();
-    if !is_fallible(graph, root) {
+    if !needs_guard(graph, root) {
         return false;
     }
     let mask = graph.add_input(Type::new(DType::Bool, Shape::scalar()));
@@ -300,7 +305,7 @@ fn guard_graph(graph: &mut Graph) -> bool {
 fn guard(graph: &mut Graph, region: Region, mask: Value) {
     for op in std::mem::take(&mut graph.region_mut(region).ops) {
         let data = graph.op(op).clone();
-        if data.primitive.lowering() == Lowering::Control && data.regions.iter().any(|&r| is_fallible(graph, r)) {
+        if is_while(graph, op) || data.regions.iter().any(|&r| needs_guard(graph, r)) {
             with_mask(graph, op, mask);
         } else if data.primitive.indexing().is_some() && data.primitive.traits().fallible {
             let mut e = GraphEmitter { graph, region, origins: data.origins };
@@ -314,15 +319,30 @@ fn guard(graph: &mut Graph, region: Region, mask: Value) {
     }
 }
 
-/// Hands the mask to the regions of an op of control flow.
+/// Hands the mask to the regions of an op of control flow: behind its constants, else behind all operands.
 fn with_mask(graph: &mut Graph, op: Op, mask: Value) {
     let data = graph.op(op).clone();
     let control = data.primitive.control().expect("control flow says what it does");
     let at = control.constants().unwrap_or(data.operands.len());
-    let parameter = control.parameter(at).expect("no choice");
-    for &region in &data.regions {
+    let parameter = control.parameter(at).unwrap_or(at);
+    let mut inside: Vec<Value> = Vec::new();
+    for (number, &region) in data.regions.iter().enumerate() {
+        let mut parameter = parameter;
+        if control == Control::CustomVjp && number == 2 {
+            // What the gradient runs on comes from the forward part.
+            parameter = graph.region(data.regions[1]).yields.len() - data.results.len();
+            graph.region_mut(data.regions[1]).yields.push(inside[1]);
+        }
         let inner = graph.insert_param(region, parameter, Type::new(DType::Bool, Shape::scalar()));
         guard(graph, region, inner);
+        inside.push(inner);
+    }
+    if let Control::While { .. } = control {
+        let region = data.regions[0];
+        let goes_on = graph.region(region).yields[0];
+        let mut e = GraphEmitter { graph, region, origins: data.origins.clone() };
+        let goes_on = e.emit(binary::And {}.into(), &[goes_on, inside[0]]);
+        graph.region_mut(region).yields[0] = goes_on;
     }
     let mut operands = data.operands.to_vec();
     operands.insert(at, mask);

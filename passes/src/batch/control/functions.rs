@@ -46,7 +46,9 @@ pub(super) fn custom_vjp(b: &mut Batcher<'_>, op: Op, into: Region, operands: &[
     let plain = graph_into(b, primal, first, &given)?;
     let given: Vec<Tracked> = operands.iter().map(|&t| parameter(b, second, t)).collect();
     let kept = graph_into(b, forward, second, &given)?;
-    let results: Vec<bool> = (0..n).map(|i| plain[i].axis.is_some() || kept[i].axis.is_some()).collect();
+    // Gradients by results are those of each example, whatever the results depend on.
+    let varies = |i: usize| plain[i].axis.is_some() || kept[i].axis.is_some();
+    let results: Vec<bool> = (0..n).map(|i| is_float(primal, primal.outputs()[i]) || varies(i)).collect();
     set_yields(b, op, first, &plain, &results);
     let all: Vec<bool> = results.iter().copied().chain(kept[n..].iter().map(|t| t.axis.is_some())).collect();
     set_yields(b, op, second, &kept, &all);
