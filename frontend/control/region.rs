@@ -67,11 +67,14 @@ impl Outside {
         [read, written]
     }
 
+    /// The types of all of them.
+    pub fn all_types(&self) -> impl Iterator<Item = Type> + '_ {
+        self.all.iter().map(Behind::ty)
+    }
+
     /// The types of those with these numbers.
     pub fn types<'a>(&'a self, numbers: &'a [usize]) -> impl Iterator<Item = Type> + 'a {
-        numbers.iter().map(|&i| match &self.all[i] {
-            Behind::Capture(t) | Behind::Cell(_, t) => t.ty(),
-        })
+        numbers.iter().map(|&i| self.all[i].ty())
     }
 }
 

@@ -11,8 +11,8 @@ use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
 use crate::tree::Tree;
 use crate::{scope, strict};
+use ir::Graph;
 use ir::ops::control::{Call, Named, Save};
-use ir::{Graph, Type};
 use passes::autodiff::{NoPlan, Plan};
 use runtime::events::{self, Event};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -146,12 +146,11 @@ fn call<A: Tree, R: Tree>(f: &dyn Fn(&A) -> R, model: &A, policy: &Policy, made:
         Err(failure) => return failure.result(f, model),
     };
     let (sources, distinct) = (function.sources(), function.distinct);
-    let leaf = |i: usize| function.graph.ty(function.graph.inputs()[i]).clone();
-    let mut types: Vec<Type> = (0..distinct).map(leaf).collect();
+    let mut types = function.leaf_types();
     let mut outside = Outside::default();
     let (body, template) = outside.take(function);
-    let [read, written] = outside.parts();
-    types.extend(outside.types(&(0..read.len() + written.len()).collect::<Vec<_>>()));
+    let [_, written] = outside.parts();
+    types.extend(outside.all_types());
     let mut builder = Builder::new("checkpoint");
     let leaves: Vec<usize> = (0..distinct).collect();
     let inside = builder.region(&types, &body, &leaves, &|i| distinct + i);

@@ -39,17 +39,8 @@ pub fn custom_vjp<A: Tree, R: Tree, S: Tree>(
     let made = Location::caller();
     move |model| {
         let _here = enter_at(made);
-        let primal = match trace(&f, model) {
-            Ok(function) => function,
-            Err(failure) => return failure.result(&f, model),
-        };
-        let template = hollow(&primal.template);
         let pull = |pair: &(S, R)| backward(&pair.0, &pair.1);
-        match by_gradient(primal, &forward, &pull, model) {
-            Ok(results) => with_leaves(&template, results),
-            Err(Failure::Panic(payload)) => resume_unwind(payload),
-            Err(Failure::Error(e, _)) => errors(&template, &e),
-        }
+        with_derivative(&f, model, |primal| by_gradient(primal, &forward, &pull, model))
     }
 }
 
@@ -76,16 +67,8 @@ pub fn custom_jvp<A: Tree, R: Tree>(f: impl Fn(&A) -> R, derivative: impl Fn(&A,
     let made = Location::caller();
     move |model| {
         let _here = enter_at(made);
-        let primal = match trace(&f, model) {
-            Ok(function) => function,
-            Err(failure) => return failure.result(&f, model),
-        };
-        let template = hollow(&primal.template);
-        match by_tangent(primal, &|pair: &(A, A)| derivative(&pair.0, &pair.1), model) {
-            Ok(results) => with_leaves(&template, results),
-            Err(Failure::Panic(payload)) => resume_unwind(payload),
-            Err(Failure::Error(e, _)) => errors(&template, &e),
-        }
+        let push = |pair: &(A, A)| derivative(&pair.0, &pair.1);
+        with_derivative(&f, model, |primal| by_tangent(primal, &push, model))
     }
 }
 
@@ -96,6 +79,24 @@ type Attempt<T> = std::result::Result<T, Failure<()>>;
 
 fn trace<A: Tree, R: Tree>(f: &dyn Fn(&A) -> R, model: &A) -> std::result::Result<Function<R>, Failure<R>> {
     traced::trace("a function with a derivative", f, model)
+}
+
+/// The result of a function that is recorded with its derivative.
+fn with_derivative<A: Tree, R: Tree>(
+    f: &dyn Fn(&A) -> R,
+    model: &A,
+    record: impl FnOnce(Function<R>) -> Attempt<Vec<Tensor>>,
+) -> R {
+    let primal = match trace(f, model) {
+        Ok(function) => function,
+        Err(failure) => return failure.result(f, model),
+    };
+    let template = hollow(&primal.template);
+    match record(primal) {
+        Ok(results) => with_leaves(&template, results),
+        Err(Failure::Panic(payload)) => resume_unwind(payload),
+        Err(Failure::Error(e, _)) => errors(&template, &e),
+    }
 }
 
 fn located(code: Code, op: &'static str, rule: String, legal: impl Into<String>) -> Failure<()> {
@@ -169,13 +170,13 @@ fn by_gradient<A: Tree, R: Tree, S: Tree>(
 
     let (sources, distinct) = (primal.sources(), primal.distinct);
     let inputs: Vec<usize> = primal.leaves.iter().map(|leaf| leaf.input).collect();
-    let own: Vec<Type> = primal.graph.inputs()[..distinct].iter().map(|&v| primal.graph.ty(v).clone()).collect();
+    let own = primal.leaf_types();
     let mut outside = Outside::default();
     let (first, _) = outside.take(primal);
     let (second, _) = outside.take(forward);
     let (third, _) = outside.take(backward);
     let all = outside.parts()[0].len();
-    let types: Vec<Type> = own.iter().cloned().chain(outside.types(&(0..all).collect::<Vec<_>>())).collect();
+    let types: Vec<Type> = own.iter().cloned().chain(outside.all_types()).collect();
     let leaves: Vec<usize> = (0..distinct).collect();
     let mut builder = Builder::new(OP);
     let inside = builder.region(&types, &first, &leaves, &|i| distinct + i);
@@ -252,13 +253,12 @@ fn by_tangent<A: Tree, R: Tree>(
     let twice: Vec<(String, Type)> = results.iter().chain(&results).cloned().collect();
     same_types(OP, "the derivative", &result_types(&both), &twice)?;
     let (sources, distinct) = (primal.sources(), primal.distinct);
-    let own: Vec<Type> = primal.graph.inputs()[..distinct].iter().map(|&v| primal.graph.ty(v).clone()).collect();
+    let own = primal.leaf_types();
     let more = both.distinct;
     let mut outside = Outside::default();
     let (first, _) = outside.take(primal);
     let (second, _) = outside.take(both);
-    let all = outside.parts()[0].len();
-    let types: Vec<Type> = own.iter().cloned().chain(outside.types(&(0..all).collect::<Vec<_>>())).collect();
+    let types: Vec<Type> = own.iter().cloned().chain(outside.all_types()).collect();
     let mut builder = Builder::new(OP);
     let leaves: Vec<usize> = (0..distinct).collect();
     let inside = builder.region(&types, &first, &leaves, &|i| distinct + i);

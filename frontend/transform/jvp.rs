@@ -1,15 +1,14 @@
 //! Forward mode for functions of trees to trees.
 
 use super::append;
-use super::traced::{self, Failure, Function, apply, named, with_leaves};
-use super::vjp::floats;
+use super::later::{self, Later, Takes};
+use super::traced::{self, Failure, Function, named, with_leaves};
 use crate::dispatch::{enter_at, here};
 use crate::error::{Code, Error, Result};
 use crate::scope;
-use crate::tensor::Tensor;
 use crate::tree::Tree;
 use ir::{Graph, Type, Value};
-use passes::autodiff::{Again, Residual, partition};
+use passes::autodiff::{Again, partition};
 use std::panic::Location;
 
 /// The value of a function, and how it changes along a tangent of the argument: a tree like the value.
@@ -30,14 +29,9 @@ use std::panic::Location;
 #[track_caller]
 pub fn jvp<M: Tree, R: Tree>(f: impl Fn(&M) -> R, x: &M, tangent: &M) -> (R, R) {
     let _here = enter_at(Location::caller());
-    match push(&f, x, tangent) {
-        Ok(both) => both,
-        Err(failure) => {
-            let (value, e) = failure.parts(&f, x);
-            let change = traced::errors(&value, &e);
-            (value, change)
-        }
-    }
+    let (value, change) = traced::settled(push(&f, x, tangent), &f, x);
+    let change = change.unwrap_or_else(|e| traced::errors(&value, &e));
+    (value, change)
 }
 
 const LINEARIZE: &str = "linearize";
@@ -99,8 +93,8 @@ impl<R: Tree> Linear<R> {
 
 fn push<M: Tree, R: Tree>(f: &dyn Fn(&M) -> R, x: &M, tangent: &M) -> Result<(R, R), Failure<R>> {
     let Linear { mut function, leaves, tangents, .. } = Linear::new("jvp", f, x)?;
-    let mut rest = || -> Result<_> {
-        let given = floats("jvp", "tangent", tangent, &leaves)?;
+    let rest = || -> Result<_> {
+        let given = Takes { kind: "jvp", what: "tangent", like: leaves }.floats(tangent)?;
         let outputs = function.results.iter().chain(&tangents).chain(&function.writes);
         function.graph.set_outputs(outputs.copied().collect());
         let mut results = function.run(&function.graph, &function.sources(), &given)?;
@@ -130,40 +124,12 @@ fn push<M: Tree, R: Tree>(f: &dyn Fn(&M) -> R, x: &M, tangent: &M) -> Result<(R,
 pub fn linearize<M: Tree, R: Tree>(f: impl Fn(&M) -> R, x: &M) -> (R, impl Fn(&M) -> R + Send + Sync + 'static) {
     let made = Location::caller();
     let _here = enter_at(made);
-    let (value, map) = match linear(&f, x) {
-        Ok((value, map)) => (value, Ok(map)),
-        Err(failure) => {
-            let (value, e) = failure.parts(&f, x);
-            (value, Err(e))
-        }
-    };
+    let (value, map) = traced::settled(linear(&f, x), &f, x);
     let shape = traced::hollow(&value);
-    let push = move |tangent: &M| {
-        let _here = enter_at(made);
-        match map.as_ref().map_err(Clone::clone).and_then(|map| map.call(tangent)) {
-            Ok(leaves) => with_leaves(&shape, leaves),
-            Err(e) => traced::errors(&shape, &e),
-        }
-    };
-    (value, push)
+    (value, later::function(map, shape, made))
 }
 
-/// A linear function of tangents.
-struct LinearMap {
-    graph: Graph,
-    residuals: Vec<Tensor>,
-    leaves: Vec<(String, Type)>,
-}
-
-impl LinearMap {
-    fn call<M: Tree>(&self, tangent: &M) -> Result<Vec<Tensor>> {
-        let given = floats("linearize", "tangent", tangent, &self.leaves)?;
-        let arguments: Vec<Tensor> = self.residuals.iter().cloned().chain(given).collect();
-        apply(&self.graph, &arguments)
-    }
-}
-
-fn linear<M: Tree, R: Tree>(f: &dyn Fn(&M) -> R, x: &M) -> Result<(R, LinearMap), Failure<R>> {
+fn linear<M: Tree, R: Tree>(f: &dyn Fn(&M) -> R, x: &M) -> Result<(R, Later), Failure<R>> {
     let Linear { mut function, leaves, tangents, primal, before } = Linear::new(LINEARIZE, f, x)?;
     let rest = || -> Result<_> {
         let known = function.graph.inputs()[..primal].to_vec();
@@ -174,14 +140,7 @@ fn linear<M: Tree, R: Tree>(f: &dyn Fn(&M) -> R, x: &M) -> Result<(R, LinearMap)
             outputs = function.graph.inline(root, &before, &arguments);
         }
         let cut = partition(&function.graph, &known, &outputs, &tangents, Again::Free);
-        let (arguments, mut all) = function.run_at(&cut.forward, function.results.len(), &function.sources(), &[])?;
-        let residual = |r: &Residual| match *r {
-            Residual::Input(i) => arguments[i].clone(),
-            Residual::Output(i) => all[i].clone(),
-        };
-        let residuals = cut.residuals.iter().map(residual).collect();
-        all.truncate(function.results.len());
-        Ok((all, LinearMap { graph: cut.backward, residuals, leaves }))
+        Later::new(&function, cut, Takes { kind: LINEARIZE, what: "tangent", like: leaves })
     };
     match rest() {
         Ok((results, map)) => Ok((with_leaves(&function.template, results), map)),

@@ -6,6 +6,7 @@ pub mod derivative;
 pub mod grad;
 pub mod jacobian;
 pub(crate) mod jvp;
+mod later;
 mod report;
 pub(crate) mod traced;
 pub(crate) mod vjp;

@@ -37,6 +37,12 @@ pub(crate) enum Behind {
 }
 
 impl Behind {
+    pub fn ty(&self) -> Type {
+        match self {
+            Behind::Capture(t) | Behind::Cell(_, t) => t.ty(),
+        }
+    }
+
     /// Its value. Outside of traces a cell is read when the graph runs, as in a compiled call: another thread may have
     /// written it.
     pub fn value(&self) -> Tensor {
@@ -110,6 +116,21 @@ impl<R: Tree> Failure<R> {
         match self {
             Failure::Panic(payload) => Failure::Panic(payload),
             Failure::Error(e, template) => Failure::Error(e, template.map(f)),
+        }
+    }
+}
+
+/// The value of a function with something beside it. After a failure the error is on every leaf of the value, and beside it.
+pub(crate) fn settled<M: Tree, R: Tree, T>(
+    outcome: Result<(R, T), Failure<R>>,
+    f: &dyn Fn(&M) -> R,
+    model: &M,
+) -> (R, Result<T>) {
+    match outcome {
+        Ok((value, beside)) => (value, Ok(beside)),
+        Err(failure) => {
+            let (value, e) = failure.parts(f, model);
+            (value, Err(e))
         }
     }
 }
@@ -221,6 +242,11 @@ pub(crate) fn trace_as<M: Tree, R: Tree>(
 }
 
 impl<R: Tree> Function<R> {
+    /// The type of each of the inputs that are leaves.
+    pub fn leaf_types(&self) -> Vec<Type> {
+        self.graph.inputs()[..self.distinct].iter().map(|&v| self.graph.ty(v).clone()).collect()
+    }
+
     /// The tensor behind each of the inputs that are leaves.
     pub fn sources(&self) -> Vec<Tensor> {
         let mut sources: Vec<Tensor> = Vec::new();

@@ -9,9 +9,10 @@ mod scan;
 mod switch;
 mod while_loop;
 
-use super::Cut;
+use super::{Cut, append_jvp};
+use ir::graph::Values;
 use ir::ops::{Barrier, Control, GraphEmitter, PerOperand, VjpContext};
-use ir::{Emit, EmitExt, Graph, NotDifferentiable, Op, Region, Type, Value};
+use ir::{Emit, EmitExt, Graph, NotDifferentiable, Op, Primitive, Region, Type, Value};
 use smallvec::SmallVec;
 
 /// The gradient by each wanted operand.
@@ -77,6 +78,41 @@ fn zeros(b: &mut GraphEmitter<'_>, ty: &Type) -> Value {
     b.full(ir::Scalar::zero(ty.dtype), &ty.shape)
 }
 
+fn zeros_like(b: &mut GraphEmitter<'_>, v: Value) -> Value {
+    let ty = b.ty(v).clone();
+    zeros(b, &ty)
+}
+
+/// A derivative by or of a value of a graph beside the emitter's; zeros where there is none.
+fn or_zeros(b: &GraphEmitter<'_>, graph: &mut Graph, found: Option<Value>, of: Value) -> Value {
+    found.unwrap_or_else(|| zeros_like(&mut beside(b, graph), of))
+}
+
+/// Values of a graph, each with a new input for its derivative.
+fn with_inputs(graph: &mut Graph, values: impl IntoIterator<Item = Value>) -> Vec<(Value, Value)> {
+    let pair = |v: Value| {
+        let ty = graph.ty(v).clone();
+        (v, graph.add_input(ty))
+    };
+    values.into_iter().map(pair).collect()
+}
+
+/// Makes an op another one, of more operands or results. `place` is where each of its results is among the new ones.
+fn replace(
+    b: &mut GraphEmitter<'_>,
+    op: Op,
+    primitive: Primitive,
+    operands: &[Value],
+    regions: &[Region],
+    place: impl Fn(usize) -> usize,
+) -> Values {
+    let kept: Vec<(usize, Value)> = b.graph.op(op).results.iter().enumerate().map(|(i, &v)| (place(i), v)).collect();
+    b.graph
+        .replace_op(op, primitive, operands, regions, &kept)
+        .unwrap_or_else(|e| panic!("an op that computes a derivative too is ill-typed: {e}"));
+    b.graph.op(op).results.clone()
+}
+
 /// A graph under construction that becomes a region: an empty one with symbols.
 fn empty(like: &Graph) -> Graph {
     let mut graph = Graph::new(&like.name);
@@ -118,6 +154,46 @@ pub(super) fn is_float(graph: &Graph, v: Value) -> bool {
     graph.ty(v).dtype.is_float()
 }
 
+/// The body of a loop with tangents.
+struct Moving {
+    graph: Graph,
+    /// Inputs for the tangents of operands.
+    inputs: Vec<Option<Value>>,
+    /// Tangents of what it yields.
+    found: Vec<Option<Value>>,
+}
+
+/// Pushes tangents through the body of a loop, whose parameters `params` stand for the operands. What it yields first is
+/// carried on to the operands `carried`: these have tangents as soon as an iteration makes some.
+fn moving_body(
+    body: &Graph,
+    params: &[Value],
+    tangents: &[Option<Value>],
+    carried: std::ops::Range<usize>,
+    cuts: &mut Vec<Cut>,
+) -> Moving {
+    let mut moves: Vec<bool> = tangents.iter().map(Option::is_some).collect();
+    loop {
+        let mut graph = body.clone();
+        let moving = params.iter().zip(&moves).filter(|(_, m)| **m).map(|(&p, _)| p);
+        let pairs = with_inputs(&mut graph, moving.collect::<Vec<_>>());
+        let found = append_jvp(&mut graph, &pairs, body.outputs());
+        let grown: Vec<usize> = carried
+            .clone()
+            .enumerate()
+            .filter(|&(i, at)| found.values[i].is_some() && !moves[at])
+            .map(|g| g.1)
+            .collect();
+        if grown.is_empty() {
+            cuts.extend(found.cuts);
+            let mut given = pairs.into_iter().map(|(_, input)| input);
+            let inputs = moves.iter().map(|&m| if m { given.next() } else { None }).collect();
+            return Moving { graph, inputs, found: found.values };
+        }
+        grown.into_iter().for_each(|at| moves[at] = true);
+    }
+}
+
 /// Which of the carried values depend on what is active, if an iteration is run any number of times: `start` says which
 /// parameters of the body are active at first; `yields` of it become the parameters `carried`.
 fn active_carried(body: &Graph, start: &mut [bool], carried: std::ops::Range<usize>) {
@@ -136,8 +212,4 @@ fn active_carried(body: &Graph, start: &mut [bool], carried: std::ops::Range<usi
             return;
         }
     }
-}
-
-fn ty(b: &GraphEmitter<'_>, v: Value) -> Type {
-    Emit::ty(b, v).clone()
 }

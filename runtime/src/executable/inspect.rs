@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// One stage of a compilation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +95,8 @@ impl Inspector {
     /// Writes the graph, the failure and the settings to a file and names it.
     pub fn reproducer(&self, graph: &Graph, donations: &[(usize, usize)], reason: &str, options: &Options) -> String {
         let folder = self.folder.clone().unwrap_or_else(std::env::temp_dir);
-        let path = folder.join(format!("tracewright-reproducer-{:016x}.ir", graph.structural_hash()));
+        make_room(&folder, MOST_REPRODUCERS);
+        let path = folder.join(format!("{REPRODUCER}{:016x}.ir", graph.structural_hash()));
         let comment = reason.lines().fold(String::new(), |mut s, l| {
             let _ = writeln!(s, "// {l}");
             s
@@ -106,6 +108,28 @@ impl Inspector {
             Ok(()) => path.display().to_string(),
             Err(e) => format!("could not be written to {}: {e}", path.display()),
         }
+    }
+}
+
+/// What the names of reproducers begin with.
+const REPRODUCER: &str = "tracewright-reproducer-";
+
+/// Reproducers that a folder holds at most: one of them is looked at, and the next run of a broken program writes the same.
+const MOST_REPRODUCERS: usize = 32;
+
+/// Removes the oldest reproducers of a folder until there is room for one more.
+fn make_room(folder: &Path, most: usize) {
+    let mut all: Vec<(SystemTime, PathBuf)> = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_one = name.to_str().is_some_and(|n| n.starts_with(REPRODUCER) && n.ends_with(".ir"));
+        let written = entry.metadata().ok().filter(|m| is_one && m.is_file()).and_then(|m| m.modified().ok());
+        all.extend(written.map(|at| (at, entry.path())));
+    }
+    all.sort();
+    for (_, old) in all.iter().rev().skip(most.saturating_sub(1)) {
+        // Another process may have been faster, and another user's stay.
+        let _ = std::fs::remove_file(old);
     }
 }
 
@@ -142,5 +166,32 @@ impl PassObserver for Inspector {
             Some(c) => c.after_pass(run, graph),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_reproducers_go() {
+        let folder = std::env::temp_dir().join(format!("tracewright-room-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, seconds: u64| {
+            let file = std::fs::File::create(folder.join(name)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+        };
+        for (name, seconds) in [("1", 10), ("2", 40), ("3", 20), ("4", 30)] {
+            write(&format!("{REPRODUCER}{name}.ir"), seconds);
+        }
+        write("notes.ir", 0);
+        write(&format!("{REPRODUCER}5.txt"), 0);
+        make_room(&folder, 3);
+        let mut left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        std::fs::remove_dir_all(&folder).unwrap();
+        let want =
+            ["notes.ir", "tracewright-reproducer-2.ir", "tracewright-reproducer-4.ir", "tracewright-reproducer-5.txt"];
+        assert_eq!(left, want);
     }
 }

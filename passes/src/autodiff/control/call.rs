@@ -1,6 +1,6 @@
 //! Derivatives of calls, and of functions whose derivatives the user gave.
 
-use super::{beside, is_float, ty, zeros};
+use super::{is_float, or_zeros, replace, with_inputs, zeros, zeros_like};
 use crate::autodiff::{Again, Cut, Residual, append_vjp, needed, partition};
 use ir::ops::control::{Fence, Kept, Save};
 use ir::ops::{GraphEmitter, PerOperand, VjpContext};
@@ -20,13 +20,7 @@ pub(super) fn pull(
     let mut graph = body.clone();
     let seeded: Vec<usize> =
         (0..yields.len()).filter(|&i| cx.cotangents[i].is_some() && is_float(&body, yields[i])).collect();
-    let pairs: Vec<(Value, Value)> = seeded
-        .iter()
-        .map(|&i| {
-            let ty = graph.ty(yields[i]).clone();
-            (yields[i], graph.add_input(ty))
-        })
-        .collect();
+    let pairs = with_inputs(&mut graph, seeded.iter().map(|&i| yields[i]));
     let wrt: Vec<usize> = (0..params.len()).filter(|&i| cx.wanted[i] && is_float(&body, params[i])).collect();
     let values: Vec<Value> = wrt.iter().map(|&i| params[i]).collect();
     let found = append_vjp(&mut graph, &pairs, &values);
@@ -43,11 +37,7 @@ pub(super) fn pull(
     };
     let part = partition(&graph, &params, &yields, &gradients, again);
     let region = b.graph.region_from(&part.forward);
-    let old: Vec<(usize, Value)> = data.results.iter().copied().enumerate().collect();
-    b.graph
-        .replace_op(op, data.primitive.clone(), &data.operands, &[region], &old)
-        .unwrap_or_else(|e| panic!("a call that yields more is ill-typed: {e}"));
-    let results = b.graph.op(op).results.clone();
+    let results = replace(b, op, data.primitive.clone(), &data.operands, &[region], |i| i);
     let mut arguments: Vec<Value> = Vec::new();
     for residual in &part.residuals {
         let v = match *residual {
@@ -64,16 +54,16 @@ pub(super) fn pull(
     all
 }
 
-/// The gradients by the float results, zeros where there are none.
-fn cotangents(b: &mut GraphEmitter<'_>, results: &[Value], given: &[Option<Value>]) -> Vec<Value> {
-    let mut all = Vec::new();
-    for (&r, c) in results.iter().zip(given) {
-        let ty = ty(b, r);
-        if ty.dtype.is_float() {
-            all.push(c.unwrap_or_else(|| zeros(b, &ty)));
-        }
-    }
-    all
+/// The derivatives by or of those values that are floats, zeros where there are none.
+fn of_floats(b: &mut GraphEmitter<'_>, values: &[Value], given: &[Option<Value>]) -> Vec<Value> {
+    let floats: Vec<usize> = (0..values.len()).filter(|&i| is_float(b.graph, values[i])).collect();
+    floats.into_iter().map(|i| given[i].unwrap_or_else(|| zeros_like(b, values[i]))).collect()
+}
+
+/// What there is of floats alone, for all values.
+fn spread(b: &GraphEmitter<'_>, values: &[Value], of_floats: impl IntoIterator<Item = Value>) -> PerOperand {
+    let mut given = of_floats.into_iter();
+    values.iter().map(|&v| if is_float(b.graph, v) { given.next() } else { None }).collect()
 }
 
 /// In reverse, where the user gave the gradient.
@@ -83,15 +73,11 @@ pub(super) fn pull_custom_vjp(b: &mut GraphEmitter<'_>, op: Op, cx: &VjpContext<
     let backward = b.graph.of_region(data.regions[2]);
     let region = b.graph.region_from(&forward);
     let call = ir::ops::control::Call { save: Save::Everything, names: String::new() };
-    let old: Vec<(usize, Value)> = data.results.iter().copied().enumerate().collect();
-    b.graph
-        .replace_op(op, call.into(), &data.operands, &[region], &old)
-        .unwrap_or_else(|e| panic!("the forward part of a function is ill-typed: {e}"));
-    let mut arguments = b.graph.op(op).results[data.results.len()..].to_vec();
-    arguments.extend(cotangents(b, &data.results, cx.cotangents));
-    let mut made = b.graph.inline(b.region, &backward, &arguments).into_iter();
-    let float = |v: &Value| is_float(b.graph, *v);
-    data.operands.iter().map(|v| if float(v) { made.next() } else { None }).collect()
+    let results = replace(b, op, call.into(), &data.operands, &[region], |i| i);
+    let mut arguments = results[data.results.len()..].to_vec();
+    arguments.extend(of_floats(b, &data.results, cx.cotangents));
+    let made = b.graph.inline(b.region, &backward, &arguments);
+    spread(b, &data.operands, made)
 }
 
 /// In reverse, where the user gave the tangent: the transpose of that, which is its gradient by the tangents.
@@ -106,27 +92,11 @@ pub(super) fn pull_custom_jvp(
     let n = data.operands.len();
     let tangents = graph.inputs()[n..].to_vec();
     let outputs = graph.outputs()[data.results.len()..].to_vec();
-    let pairs: Vec<(Value, Value)> = outputs
-        .iter()
-        .map(|&v| {
-            let ty = graph.ty(v).clone();
-            (v, graph.add_input(ty))
-        })
-        .collect();
+    let pairs = with_inputs(&mut graph, outputs);
     let found = append_vjp(&mut graph, &pairs, &tangents);
     cuts.extend(found.cuts);
-    let mut e = beside(b, &mut graph);
-    let gradients: Vec<Value> = found
-        .values
-        .iter()
-        .zip(&tangents)
-        .map(|(g, &t)| {
-            g.unwrap_or_else(|| {
-                let ty = ty(&e, t);
-                zeros(&mut e, &ty)
-            })
-        })
-        .collect();
+    let by = found.values.iter().zip(&tangents);
+    let gradients: Vec<Value> = by.map(|(&g, &t)| or_zeros(b, &mut graph, g, t)).collect();
     let all = needed(&graph, &graph.region(graph.root()).ops, &gradients);
     if tangents.iter().any(|t| all[t.at()]) {
         return Err(NotDifferentiable("the derivative that was given is not linear in the tangents"));
@@ -137,10 +107,9 @@ pub(super) fn pull_custom_jvp(
         let ty = graph.ty(t).clone();
         arguments.push(zeros(b, &ty));
     }
-    arguments.extend(cotangents(b, &data.results, cx.cotangents));
-    let mut made = b.graph.inline(b.region, &graph, &arguments).into_iter();
-    let float = |v: &Value| is_float(b.graph, *v);
-    Ok(data.operands.iter().map(|v| if float(v) { made.next() } else { None }).collect())
+    arguments.extend(of_floats(b, &data.results, cx.cotangents));
+    let made = b.graph.inline(b.region, &graph, &arguments);
+    Ok(spread(b, &data.operands, made))
 }
 
 /// Forward, where the user gave the tangent.
@@ -148,9 +117,7 @@ pub(super) fn push_custom_jvp(b: &mut GraphEmitter<'_>, op: Op, tangents: &[Opti
     let data = b.graph.op(op).clone();
     let graph: Graph = b.graph.of_region(data.regions[1]);
     let mut arguments = data.operands.to_vec();
-    arguments.extend(cotangents(b, &data.operands, tangents));
+    arguments.extend(of_floats(b, &data.operands, tangents));
     let made = b.graph.inline(b.region, &graph, &arguments);
-    let mut made = made[data.results.len()..].iter().copied();
-    let float = |v: &Value| is_float(b.graph, *v);
-    data.results.iter().map(|v| if float(v) { made.next() } else { None }).collect()
+    spread(b, &data.results, made[data.results.len()..].iter().copied())
 }

@@ -1,7 +1,10 @@
 //! Derivatives of scans.
 
-use super::{Param, active_carried, beside, empty, is_float, region_with, settle_origins, ty, zeros};
-use crate::autodiff::{Again, Cut, Residual, append_jvp, append_vjp, partition};
+use super::{
+    Moving, Param, active_carried, beside, empty, is_float, moving_body, or_zeros, region_with, replace,
+    settle_origins, zeros_like,
+};
+use crate::autodiff::{Again, Cut, Residual, append_vjp, partition};
 use ir::ops::control::{Scan, Scanning};
 use ir::ops::{GraphEmitter, PerOperand, VjpContext};
 use ir::{EmitExt, Graph, Op, Type, Value};
@@ -76,8 +79,7 @@ pub(super) fn pull(
     let scanned: Vec<usize> = (first_scanned..data.operands.len()).filter(|&i| found[i].is_some()).collect();
     let mut gradients: Vec<Value> = Vec::new();
     for &i in &carried {
-        let ty = graph.ty(yields[i]).clone();
-        gradients.push(found[s.constants + i].unwrap_or_else(|| zeros(&mut beside(b, &mut graph), &ty)));
+        gradients.push(or_zeros(b, &mut graph, found[s.constants + i], yields[i]));
     }
     gradients.extend(constants.iter().chain(&scanned).map(|&i| found[i].expect("it is there")));
     if gradients.is_empty() {
@@ -110,11 +112,7 @@ pub(super) fn pull(
         .collect();
     forward.set_outputs(outputs);
     let region = b.graph.region_from(&forward);
-    let kept: Vec<(usize, Value)> = data.results.iter().copied().enumerate().collect();
-    b.graph
-        .replace_op(op, data.primitive.clone(), &data.operands, &[region], &kept)
-        .unwrap_or_else(|e| panic!("a scan that stacks more is ill-typed: {e}"));
-    let results = b.graph.op(op).results.clone();
+    let results = replace(b, op, data.primitive.clone(), &data.operands, &[region], |i| i);
 
     // The other scan.
     let mut operands: [Vec<Value>; 3] = Default::default();
@@ -135,19 +133,10 @@ pub(super) fn pull(
     for &(i, _) in &seeds {
         let list = if i < s.carried { 1 } else { 2 };
         picks.push(Pick::Operand(list, operands[list].len()));
-        let cotangent = match cx.cotangents[i] {
-            Some(c) => c,
-            None => {
-                let ty = ty(b, data.results[i]);
-                zeros(b, &ty)
-            }
-        };
-        operands[list].push(cotangent);
+        operands[list].push(cx.cotangents[i].unwrap_or_else(|| zeros_like(b, data.results[i])));
     }
     for &i in &constants {
-        let ty = ty(b, data.operands[i]);
-        let zero = zeros(b, &ty);
-        operands[1].push(zero);
+        operands[1].push(zeros_like(b, data.operands[i]));
     }
     let mut back = empty(b.graph);
     let number = back.add_input(graph.ty(params[0]).clone());
@@ -217,34 +206,16 @@ pub(super) fn push(
     let body = b.graph.of_region(data.regions[0]);
     let (params, yields) = (body.inputs().to_vec(), body.outputs().to_vec());
     let first_scanned = s.constants + s.carried;
-    let mut moves: Vec<bool> = tangents.iter().map(Option::is_some).collect();
-    let (mut graph, inputs, found) = loop {
-        let mut graph = body.clone();
-        let mut inputs: Vec<Option<Value>> = vec![None; moves.len()];
-        for (i, _) in moves.iter().enumerate().filter(|(_, m)| **m) {
-            let ty = graph.ty(params[i + 1]).clone();
-            inputs[i] = Some(graph.add_input(ty));
-        }
-        let pairs: Vec<(Value, Value)> =
-            inputs.iter().zip(&params[1..]).filter_map(|(t, &p)| Some((p, (*t)?))).collect();
-        let found = append_jvp(&mut graph, &pairs, &yields);
-        let grown: Vec<usize> =
-            (0..s.carried).filter(|&i| found.values[i].is_some() && !moves[s.constants + i]).collect();
-        if grown.is_empty() {
-            cuts.extend(found.cuts);
-            break (graph, inputs, found.values);
-        }
-        grown.into_iter().for_each(|i| moves[s.constants + i] = true);
-    };
-    let carried: Vec<usize> = (0..s.carried).filter(|&i| moves[s.constants + i]).collect();
+    let Moving { mut graph, inputs, found } =
+        moving_body(&body, &params[1..], tangents, s.constants..first_scanned, cuts);
+    let carried: Vec<usize> = (0..s.carried).filter(|&i| inputs[s.constants + i].is_some()).collect();
     let stacked: Vec<usize> = (s.carried..yields.len()).filter(|&i| found[i].is_some()).collect();
     if carried.is_empty() && stacked.is_empty() {
         return data.results.iter().map(|_| None).collect();
     }
     let mut outputs = yields[..s.carried].to_vec();
     for &i in &carried {
-        let ty = graph.ty(yields[i]).clone();
-        outputs.push(found[i].unwrap_or_else(|| zeros(&mut beside(b, &mut graph), &ty)));
+        outputs.push(or_zeros(b, &mut graph, found[i], yields[i]));
     }
     outputs.extend(&yields[s.carried..]);
     outputs.extend(stacked.iter().map(|&i| found[i].expect("it is there")));
@@ -260,22 +231,14 @@ pub(super) fn push(
         for i in part {
             let Some(input) = inputs[i] else { continue };
             order.push(Param::Input(input));
-            operands.push(tangents[i].unwrap_or_else(|| {
-                let ty = ty(b, data.operands[i]);
-                zeros(b, &ty)
-            }));
+            operands.push(tangents[i].unwrap_or_else(|| zeros_like(b, data.operands[i])));
         }
     }
     let region = region_with(b, &graph, &order);
     let constants = s.constants + inputs[..s.constants].iter().flatten().count();
     let scan = Scan { length: s.length.clone(), constants, carried: s.carried + carried.len(), reverse: s.reverse };
-    let kept: Vec<(usize, Value)> = (data.results.iter().copied().enumerate())
-        .map(|(i, v)| (if i < s.carried { i } else { i + carried.len() }, v))
-        .collect();
-    b.graph
-        .replace_op(op, scan.into(), &operands, &[region], &kept)
-        .unwrap_or_else(|e| panic!("a scan of values and tangents is ill-typed: {e}"));
-    let results = b.graph.op(op).results.clone();
+    let place = |i: usize| if i < s.carried { i } else { i + carried.len() };
+    let results = replace(b, op, scan.into(), &operands, &[region], place);
     let mut all: PerOperand = data.results.iter().map(|_| None).collect();
     carried.iter().enumerate().for_each(|(at, &i)| all[i] = Some(results[s.carried + at]));
     let first = carried.len() + yields.len();

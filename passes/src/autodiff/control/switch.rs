@@ -1,6 +1,6 @@
 //! Derivatives of branches.
 
-use super::{beside, empty, is_float, settle_origins, zeros};
+use super::{beside, empty, is_float, or_zeros, replace, settle_origins, with_inputs, zeros};
 use crate::autodiff::{Again, Cut, Partition, Residual, append_jvp, append_vjp, partition};
 use ir::ops::control::Switch;
 use ir::ops::{GraphEmitter, PerOperand, VjpContext};
@@ -19,14 +19,7 @@ pub(super) fn pull(b: &mut GraphEmitter<'_>, op: Op, cx: &VjpContext<'_>, cuts: 
     let mut differentiated: Vec<(Graph, Vec<Option<Value>>)> = Vec::new();
     for body in &bodies {
         let mut graph = body.clone();
-        let pairs: Vec<(Value, Value)> = seeded
-            .iter()
-            .map(|&i| {
-                let y = body.outputs()[i];
-                let ty = graph.ty(y).clone();
-                (y, graph.add_input(ty))
-            })
-            .collect();
+        let pairs = with_inputs(&mut graph, seeded.iter().map(|&i| body.outputs()[i]));
         let values: Vec<Value> = wrt.iter().map(|&i| body.inputs()[i - 1]).collect();
         let found = append_vjp(&mut graph, &pairs, &values);
         settle_origins(b, &mut graph);
@@ -44,8 +37,7 @@ pub(super) fn pull(b: &mut GraphEmitter<'_>, op: Op, cx: &VjpContext<'_>, cuts: 
         .map(|(body, (mut graph, found))| {
             let mut gradients = Vec::new();
             for &at in &reached {
-                let ty = graph.ty(body.inputs()[wrt[at] - 1]).clone();
-                gradients.push(found[at].unwrap_or_else(|| zeros(&mut beside(b, &mut graph), &ty)));
+                gradients.push(or_zeros(b, &mut graph, found[at], body.inputs()[wrt[at] - 1]));
             }
             partition(&graph, body.inputs(), body.outputs(), &gradients, Again::Cheap)
         })
@@ -79,11 +71,7 @@ pub(super) fn pull(b: &mut GraphEmitter<'_>, op: Op, cx: &VjpContext<'_>, cuts: 
         forward.set_outputs(outputs);
         regions.push(b.graph.region_from(&forward));
     }
-    let kept: Vec<(usize, Value)> = data.results.iter().copied().enumerate().collect();
-    b.graph
-        .replace_op(op, data.primitive.clone(), &data.operands, &regions, &kept)
-        .unwrap_or_else(|e| panic!("a switch that yields more is ill-typed: {e}"));
-    let results = b.graph.op(op).results.clone();
+    let results = replace(b, op, data.primitive.clone(), &data.operands, &regions, |i| i);
 
     // Operands of the other switch: those of this one, its results, and the gradients by them.
     let cotangents: Vec<Value> = seeded.iter().map(|&i| cx.cotangents[i].expect("it is there")).collect();
@@ -126,13 +114,7 @@ pub(super) fn push(
     for &region in &data.regions {
         let mut graph = b.graph.of_region(region);
         let (params, yields) = (graph.inputs().to_vec(), graph.outputs().to_vec());
-        let pairs: Vec<(Value, Value)> = moving
-            .iter()
-            .map(|&i| {
-                let ty = graph.ty(params[i - first]).clone();
-                (params[i - first], graph.add_input(ty))
-            })
-            .collect();
+        let pairs = with_inputs(&mut graph, moving.iter().map(|&i| params[i - first]));
         let found = append_jvp(&mut graph, &pairs, &yields);
         cuts.extend(found.cuts);
         branches.push((graph, found.values));
@@ -147,19 +129,14 @@ pub(super) fn push(
     for (mut graph, found) in branches {
         let mut outputs = graph.outputs().to_vec();
         for &i in &reached {
-            let ty = graph.ty(outputs[i]).clone();
-            outputs.push(found[i].unwrap_or_else(|| zeros(&mut beside(b, &mut graph), &ty)));
+            outputs.push(or_zeros(b, &mut graph, found[i], outputs[i]));
         }
         graph.set_outputs(outputs);
         regions.push(b.graph.region_from(&graph));
     }
     let tangents = moving.iter().filter_map(|&i| tangents[i]);
     let operands: Vec<Value> = data.operands.iter().copied().chain(tangents).collect();
-    let kept: Vec<(usize, Value)> = data.results.iter().copied().enumerate().collect();
-    b.graph
-        .replace_op(op, data.primitive.clone(), &operands, &regions, &kept)
-        .unwrap_or_else(|e| panic!("a switch of values and tangents is ill-typed: {e}"));
-    let results = b.graph.op(op).results.clone();
+    let results = replace(b, op, data.primitive.clone(), &operands, &regions, |i| i);
     reached.iter().enumerate().for_each(|(at, &i)| all[i] = Some(results[data.results.len() + at]));
     all
 }

@@ -1,7 +1,7 @@
 //! Derivatives of loops that a condition ends.
 
-use super::{Param, beside, region_with, ty, zeros};
-use crate::autodiff::{Cut, append_jvp};
+use super::{Moving, Param, moving_body, or_zeros, region_with, replace, zeros_like};
+use crate::autodiff::Cut;
 use ir::ops::control::While;
 use ir::ops::{GraphEmitter, PerOperand};
 use ir::{Op, Value};
@@ -18,32 +18,14 @@ pub(super) fn push(
     let condition = b.graph.of_region(data.regions[0]);
     let body = b.graph.of_region(data.regions[1]);
     let (params, yields) = (body.inputs().to_vec(), body.outputs().to_vec());
-    let mut moves: Vec<bool> = tangents.iter().map(Option::is_some).collect();
-    let (mut graph, inputs, found) = loop {
-        let mut graph = body.clone();
-        let mut inputs: Vec<Option<Value>> = vec![None; moves.len()];
-        for (i, _) in moves.iter().enumerate().filter(|(_, m)| **m) {
-            let ty = graph.ty(params[i]).clone();
-            inputs[i] = Some(graph.add_input(ty));
-        }
-        let pairs: Vec<(Value, Value)> = inputs.iter().zip(&params).filter_map(|(t, &p)| Some((p, (*t)?))).collect();
-        let found = append_jvp(&mut graph, &pairs, &yields);
-        let grown: Vec<usize> =
-            (0..yields.len()).filter(|&i| found.values[i].is_some() && !moves[constants + i]).collect();
-        if grown.is_empty() {
-            cuts.extend(found.cuts);
-            break (graph, inputs, found.values);
-        }
-        grown.into_iter().for_each(|i| moves[constants + i] = true);
-    };
-    let carried: Vec<usize> = (0..yields.len()).filter(|&i| moves[constants + i]).collect();
+    let Moving { mut graph, inputs, found } = moving_body(&body, &params, tangents, constants..params.len(), cuts);
+    let carried: Vec<usize> = (0..yields.len()).filter(|&i| inputs[constants + i].is_some()).collect();
     if carried.is_empty() {
         return data.results.iter().map(|_| None).collect();
     }
     let mut outputs = yields.clone();
     for &i in &carried {
-        let ty = graph.ty(yields[i]).clone();
-        outputs.push(found[i].unwrap_or_else(|| zeros(&mut beside(b, &mut graph), &ty)));
+        outputs.push(or_zeros(b, &mut graph, found[i], yields[i]));
     }
     graph.set_outputs(outputs);
 
@@ -57,19 +39,14 @@ pub(super) fn push(
         }
         for i in part {
             let Some(input) = inputs[i] else { continue };
-            let ty = ty(b, data.operands[i]);
             order.push(Param::Input(input));
-            seen.push(Param::Unused(ty.clone()));
-            operands.push(tangents[i].unwrap_or_else(|| zeros(b, &ty)));
+            seen.push(Param::Unused(b.graph.ty(data.operands[i]).clone()));
+            operands.push(tangents[i].unwrap_or_else(|| zeros_like(b, data.operands[i])));
         }
     }
     let regions = [region_with(b, &condition, &seen), region_with(b, &graph, &order)];
     let primitive = While { constants: constants + inputs[..constants].iter().flatten().count() };
-    let kept: Vec<(usize, Value)> = data.results.iter().copied().enumerate().collect();
-    b.graph
-        .replace_op(op, primitive.into(), &operands, &regions, &kept)
-        .unwrap_or_else(|e| panic!("a loop of values and tangents is ill-typed: {e}"));
-    let results = b.graph.op(op).results.clone();
+    let results = replace(b, op, primitive.into(), &operands, &regions, |i| i);
     let mut all: PerOperand = data.results.iter().map(|_| None).collect();
     carried.iter().enumerate().for_each(|(at, &i)| all[i] = Some(results[yields.len() + at]));
     all
