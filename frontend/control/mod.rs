@@ -21,6 +21,13 @@
 //! functions are traced then too, all branches of a [`cond`] included, so they cannot read values or count their own
 //! calls.
 //!
+//! Under [`vmap`](fn@crate::vmap), where each example chooses for itself, all branches are computed and each example takes
+//! its own; a loop goes on as long as any example does. Indices that an example would not have read do not count, loops that
+//! it would not have run end for it, and branches and loops with [ops of users](crate::custom) in them run for one example
+//! after the other: nothing fails, hangs or has effects that would not have. What a branch computes for an example that
+//! does not take it may be infinite, and then the gradient through the batched function is NaN, as that of `where_` is; the
+//! batched gradient, `vmap(grad(f))`, chooses between gradients and is not.
+//!
 //! If there is an error, every leaf of the result holds it. A panic of one of the functions goes on.
 
 mod choice;

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use tracewright::custom::{call, register};
 use tracewright::events::{Event, capture};
 use tracewright::options::{Options, current, with_options};
-use tracewright::{Recording, Tensor, cond, grad, jit, jvp, linearize, scan, vjp, vmap};
+use tracewright::{Recording, Tensor, cond, grad, jit, jvp, linearize, scan, vjp, vmap, while_loop};
 
 fn sine(x: &Tensor) -> Tensor {
     let [y] = call(&Sine { frequency: 2.0 }, &[x]);
@@ -220,6 +220,32 @@ graph @f(%0: f64[B, 2]) -> (f64[B, 2]) where B in 1..=64 {
         let y = recording.call(&[Tensor::from(x.clone()).reshape([rows, 2])]).unwrap();
         close(&y[0], x.iter().map(|x| 2.0 * (0.5 * x).sin()));
     }
+}
+
+#[test]
+fn for_each_example_where_examples_differ() {
+    let _alone = counting();
+    let counted = |x: &Tensor| {
+        let [y] = call(&Counted, &[x]);
+        y
+    };
+    let runs = |f: &dyn Fn() -> Tensor, want: &[f64]| {
+        let before = RUNS.load(Ordering::SeqCst);
+        close(&f(), want.to_vec());
+        RUNS.load(Ordering::SeqCst) - before
+    };
+    let x = Tensor::from([1.0f64, -1.0, -2.0, 30.0]);
+    let branch = move |x: &Tensor| cond(&x.gt(0.0), || counted(x) * 0.0 + x, || -x);
+    assert_eq!(runs(&|| vmap(branch)(&x), &[1.0, 1.0, 2.0, 30.0]), 2);
+    assert_eq!(
+        runs(&|| vmap(move |x: &Tensor| cond(&x.gt(0.0), || branch(x), || x * x))(&x), &[1.0, 1.0, 4.0, 30.0]),
+        2
+    );
+    let doubled =
+        move |x: &Tensor| while_loop(|c: &Tensor| c.abs().lt(9.0), |c: &Tensor| counted(c) * 0.0 + c * 2.0, x);
+    assert_eq!(runs(&|| vmap(doubled)(&x), &[16.0, -16.0, -16.0, 30.0]), 4 + 4 + 3);
+    let slope = grad(move |x: &Tensor| cond(&x.gt(0.0), || sine(x), || -x));
+    close(&vmap(slope)(&x), [2.0 * 2.0f64.cos(), -1.0, -1.0, 2.0 * 60.0f64.cos()]);
 }
 
 #[test]

@@ -4,8 +4,9 @@
 //! example chooses for itself, all branches run and each example takes its own; and a loop goes on as long as any example
 //! does, those that are done keeping what they have. Indices that an example would not have read are replaced by 0, so that
 //! what does not count cannot fail, and a loop that an example would not have run does not go on for it, so that it cannot
-//! go on forever.
+//! go on forever. Where neither helps, as with ops of users, examples run one after the other.
 
+mod apart;
 mod functions;
 
 use super::{Batcher, Tracked, Unbatchable, at_axis};
@@ -28,6 +29,9 @@ pub(super) fn batch(b: &mut Batcher<'_>, op: Op, into: Region, operands: &[Track
         Some(Control::Call(_)) => switch(b, op, into, operands, 0, &bodies),
         Some(Control::CustomVjp) => functions::custom_vjp(b, op, into, operands, &bodies),
         Some(Control::CustomJvp) => functions::custom_jvp(b, op, into, operands, &bodies),
+        Some(Control::Switch) if data.regions.iter().any(|&r| apart::is_seen(b.from, r)) => {
+            apart::one_by_one(b, op, into, operands)
+        }
         Some(Control::Switch) => select_among(b, op, into, operands, bodies),
         Some(Control::While { constants }) => while_loop(b, op, into, operands, constants, bodies),
         Some(Control::Scan(s)) => scan(b, op, into, operands, &s, &bodies[0]),
@@ -176,6 +180,9 @@ fn while_loop(
         if goes_on.axis.is_some() && !batched.iter().all(|&b| b) {
             batched.iter_mut().for_each(|b| *b = true);
             continue;
+        }
+        if goes_on.axis.is_some() && b.from.op(op).regions.iter().any(|&r| apart::is_seen(b.from, r)) {
+            return apart::one_by_one(b, op, into, operands);
         }
         let round = b.to.add_region();
         let mut given = params(b, round);
