@@ -39,7 +39,13 @@ pub enum Code {
     Read,
     /// A derivative does not exist.
     Gradient,
-    /// A function given to a transform panicked.
+    /// A function given to `jit` or to a transform panicked.
+    ///
+    /// The error is on every leaf of the result where something says which leaves there are: an argument that the result
+    /// is like (gradients, what loops carry), another branch of a `cond`, or the result's type alone (tensors, tuples,
+    /// arrays, boxes, derived structs of these). Where only the function could say so (vectors, maps, options, enums,
+    /// structs with fixed data) the panic goes on, to be the error of the `jit` around it if there is one. The function is
+    /// not run again.
     Panic,
     /// A value of the host became a constant and changes from trace to trace.
     HostConstant,

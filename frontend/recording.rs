@@ -147,7 +147,7 @@ fn differentiate(graph: &mut Graph) -> Result<()> {
         // The output is an input.
         None => vec![append::origin(graph, here())],
     };
-    let found = append::gradients(graph, loss, &wrt, &origins)?;
+    let found = append::gradients("grad", graph, loss, &wrt, &origins)?;
     append::record_cuts(&found.cuts);
     let mut outputs = vec![loss];
     for (&v, gradient) in wrt.iter().zip(found.values) {

@@ -30,6 +30,13 @@ pub(crate) fn panic(error: Error) -> ! {
     std::panic::panic_any(message)
 }
 
+/// Unwinds with an error to the transform that asked for what failed, which gives the error. Nothing is printed.
+pub(crate) fn raise(error: Error) -> ! {
+    let message = error.to_string();
+    PANICKING.set(Some((message.clone(), error)));
+    std::panic::resume_unwind(Box::new(message))
+}
+
 /// The error of a caught panic.
 pub(crate) fn caught(payload: Box<dyn Any + Send>, function: &'static str) -> Error {
     let message = match (payload.downcast_ref::<String>(), payload.downcast_ref::<&str>()) {

@@ -19,6 +19,43 @@ fn operators_take_numbers_and_references_on_both_sides() {
 }
 
 #[test]
+fn operators_that_assign() {
+    let (mut x, y) = (Tensor::from([1.0f32, 2.0]), Tensor::from([10.0f32, 20.0]));
+    let before = x.clone();
+    x += &y;
+    x -= 1.0;
+    x *= y.clone();
+    x /= 2;
+    assert_eq!(f32s(&x), [50.0, 210.0]);
+    assert_eq!(f32s(&before), [1.0, 2.0]);
+    // As the operator: another type and shape.
+    let mut n = Tensor::from(7i64);
+    n %= 4;
+    n <<= 2;
+    n |= 1;
+    n ^= Tensor::from([1i64, 0]);
+    assert_eq!(n.to_vec::<i64>().unwrap(), [12, 13]);
+    n >>= 1;
+    n &= 2;
+    n /= 4;
+    assert_eq!((f32s(&n), n.dtype()), (vec![0.5, 0.5], DType::F32));
+    // On the tape and in traces it is an op as any other.
+    let leaf = Tensor::from(3.0f32).requires_grad();
+    let mut power = leaf.clone();
+    power *= &leaf;
+    power.backward().unwrap();
+    assert_eq!(f32s(&leaf.grad().unwrap()), [6.0]);
+    let doubled = jit(|mut x: Tensor| {
+        x += x.clone();
+        x
+    });
+    assert_eq!(f32s(&doubled.call(&y).unwrap()), [20.0, 40.0]);
+    x += Tensor::from([1.0f32; 3]);
+    let e = x.err().unwrap();
+    assert_eq!((e.op(), e.location().unwrap().line), ("add", line!() - 2));
+}
+
+#[test]
 fn numbers_take_the_dtype_of_the_tensor() {
     for (dtype, arg, result) in [
         (DType::F16, Arg::from(2.5), DType::F16),

@@ -6,11 +6,10 @@ use crate::dispatch::enter;
 use crate::error::{Code, Error, Result};
 use crate::strict;
 use crate::tensor::Tensor;
-use crate::transform::traced::{self, Failure, Function, errors, with_leaves};
+use crate::transform::traced::{self, Function, errors, with_leaves};
 use crate::tree::Tree;
 use ir::ops::control::Switch;
 use ir::{DType, Scalar, Type};
-use std::panic::resume_unwind;
 
 /// What the first function returns if the predicate is true, else what the second does.
 ///
@@ -98,12 +97,14 @@ fn choose<R: Tree>(
     words: &[String],
     reversed: bool,
 ) -> R {
-    let mut functions = Vec::with_capacity(branches.len());
+    let mut functions: Vec<Function<R>> = Vec::with_capacity(branches.len());
     for f in branches {
         match traced::trace(kind, &|(): &()| f(), &()) {
             Ok(function) => functions.push(function),
-            Err(Failure::Panic(payload)) => resume_unwind(payload),
-            Err(Failure::Error(e, template)) => return errors(&template.unwrap_or_else(f), &e),
+            Err(failure) => match functions.first() {
+                Some(first) => return errors(&first.template, &failure.error()),
+                None => return failure.result(&|(): &()| f(), &()),
+            },
         }
     }
     if let Err(e) = alike(kind, &functions, words) {

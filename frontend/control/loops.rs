@@ -13,7 +13,6 @@ use crate::tree::Tree;
 use ir::ops::control::While;
 use ir::{DType, Dim, Graph, Shape, Type, Value};
 use std::ops::Range;
-use std::panic::resume_unwind;
 
 /// What is carried: by users, and before that a number of ours or nothing.
 #[derive(Tree)]
@@ -154,8 +153,7 @@ fn repeat<N: Tree, C: Tree>(
     let start = Loop { number, carry: init.map(&mut |t| t.clone()) };
     match attempt(kind, condition, step, &start) {
         Ok(last) => last.carry,
-        Err(Failure::Panic(payload)) => resume_unwind(payload),
-        Err(Failure::Error(e, _)) => errors(init, &e),
+        Err(failure) => errors(init, &failure.error()),
     }
 }
 

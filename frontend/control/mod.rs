@@ -28,7 +28,8 @@
 //! does not take it may be infinite, and then the gradient through the batched function is NaN, as that of `where_` is; the
 //! batched gradient, `vmap(grad(f))`, chooses between gradients and is not.
 //!
-//! If there is an error, every leaf of the result holds it. A panic of one of the functions goes on.
+//! If there is an error, every leaf of the result holds it. A panic of one of the functions is an error too, or goes on; see
+//! [`Code::Panic`].
 
 mod choice;
 mod loops;

@@ -124,14 +124,20 @@ pub(super) fn scanned<C: Tree, X: Tree, Y: Tree>(
     };
     let next = match attempt(kind, &step, &start, length, reverse) {
         Ok(next) => next,
-        Err(Failure::Panic(payload)) => resume_unwind(payload),
         Err(Failure::Error(e, Some(template))) => errors(&template, &e),
-        // Only the function knows what it would stack. What it records is thrown away.
-        Err(Failure::Error(e, None)) => {
-            let _trace = trace::open(kind, kind);
-            let _line = leave();
-            errors(&step(&errors(&start, &e)), &e)
-        }
+        Err(failure) => match (traced::is_of_type::<Y>(), failure) {
+            (true, failure) => {
+                let e = failure.error();
+                Next { carry: errors(init, &e), ys: traced::of_type(&e).expect("it is known") }
+            }
+            (false, Failure::Panic(_, payload)) => resume_unwind(payload),
+            // Only the function knows what it would stack. What it records is thrown away.
+            (false, Failure::Error(e, _)) => {
+                let _trace = trace::open(kind, kind);
+                let _line = leave();
+                errors(&step(&errors(&start, &e)), &e)
+            }
+        },
     };
     (next.carry, next.ys)
 }

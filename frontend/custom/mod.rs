@@ -149,8 +149,13 @@ pub fn register<T: CustomOp>() -> Result<()> {
         Ok(op) => Ok(Arc::new(Adapter::new(op)) as Arc<dyn custom::Implementation>),
         Err(e) => Err(e.to_string()),
     };
-    custom::register(T::NAME, T::VERSION, (TypeId::of::<T>(), type_name::<T>()), read)
-        .map_err(|e| Error::new(Code::Argument, T::NAME, e, "one type for each name and version"))
+    custom::register(T::NAME, T::VERSION, (TypeId::of::<T>(), type_name::<T>()), read).map_err(|e| {
+        let legal = match custom::is_name(T::NAME) {
+            true => "one type for each name and version",
+            false => "a name such as `lab.swiglu`",
+        };
+        Error::new(Code::Argument, T::NAME, e, legal)
+    })
 }
 
 /// Applies an op, which has `N` results for these operands. If it makes an error, every result holds it.

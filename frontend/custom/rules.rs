@@ -80,15 +80,20 @@ struct Traced {
 /// The tensors that a rule returned, or `None` if there is no rule.
 type Returned = Option<Vec<Option<Tensor>>>;
 
-/// Runs a rule and checks what comes out: for each of `expected` a tensor of that type, or none.
+/// Runs a rule and checks what comes out: for each of `expected` a tensor of that type, or none. The first `operands` inputs
+/// are the op's.
 fn traced<T: CustomOp>(
     hook: &str,
     inputs: &[Type],
+    operands: usize,
     expected: &[Type],
     rule: &dyn Fn(&[Tensor]) -> Returned,
 ) -> Result<Option<(Traced, Vec<bool>)>> {
     let at = here();
-    let fail = |what: String| Err(Error::new(Code::Gradient, T::NAME, what, "").at(at));
+    let fail = |code: Code, what: String| {
+        let types = inputs[..operands].iter().map(Type::to_string);
+        Err(Error::new(code, T::NAME, what, "").with_operands(types).at(at))
+    };
     let guard = trace::open("custom op", T::NAME);
     let mut declared: Vec<ir::Symbol> = Vec::new();
     for symbol in inputs.iter().flat_map(|ty| ty.shape.iter()).flat_map(Dim::symbols) {
@@ -106,33 +111,41 @@ fn traced<T: CustomOp>(
         Ok(Some(returned)) => returned,
         Ok(None) => return Ok(None),
         Err(payload) => {
-            let e = strict::caught(payload, T::NAME).observed();
-            let what = e.rule().replacen("the function panicked", &format!("{hook} panicked"), 1);
-            return fail(what);
+            let e = strict::caught(payload, T::NAME);
+            if e.code() != Code::Panic {
+                return Err(e.note(format!("in {hook} of {}, for {at}", T::NAME)));
+            }
+            let what = e.observed().rule().replacen("the function panicked", &format!("{hook} panicked"), 1);
+            return fail(Code::Gradient, what);
         }
     };
     if returned.len() != expected.len() {
-        return fail(format!("{hook} gave {} tensors, {} are needed", returned.len(), expected.len()));
+        return fail(Code::Gradient, format!("{hook} gave {} tensors, {} are needed", returned.len(), expected.len()));
     }
     let mut outputs = Vec::new();
     for (i, (t, ty)) in returned.iter().zip(expected).enumerate() {
         let Some(t) = t else { continue };
         let given = t.try_type()?;
         if given != *ty {
-            return fail(format!("{hook} gave {given} as number {i}, which has to be {ty}"));
+            let code = if given.dtype == ty.dtype { Code::Shape } else { Code::DType };
+            return fail(code, format!("{hook} gave {given} as number {i}, which has to be {ty}"));
         }
         outputs.push(trace::lift(t)?);
     }
     let done = guard.finish();
-    if let Some(cell) = done.cells.first() {
-        let _ = cell;
-        return fail(format!("{hook} reads state, such as a generator or a buffer"));
+    if !done.cells.is_empty() {
+        return fail(Code::Gradient, format!("{hook} reads state, such as a generator or a buffer"));
     }
     let mut captured = Vec::new();
     for (t, _) in &done.captures {
         match t.held() {
             Held::Array(a) => captured.push(a.to_literal().map_err(Error::exec)?),
-            Held::Traced(v) => return fail(format!("{hook} uses a traced value from {}, which is no operand", v.made)),
+            Held::Traced(v) => {
+                return fail(
+                    Code::Gradient,
+                    format!("{hook} uses a traced value from {}, which is no operand", v.made),
+                );
+            }
             Held::Error(e) => return Err(e),
         }
     }
@@ -172,7 +185,7 @@ fn with_zeros(types: &[Type], there: &[bool], given: &[Tensor]) -> Vec<Tensor> {
 
 /// What a failing rule does: the transform that asked for it catches the panic, and gives the error.
 fn raised<R>(outcome: Result<R>) -> R {
-    outcome.unwrap_or_else(|e| strict::panic(e))
+    outcome.unwrap_or_else(|e| strict::raise(e))
 }
 
 pub(super) fn vjp<T: CustomOp>(
@@ -197,7 +210,7 @@ pub(super) fn vjp<T: CustomOp>(
         op.vjp(&reverse)
     };
     let given = types(b, &inputs);
-    let (graph, present) = raised(traced::<T>("vjp", &given, &operands, &rule)).ok_or(NO_RULE)?;
+    let (graph, present) = raised(traced::<T>("vjp", &given, n, &operands, &rule)).ok_or(NO_RULE)?;
     Ok(spread(graph.emit(b, &inputs), &present).collect())
 }
 
@@ -217,7 +230,7 @@ pub(super) fn jvp<T: CustomOp>(
         let tangents = with_zeros(&given, &moving, &t[n + m..]);
         op.jvp(&Forward { operands: &t[..n], results: &t[n..n + m], tangents: &tangents, moving: &moving })
     };
-    if let Some((graph, present)) = raised(traced::<T>("jvp", &types(b, &inputs), &made, &rule)) {
+    if let Some((graph, present)) = raised(traced::<T>("jvp", &types(b, &inputs), n, &made, &rule)) {
         return Ok(spread(graph.emit(b, &inputs), &present).collect());
     }
     transposed(op, b, operands, results, tangents)
@@ -247,7 +260,7 @@ fn transposed<T: CustomOp>(
     };
     let floats = made.iter().filter(|ty| ty.dtype.is_float()).cloned();
     let inputs: Vec<Type> = given.iter().chain(&made).cloned().chain(floats).collect();
-    let (mut rule, present) = raised(traced::<T>("vjp", &inputs, &given, &rule)).ok_or(NO_RULE)?;
+    let (mut rule, present) = raised(traced::<T>("vjp", &inputs, n, &given, &rule)).ok_or(NO_RULE)?;
     // Cotangents stand before what is captured.
     let first = n + m;
     let count = reached.iter().filter(|&&r| r).count();
@@ -305,7 +318,7 @@ pub(super) fn batch<T: CustomOp>(
         let own = op.batch(&Batching { operands: t, axes, size });
         own.map(|all| all.into_iter().map(Some).collect())
     };
-    let made = match raised(traced::<T>("batch", &given, &expected, &rule)) {
+    let made = match raised(traced::<T>("batch", &given, given.len(), &expected, &rule)) {
         Some(made) => made,
         None => {
             events::record(
@@ -316,7 +329,7 @@ pub(super) fn batch<T: CustomOp>(
                 let cx = Batching { operands: t, axes, size };
                 Some(one_by_one(op, t, &cx, expected.len()).into_iter().map(Some).collect())
             };
-            raised(traced::<T>("batch", &given, &expected, &rule)).expect("the loop is a rule")
+            raised(traced::<T>("batch", &given, given.len(), &expected, &rule)).expect("the loop is a rule")
         }
     };
     made.0.emit(b, operands).into_iter().collect()

@@ -195,12 +195,12 @@ impl<A: 'static, R: Tree> Jit<A, R> {
     }
 
     fn compiled(&self, arguments: &dyn Arguments<A>) -> Result<Compiled<A, R>> {
-        trace::refuse_inside("compile")?;
+        trace::refuse_inside("compile", trace::CALL_IT)?;
         Ok(Compiled::new(self.entry(arguments, false)?))
     }
 
     fn lowered(&self, what: &'static str, arguments: &dyn Arguments<A>, donated: bool) -> Result<Lowered> {
-        trace::refuse_inside(what)?;
+        trace::refuse_inside(what, trace::CALL_IT)?;
         let (signature, recorded) = self.trace(arguments, donated)?;
         let donations = recorded.donations(signature.donated);
         let executable = Executable::inspect(&recorded.graph, &donations).map_err(Error::exec)?;

@@ -28,7 +28,7 @@ impl<A, R: Tree> Compiled<A, R> {
     }
 
     pub(super) fn run(&self, arguments: &dyn Arguments<A>) -> Result<R> {
-        trace::refuse_inside("call")?;
+        trace::refuse_inside("call", trace::CALL_IT)?;
         let walk = |v: &mut dyn Visit| arguments.visit(v);
         let signature = &self.entry.signature;
         if self.entry.fits(&walk, false, &signature.modes) {

@@ -44,7 +44,7 @@ fn at(x: &Tensor, sizes: &Shape, positions: &[Option<Positions<'_>>]) -> Tensor 
     }
     let mut index = prim::full(Scalar::I64(0), sizes);
     for (axis, stride) in shape.strides().iter().enumerate() {
-        index = index + along(sizes, axis, axis) * dim_scalar(stride, DType::I64);
+        index += along(sizes, axis, axis) * dim_scalar(stride, DType::I64);
     }
     gather(&prim::reshape(x, &Shape::from([shape.numel()])), 0, &index)
 }

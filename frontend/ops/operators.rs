@@ -1,5 +1,8 @@
 //! Operators.
 //!
+//! `x += y` is `x = &x + y`: another tensor takes the place of `x`, of the type and shape that the sum has; clones of the one
+//! before keep it.
+//!
 //! Numbers may stand on either side; on the left they are f64 and i64, so that the type of `(1.0 - &x).sqrt()` can be
 //! inferred.
 //!
@@ -11,7 +14,10 @@ use super::pointwise::remainder;
 use crate::tensor::Tensor;
 use crate::trace::record;
 use ir::ops::{binary, unary};
-use std::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Rem, Shl, Shr, Sub};
+use std::ops::{
+    Add, AddAssign, BitAnd, BitAndAssign, BitOr, BitOrAssign, BitXor, BitXorAssign, Div, DivAssign, Mul, MulAssign,
+    Neg, Not, Rem, RemAssign, Shl, ShlAssign, Shr, ShrAssign, Sub, SubAssign,
+};
 
 macro_rules! operator {
     ($($trait:ident $method:ident $text:literal $operands:ident $body:expr;)*) => { $(
@@ -60,6 +66,29 @@ operator! {
     Shl shl "shift_left" Integral |t: &[Tensor]| record(binary::Shl {}, &[&t[0], &t[1]]);
     Shr shr "shift_right" Integral |t: &[Tensor]| record(binary::Shr {}, &[&t[0], &t[1]]);
     BitXor bitxor "xor" Integral |t: &[Tensor]| record(binary::Xor {}, &[&t[0], &t[1]]);
+}
+
+macro_rules! assignment {
+    ($($trait:ident $method:ident $operator:tt;)*) => { $(
+        impl<R: Into<Arg>> $trait<R> for Tensor {
+            #[track_caller]
+            fn $method(&mut self, rhs: R) {
+                *self = &*self $operator rhs;
+            }
+        }
+    )* };
+}
+assignment! {
+    AddAssign add_assign +;
+    SubAssign sub_assign -;
+    MulAssign mul_assign *;
+    DivAssign div_assign /;
+    RemAssign rem_assign %;
+    BitAndAssign bitand_assign &;
+    BitOrAssign bitor_assign |;
+    BitXorAssign bitxor_assign ^;
+    ShlAssign shl_assign <<;
+    ShrAssign shr_assign >>;
 }
 
 macro_rules! prefix {

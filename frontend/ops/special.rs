@@ -319,7 +319,7 @@ fn zeta(s: &Tensor, q: &Tensor) -> Tensor {
     // s (s + 1) … (s + 2j - 2) a^(1 - s - 2j)
     let mut factor = &s * &last / &a;
     for (j, b) in BERNOULLI.iter().enumerate() {
-        rest = rest + &factor * *b;
+        rest += &factor * *b;
         let k = (2 * j + 1) as f64;
         factor = factor * (&s + k) * (&s + k + 1.0) / a.square();
     }

@@ -76,9 +76,9 @@ macro_rules! adam {
                 let new = update(&model, &gradients, |at, p, g| {
                     let (mut p, mut g) = (p.clone(), g.clone());
                     if self.weight_decay != 0.0 && $decoupled {
-                        p = p * shrink.to_dtype(g.dtype());
+                        p *= shrink.to_dtype(g.dtype());
                     } else if self.weight_decay != 0.0 {
-                        g = g + &p * self.weight_decay;
+                        g += &p * self.weight_decay;
                     }
                     let mean = &self.mean[at[0]] * b1 + &g * (1.0 - b1);
                     let square = &self.square[at[0]] * b2 + g.square() * (1.0 - b2);

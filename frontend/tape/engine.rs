@@ -91,7 +91,7 @@ impl Backward {
 
     /// Gradients to be added to what nodes keep, and those by `targets`.
     fn run(&self, targets: Option<&[Edge]>) -> Result<(Vec<(Edge, Tensor)>, Found)> {
-        trace::refuse_inside("backward")?;
+        trace::refuse_inside("backward", "grad, value_and_grad or vjp of a function; there is no tape in a trace")?;
         let mut pass = Pass {
             pending: FxHashMap::default(),
             heap: BinaryHeap::new(),

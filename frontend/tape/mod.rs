@@ -81,7 +81,12 @@ impl Tensor {
         if self.error_ref().is_some() || self.tracked().is_some() && !trace::active() {
             return self.clone();
         }
-        if trace::active() || self.is_traced() {
+        if let Repr::Traced(t) = &self.0
+            && !trace::is_open(t.trace.id)
+        {
+            return refuse(trace::ended(NAME, t), &[self]);
+        }
+        if trace::active() {
             let legal = "grad, vjp or jvp; or make it a leaf before, and capture it";
             return refuse(
                 Error::new(Code::Trace, NAME, "there is no tape while a function is traced", legal),

@@ -117,11 +117,35 @@ impl Tensor {
 
     /// Forgets the gradient.
     pub fn clear_grad(&self) {
-        self.set_grad(None);
+        self.replace_gradient(None);
     }
 
     /// Replaces the gradient that is kept; nothing where none is.
-    pub fn set_grad(&self, gradient: Option<Tensor>) {
+    ///
+    /// # Errors
+    /// If the gradient has another type than the tensor, or is a value of a traced function.
+    #[track_caller]
+    pub fn set_grad(&self, gradient: Option<Tensor>) -> Result<()> {
+        let _here = crate::dispatch::enter();
+        if let Some(g) = &gradient {
+            let ty = g.try_type()?;
+            let refuse = |rule: String, legal: String| {
+                let e = Error::new(Code::Gradient, "set_grad", rule, legal);
+                Err(e.at(crate::dispatch::here()).in_scope(&crate::scope::current()).observed())
+            };
+            if g.is_traced() {
+                return refuse("a traced tensor is no value yet".into(), "a tensor outside of traced functions".into());
+            }
+            let own = self.try_type()?;
+            if ty != own {
+                return refuse(format!("the gradient of {own} is set to {ty}"), own.to_string());
+            }
+        }
+        self.replace_gradient(gradient);
+        Ok(())
+    }
+
+    fn replace_gradient(&self, gradient: Option<Tensor>) {
         if let Some(t) = self.tracked()
             && let Some(watch) = &mut t.node.state().watch
         {

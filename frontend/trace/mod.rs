@@ -166,11 +166,14 @@ pub(crate) fn ended(what: &'static str, t: &Traced) -> Error {
     Error::new(Code::Trace, what, format!("{made} on another thread, where alone it can be used"), legal)
 }
 
+/// What to do instead of compiling in a trace.
+pub(crate) const CALL_IT: &str = "call the function itself, which is then recorded";
+
 /// An error if this thread traces, for what cannot be recorded.
-pub(crate) fn refuse_inside(what: &'static str) -> Result<(), Error> {
+pub(crate) fn refuse_inside(what: &'static str, legal: &str) -> Result<(), Error> {
     let Some(kind) = kind() else { return Ok(()) };
     let rule = format!("this cannot be done while a function is traced by {kind}");
-    Err(Error::new(Code::Trace, what, rule, "call the function itself, which is then recorded").at(here()))
+    Err(Error::new(Code::Trace, what, rule, legal).at(here()))
 }
 
 /// The number that a symbolic dimension has in the innermost trace that knows it; recorded as a specialisation.

@@ -68,19 +68,26 @@ pub(crate) fn origin(graph: &mut Graph, at: &'static Location<'static>) -> Origi
 }
 
 /// Appends the gradients of a scalar by values of the root region.
-pub(crate) fn gradients(graph: &mut Graph, loss: Value, wrt: &[Value], origins: &[OriginId]) -> Result<Derivatives> {
-    possible_gradients(graph, loss, wrt, origins)?.complete("grad")
+pub(crate) fn gradients(
+    kind: &'static str,
+    graph: &mut Graph,
+    loss: Value,
+    wrt: &[Value],
+    origins: &[OriginId],
+) -> Result<Derivatives> {
+    possible_gradients(kind, graph, loss, wrt, origins)?.complete(kind)
 }
 
 /// As [`gradients`], also where some have no reverse mode: the cuts say so.
 pub(crate) fn possible_gradients(
+    kind: &'static str,
     graph: &mut Graph,
     loss: Value,
     wrt: &[Value],
     origins: &[OriginId],
 ) -> Result<Derivatives> {
     let seed = emitter(graph, origins).full_like(loss, 1.0);
-    reverse("grad", graph, &[(loss, seed)], wrt)
+    reverse(kind, graph, &[(loss, seed)], wrt)
 }
 
 /// Appends the gradients by values of the root region, given `(output, cotangent)` pairs.

@@ -36,6 +36,8 @@ pub enum Policy {
 /// Values and gradients are those of the function, to the bit where it is compiled alike. It may capture tensors and use
 /// generators: random numbers are the same again. Cells that it writes are written once.
 ///
+/// If there is an error, every leaf of the result holds it; a panic is one too, or goes on (see [`Code::Panic`]).
+///
 /// ```
 /// use tracewright::{checkpoint, grad, Tensor};
 /// let block = checkpoint(|x: &Tensor| x.sin().exp());

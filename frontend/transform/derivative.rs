@@ -9,7 +9,10 @@ use crate::tensor::Tensor;
 use crate::tree::Tree;
 use ir::Type;
 use ir::ops::control::{CustomJvp, CustomVjp};
-use std::panic::{Location, resume_unwind};
+use std::panic::Location;
+
+const VJP: &str = "custom_vjp";
+const JVP: &str = "custom_jvp";
 
 /// A function with a gradient of its own, for reverse mode.
 ///
@@ -17,6 +20,8 @@ use std::panic::{Location, resume_unwind};
 /// result, and returns the gradient by the argument. Where no gradient is asked for, `f` runs alone. Leaves that are not
 /// floats have no gradients: `backward` gets the result's own, and what it returns for the argument's does not count.
 /// Captured tensors count as constants. There is no forward mode; `backward` itself may be differentiated.
+///
+/// If there is an error, every leaf of the result holds it; a panic is one too, or goes on (see [`Code::Panic`]).
 ///
 /// ```
 /// use tracewright::{custom_vjp, grad, Tensor};
@@ -40,7 +45,7 @@ pub fn custom_vjp<A: Tree, R: Tree, S: Tree>(
     move |model| {
         let _here = enter_at(made);
         let pull = |pair: &(S, R)| backward(&pair.0, &pair.1);
-        with_derivative(&f, model, |primal| by_gradient(primal, &forward, &pull, model))
+        with_derivative(VJP, &f, model, |primal| by_gradient(primal, &forward, &pull, model))
     }
 }
 
@@ -48,7 +53,7 @@ pub fn custom_vjp<A: Tree, R: Tree, S: Tree>(
 ///
 /// `derivative` gets the argument and its tangent, and returns the result and its tangent, which must be linear in the
 /// tangent that it gets. Leaves that are not floats have no tangents: in their place it gets the values, and what it returns
-/// for them does not count. Captured tensors count as constants.
+/// for them does not count. Captured tensors count as constants. Errors are those of [`custom_vjp`].
 ///
 /// ```
 /// use tracewright::{custom_jvp, grad, jvp, Tensor};
@@ -68,7 +73,7 @@ pub fn custom_jvp<A: Tree, R: Tree>(f: impl Fn(&A) -> R, derivative: impl Fn(&A,
     move |model| {
         let _here = enter_at(made);
         let push = |pair: &(A, A)| derivative(&pair.0, &pair.1);
-        with_derivative(&f, model, |primal| by_tangent(primal, &push, model))
+        with_derivative(JVP, &f, model, |primal| by_tangent(primal, &push, model))
     }
 }
 
@@ -77,25 +82,21 @@ type Derivative<'a, A, R> = dyn Fn(&(A, A)) -> (R, R) + 'a;
 
 type Attempt<T> = std::result::Result<T, Failure<()>>;
 
-fn trace<A: Tree, R: Tree>(f: &dyn Fn(&A) -> R, model: &A) -> std::result::Result<Function<R>, Failure<R>> {
-    traced::trace("a function with a derivative", f, model)
-}
-
 /// The result of a function that is recorded with its derivative.
 fn with_derivative<A: Tree, R: Tree>(
+    kind: &'static str,
     f: &dyn Fn(&A) -> R,
     model: &A,
     record: impl FnOnce(Function<R>) -> Attempt<Vec<Tensor>>,
 ) -> R {
-    let primal = match trace(f, model) {
+    let primal = match traced::trace(kind, f, model) {
         Ok(function) => function,
         Err(failure) => return failure.result(f, model),
     };
     let template = hollow(&primal.template);
     match record(primal) {
         Ok(results) => with_leaves(&template, results),
-        Err(Failure::Panic(payload)) => resume_unwind(payload),
-        Err(Failure::Error(e, _)) => errors(&template, &e),
+        Err(failure) => errors(&template, &failure.error()),
     }
 }
 
@@ -118,7 +119,8 @@ fn same_types(op: &'static str, what: &str, found: &[(String, Type)], wanted: &[
     match found.iter().zip(wanted).find(|(f, w)| f.1 != w.1) {
         Some((f, w)) => {
             let rule = format!("{what} returns {}", named(&w.0, &f.1));
-            Err(located(Code::Shape, op, rule, format!("{}", w.1)))
+            let code = if f.1.dtype == w.1.dtype { Code::Shape } else { Code::DType };
+            Err(located(code, op, rule, format!("{}", w.1)))
         }
         None => Ok(()),
     }
@@ -150,23 +152,21 @@ fn by_gradient<A: Tree, R: Tree, S: Tree>(
     backward: &dyn Fn(&(S, R)) -> A,
     model: &A,
 ) -> Attempt<Vec<Tensor>> {
-    const OP: &str = "custom_vjp";
-    let forward = trace(forward, model).map_err(|f| f.map(|_| ()))?;
-    no_writes(OP, &primal)?;
-    no_writes(OP, &forward)?;
+    let forward = traced::trace(VJP, forward, model).map_err(|f| f.map(|_| ()))?;
+    no_writes(VJP, &primal)?;
+    no_writes(VJP, &forward)?;
     let n = primal.results.len();
     let (results, both) = (result_types(&primal), result_types(&forward));
-    same_types(OP, "the forward part", &both[..n.min(both.len())], &results)?;
+    same_types(VJP, "the forward part", &both[..n.min(both.len())], &results)?;
     // Leaves that hold nothing stand for one tensor: the number keeps them apart.
     let (kept, template) = (hollow(&forward.template.1), hollow(&forward.template.0));
     let given: Vec<Type> = both[n..].iter().chain(&results).map(|(_, ty)| ty.clone()).collect();
     let pair = (kept, template);
     let backward =
-        traced::trace_as("the gradient of a function", backward, &pair, &mut |i, _| Ok((given[i].clone(), i)))
-            .map_err(|f| f.map(|_| ()))?;
-    no_writes(OP, &backward)?;
+        traced::trace_as(VJP, backward, &pair, &mut |i, _| Ok((given[i].clone(), i))).map_err(|f| f.map(|_| ()))?;
+    no_writes(VJP, &backward)?;
     let wanted = leaf_types(model);
-    same_types(OP, "the backward part", &result_types(&backward), &wanted)?;
+    same_types(VJP, "the backward part", &result_types(&backward), &wanted)?;
 
     let (sources, distinct) = (primal.sources(), primal.distinct);
     let inputs: Vec<usize> = primal.leaves.iter().map(|leaf| leaf.input).collect();
@@ -178,7 +178,7 @@ fn by_gradient<A: Tree, R: Tree, S: Tree>(
     let all = outside.parts()[0].len();
     let types: Vec<Type> = own.iter().cloned().chain(outside.all_types()).collect();
     let leaves: Vec<usize> = (0..distinct).collect();
-    let mut builder = Builder::new(OP);
+    let mut builder = Builder::new(VJP);
     let inside = builder.region(&types, &first, &leaves, &|i| distinct + i);
     let yields = inside.results.clone();
     builder.yields(&inside, yields);
@@ -237,21 +237,19 @@ fn by_tangent<A: Tree, R: Tree>(
     derivative: &Derivative<'_, A, R>,
     model: &A,
 ) -> Attempt<Vec<Tensor>> {
-    const OP: &str = "custom_jvp";
-    no_writes(OP, &primal)?;
+    no_writes(JVP, &primal)?;
     let copy = |t: &Tensor| t.clone();
     let pair = (model.map(&mut { copy }), model.map(&mut { copy }));
     let half = primal.leaves.len();
     let mut seen = |i: usize, t: &Tensor| -> Result<(Type, usize)> {
         Ok((t.ty(), usize::from(i >= half && t.dtype().is_float())))
     };
-    let both =
-        traced::trace_as("the derivative of a function", derivative, &pair, &mut seen).map_err(|f| f.map(|_| ()))?;
-    no_writes(OP, &both)?;
+    let both = traced::trace_as(JVP, derivative, &pair, &mut seen).map_err(|f| f.map(|_| ()))?;
+    no_writes(JVP, &both)?;
     let n = primal.results.len();
     let results = result_types(&primal);
     let twice: Vec<(String, Type)> = results.iter().chain(&results).cloned().collect();
-    same_types(OP, "the derivative", &result_types(&both), &twice)?;
+    same_types(JVP, "the derivative", &result_types(&both), &twice)?;
     let (sources, distinct) = (primal.sources(), primal.distinct);
     let own = primal.leaf_types();
     let more = both.distinct;
@@ -259,7 +257,7 @@ fn by_tangent<A: Tree, R: Tree>(
     let (first, _) = outside.take(primal);
     let (second, _) = outside.take(both);
     let types: Vec<Type> = own.iter().cloned().chain(outside.all_types()).collect();
-    let mut builder = Builder::new(OP);
+    let mut builder = Builder::new(JVP);
     let leaves: Vec<usize> = (0..distinct).collect();
     let inside = builder.region(&types, &first, &leaves, &|i| distinct + i);
     let yields = inside.results.clone();

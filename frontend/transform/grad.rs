@@ -9,9 +9,9 @@ use super::traced::{self, Failure, Function, named, with_leaves};
 use super::{append, report};
 use crate::dispatch::{enter_at, here};
 use crate::error::{Code, Error, Result};
+use crate::scope;
 use crate::tensor::Tensor;
 use crate::tree::Tree;
-use crate::{scope, strict};
 use ir::Value;
 use runtime::events::{self, Event};
 use std::collections::HashMap;
@@ -21,7 +21,8 @@ pub use super::report::{Barrier, Cut, Report, Unreached, Why, report};
 
 /// The gradient of a function of a tree, which returns a float scalar: a tree of the same form.
 ///
-/// Gradients of leaves that are not floats are zeros. If the function makes an error, every leaf of the result holds it.
+/// Gradients of leaves that are not floats are zeros. If the function makes an error or panics, every leaf of the result
+/// holds the error.
 ///
 /// ```
 /// use tracewright::{grad, Tensor};
@@ -32,8 +33,18 @@ pub use super::report::{Barrier, Cut, Report, Unreached, Why, report};
 /// ```
 #[track_caller]
 pub fn grad<M: Tree>(f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> M {
-    let made = Location::caller();
-    move |model| scalar(&f, model, &Choice::all(), made).1
+    gradient(GRAD, f, Location::caller())
+}
+
+const GRAD: &str = "grad";
+
+/// [`grad`] for a transform that errors name in its place.
+pub(super) fn gradient<M: Tree>(
+    kind: &'static str,
+    f: impl Fn(&M) -> Tensor,
+    made: &'static Location<'static>,
+) -> impl Fn(&M) -> M {
+    move |model| scalar(kind, &f, model, &Choice::all(), made).1
 }
 
 /// The value and the gradient of a function of a tree; see [`grad`].
@@ -47,7 +58,7 @@ pub fn grad<M: Tree>(f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> M {
 #[track_caller]
 pub fn value_and_grad<M: Tree>(f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> (Tensor, M) {
     let made = Location::caller();
-    move |model| scalar(&f, model, &Choice::all(), made)
+    move |model| scalar(GRAD, &f, model, &Choice::all(), made)
 }
 
 /// As [`grad`], by a part of the tree only: everything else counts as a constant, and has zeros in the result.
@@ -62,17 +73,18 @@ pub fn value_and_grad<M: Tree>(f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> (Tens
 #[track_caller]
 pub fn by<M: Tree>(choice: impl Into<Choice>, f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> M {
     let (made, choice) = (Location::caller(), choice.into());
-    move |model| scalar(&f, model, &choice, made).1
+    move |model| scalar(GRAD, &f, model, &choice, made).1
 }
 
 /// The value with the gradient of [`by`].
 #[track_caller]
 pub fn value_and_grad_by<M: Tree>(choice: impl Into<Choice>, f: impl Fn(&M) -> Tensor) -> impl Fn(&M) -> (Tensor, M) {
     let (made, choice) = (Location::caller(), choice.into());
-    move |model| scalar(&f, model, &choice, made)
+    move |model| scalar(GRAD, &f, model, &choice, made)
 }
 
-/// As [`grad`], for a function that returns something beside the scalar, which is passed on.
+/// As [`grad`], for a function that returns something beside the scalar, which is passed on. A panic is an error, or goes on
+/// (see [`Code::Panic`]).
 ///
 /// ```
 /// use tracewright::{Tensor, grad};
@@ -152,16 +164,17 @@ impl<T: Into<Choice>> FromIterator<T> for Choice {
 
 /// For a function of which only the scalar is wanted: a panic of it is an error.
 fn scalar<M: Tree>(
+    kind: &'static str,
     f: &dyn Fn(&M) -> Tensor,
     model: &M,
     choice: &Choice,
     made: &'static Location<'static>,
 ) -> (Tensor, M) {
     let _here = enter_at(made);
-    match attempt(&|m: &M| (f(m), ()), model, choice) {
+    match attempt(kind, &|m: &M| (f(m), ()), model, choice) {
         Ok(((value, ()), gradients)) => (value, gradients),
         Err(failure) => {
-            let e = caught(failure);
+            let e = failure.error();
             (Tensor::error(e.clone()), traced::errors(model, &e))
         }
     }
@@ -176,7 +189,7 @@ fn differentiate<M: Tree, A: Tree>(
     made: &'static Location<'static>,
 ) -> ((Tensor, A), M) {
     let _here = enter_at(made);
-    match attempt(f, model, choice) {
+    match attempt(GRAD, f, model, choice) {
         Ok(both) => both,
         Err(failure) => {
             let (value, e) = failure.parts(f, model);
@@ -185,17 +198,11 @@ fn differentiate<M: Tree, A: Tree>(
     }
 }
 
-pub(super) fn caught<R>(failure: Failure<R>) -> Error {
-    match failure {
-        Failure::Panic(payload) => strict::caught(payload, "grad"),
-        Failure::Error(e, _) => e,
-    }
-}
-
 type Both<M, A> = ((Tensor, A), M);
 
 /// The value and one gradient per leaf.
 fn attempt<M: Tree, A: Tree>(
+    kind: &'static str,
     f: &dyn Fn(&M) -> (Tensor, A),
     model: &M,
     choice: &Choice,
@@ -204,8 +211,8 @@ fn attempt<M: Tree, A: Tree>(
     let chosen = choice.of(&paths).map_err(|e| Failure::Error(e.at(here()).in_scope(&scope::current()), None))?;
     // A leaf that is not chosen is no part of a tensor that is.
     let seen = &mut |number: usize, t: &Tensor| Ok((t.ty(), chosen[number] as usize));
-    let mut function = traced::trace_as("grad", f, model, seen)?;
-    match complete(&mut function, &chosen) {
+    let mut function = traced::trace_as(kind, f, model, seen)?;
+    match complete(kind, &mut function, &chosen) {
         Ok((results, gradients)) => {
             let gradients = function.leaves.iter().map(|leaf| gradients[leaf.input].clone());
             Ok((with_leaves(&function.template, results), with_leaves(model, gradients)))
@@ -215,9 +222,9 @@ fn attempt<M: Tree, A: Tree>(
 }
 
 /// An error unless the first result of a function is a float scalar, and some leaf a float.
-pub(super) fn check<R>(function: &Function<R>) -> Result<()> {
+pub(super) fn check<R>(kind: &'static str, function: &Function<R>) -> Result<()> {
     let refuse =
-        |rule, legal| Err(Error::new(Code::Gradient, "grad", rule, legal).at(here()).in_scope(&scope::current()));
+        |rule, legal| Err(Error::new(Code::Gradient, kind, rule, legal).at(here()).in_scope(&scope::current()));
     let ty = function.graph.ty(function.results[0]);
     if !ty.dtype.is_float() || ty.rank() != 0 {
         return refuse(format!("the function returned {ty}"), "a float scalar, such as f32[]; vjp takes any result");
@@ -232,15 +239,19 @@ pub(super) fn check<R>(function: &Function<R>) -> Result<()> {
 }
 
 /// The results of the function, and the gradient by each distinct leaf.
-fn complete<R: Tree>(function: &mut Function<R>, chosen: &[bool]) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
-    check(function)?;
+fn complete<R: Tree>(
+    kind: &'static str,
+    function: &mut Function<R>,
+    chosen: &[bool],
+) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
+    check(kind, function)?;
     let (at, loss, graph) = (here(), function.results[0], &mut function.graph);
     let inputs: Vec<Value> = graph.inputs()[..function.distinct].to_vec();
     let mut wanted = vec![false; function.distinct];
     function.leaves.iter().zip(chosen).for_each(|(leaf, chosen)| wanted[leaf.input] |= chosen);
     let wrt: Vec<Value> = inputs.iter().copied().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(v, _)| v).collect();
     let origins = [append::origin(graph, at)];
-    let found = append::gradients(graph, loss, &wrt, &origins)?;
+    let found = append::gradients(kind, graph, loss, &wrt, &origins)?;
     append::record_cuts(&found.cuts);
     let missing: Vec<(Value, String)> = function
         .leaves

@@ -4,8 +4,8 @@
 //! Jacobian, and what depends on none of them is computed once.
 
 use super::append;
-use super::grad::grad;
-use super::jvp::jvp;
+use super::grad::gradient;
+use super::jvp::along;
 use super::traced::{self, Failure, Function, named, with_leaves};
 use crate::dispatch::{enter_at, here};
 use crate::error::{Code, Error, Result};
@@ -111,8 +111,9 @@ tuples! {
 /// The Jacobian of a function, by reverse mode: best where it yields fewer numbers than it takes.
 ///
 /// For each leaf of the result it has a tree like the argument, each leaf of which has the shape of the result's leaf,
-/// followed by that of the argument's. A tensor at several places of the argument counts as one variable. If there is an
-/// error, every leaf holds it.
+/// followed by that of the argument's. A tensor at several places of the argument counts as one variable.
+///
+/// If there is an error, every leaf of the result holds it; a panic is one too, or goes on (see [`Code::Panic`]).
 ///
 /// ```
 /// use tracewright::{Tensor, jacrev};
@@ -124,7 +125,7 @@ tuples! {
 #[track_caller]
 pub fn jacrev<A: Tree, R: Rows>(f: impl Fn(&A) -> R) -> impl Fn(&A) -> R::Of<A> {
     let made = Location::caller();
-    move |x| jacobian(&f, x, Mode::Reverse, made)
+    move |x| jacobian("jacrev", &f, x, Mode::Reverse, made)
 }
 
 /// The Jacobian of a function, by forward mode: best where it takes fewer numbers than it yields. See [`jacrev`].
@@ -139,7 +140,7 @@ pub fn jacrev<A: Tree, R: Rows>(f: impl Fn(&A) -> R) -> impl Fn(&A) -> R::Of<A> 
 #[track_caller]
 pub fn jacfwd<A: Tree, R: Rows>(f: impl Fn(&A) -> R) -> impl Fn(&A) -> R::Of<A> {
     let made = Location::caller();
-    move |x| jacobian(&f, x, Mode::Forward, made)
+    move |x| jacobian("jacfwd", &f, x, Mode::Forward, made)
 }
 
 /// The second derivatives of a function that returns a float scalar: for each leaf of the argument a tree like it, each leaf
@@ -153,7 +154,10 @@ pub fn jacfwd<A: Tree, R: Rows>(f: impl Fn(&A) -> R) -> impl Fn(&A) -> R::Of<A> 
 /// ```
 #[track_caller]
 pub fn hessian<A: Rows>(f: impl Fn(&A) -> Tensor) -> impl Fn(&A) -> A::Of<A> {
-    jacfwd(grad(f))
+    const KIND: &str = "hessian";
+    let made = Location::caller();
+    let slope = gradient(KIND, f, made);
+    move |x| jacobian(KIND, &slope, x, Mode::Forward, made)
 }
 
 /// The second derivatives of a function that returns a float scalar, times a tree like the argument; the matrix of the
@@ -167,7 +171,9 @@ pub fn hessian<A: Rows>(f: impl Fn(&A) -> Tensor) -> impl Fn(&A) -> A::Of<A> {
 /// ```
 #[track_caller]
 pub fn hvp<A: Tree>(f: impl Fn(&A) -> Tensor, x: &A, v: &A) -> A {
-    jvp(grad(f), x, v).1
+    const KIND: &str = "hvp";
+    let made = Location::caller();
+    along(KIND, &gradient(KIND, f, made), x, v, made).1
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -176,18 +182,15 @@ enum Mode {
     Reverse,
 }
 
-impl Mode {
-    fn name(self) -> &'static str {
-        match self {
-            Mode::Forward => "jacfwd",
-            Mode::Reverse => "jacrev",
-        }
-    }
-}
-
-fn jacobian<A: Tree, R: Rows>(f: &dyn Fn(&A) -> R, x: &A, mode: Mode, made: &'static Location<'static>) -> R::Of<A> {
+fn jacobian<A: Tree, R: Rows>(
+    kind: &'static str,
+    f: &dyn Fn(&A) -> R,
+    x: &A,
+    mode: Mode,
+    made: &'static Location<'static>,
+) -> R::Of<A> {
     let _here = enter_at(made);
-    let (template, blocks) = match attempt(f, x, mode) {
+    let (template, blocks) = match attempt(kind, f, x, mode) {
         Ok(found) => found,
         Err(failure) => {
             let (template, e) = failure.parts(f, x);
@@ -199,36 +202,41 @@ fn jacobian<A: Tree, R: Rows>(f: &dyn Fn(&A) -> R, x: &A, mode: Mode, made: &'st
 }
 
 /// The result, for all but its leaves; and for each of them the block of each leaf of the argument.
-fn attempt<A: Tree, R: Rows>(f: &dyn Fn(&A) -> R, x: &A, mode: Mode) -> Result<(R, Vec<Vec<Tensor>>), Failure<R>> {
-    let function = traced::trace(mode.name(), f, x)?;
-    match blocks(&function, mode) {
+fn attempt<A: Tree, R: Rows>(
+    kind: &'static str,
+    f: &dyn Fn(&A) -> R,
+    x: &A,
+    mode: Mode,
+) -> Result<(R, Vec<Vec<Tensor>>), Failure<R>> {
+    let function = traced::trace(kind, f, x)?;
+    match blocks(kind, &function, mode) {
         Ok(blocks) => Ok((function.template, blocks)),
         Err(e) => Err(Failure::Error(e, Some(function.template))),
     }
 }
 
 /// For each leaf of the result the blocks of the argument's leaves.
-fn blocks<R: Tree>(function: &Function<R>, mode: Mode) -> Result<Vec<Vec<Tensor>>> {
+fn blocks<R: Tree>(kind: &'static str, function: &Function<R>, mode: Mode) -> Result<Vec<Vec<Tensor>>> {
     let from = &function.graph;
     for (&v, (path, _)) in function.results.iter().zip(function.template.leaves()) {
         if !from.ty(v).dtype.is_float() {
             let rule = format!("the function returned {}", named(&path, from.ty(v)));
-            let e = Error::new(Code::Gradient, mode.name(), rule, "floats");
+            let e = Error::new(Code::Gradient, kind, rule, "floats");
             return Err(e.at(here()).in_scope(&scope::current()));
         }
     }
-    let graph = catch_unwind(AssertUnwindSafe(|| build(function, mode)));
-    let graph = graph.map_err(|payload| strict::bug(payload, mode.name()))??;
+    let graph = catch_unwind(AssertUnwindSafe(|| build(kind, function, mode)));
+    let graph = graph.map_err(|payload| strict::bug(payload, kind))??;
     let found = function.run(&graph, &function.sources(), &[])?;
     let rows = found.chunks(function.distinct.max(1)).take(function.results.len());
     Ok(rows.map(|row| function.leaves.iter().map(|leaf| row[leaf.input].clone()).collect()).collect())
 }
 
 /// The graph of all blocks, those of a result one after the other.
-fn build<R: Tree>(function: &Function<R>, mode: Mode) -> Result<Graph> {
+fn build<R: Tree>(kind: &'static str, function: &Function<R>, mode: Mode) -> Result<Graph> {
     let from = &function.graph;
     let (columns, results) = (&from.inputs()[..function.distinct], &function.results);
-    let mut to = Builder::new(function, mode);
+    let mut to = Builder::new(kind, function, mode);
     let mut all: Vec<Vec<Value>> = vec![Vec::new(); results.len()];
     match mode {
         Mode::Reverse => {
@@ -254,6 +262,8 @@ fn build<R: Tree>(function: &Function<R>, mode: Mode) -> Result<Graph> {
 }
 
 struct Builder<'a> {
+    /// The transform.
+    kind: &'static str,
     from: &'a Graph,
     mode: Mode,
     graph: Graph,
@@ -262,13 +272,13 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new<R>(function: &'a Function<R>, mode: Mode) -> Builder<'a> {
+    fn new<R>(kind: &'static str, function: &'a Function<R>, mode: Mode) -> Builder<'a> {
         let from = &function.graph;
         let mut graph = Graph::new(&from.name);
         graph.symbols = from.symbols.clone();
         let inputs = from.input_types().into_iter().map(|ty| graph.add_input(ty)).collect();
         let origin = append::origin(&mut graph, here());
-        Builder { from, mode, graph, inputs, origin }
+        Builder { kind, from, mode, graph, inputs, origin }
     }
 
     fn emitter(&mut self) -> GraphEmitter<'_> {
@@ -289,7 +299,7 @@ impl<'a> Builder<'a> {
         let found = if ty.dtype.is_float() {
             let seed = graph.add_input(ty.clone());
             let origins = [append::origin(&mut graph, here())];
-            let name = self.mode.name();
+            let name = self.kind;
             let found = match self.mode {
                 Mode::Forward => append::push(name, &mut graph, &[(seeded, seed)], others)?,
                 Mode::Reverse => append::pull(name, &mut graph, &[(seeded, seed)], others, &origins)?,
@@ -326,7 +336,7 @@ impl<'a> Builder<'a> {
         let mut axes = vec![None; graph.inputs().len()];
         axes[self.inputs.len()] = Some(0);
         let batched = batch(graph, &axes, &n).map_err(|e| {
-            Error::new(Code::Trace, self.mode.name(), e.to_string(), "").at(here()).in_scope(&scope::current())
+            Error::new(Code::Trace, self.kind, e.to_string(), "").at(here()).in_scope(&scope::current())
         })?;
         let units = self.units(ty, &n);
         let values = self.inline(&batched.graph, Some(units));

@@ -13,8 +13,9 @@ use std::panic::Location;
 
 /// The value of a function, and how it changes along a tangent of the argument: a tree like the value.
 ///
-/// Tangents of leaves that are not floats are not looked at, and are zeros in the result. If there is an error, every leaf
-/// of the results holds it.
+/// Tangents of leaves that are not floats are not looked at, and are zeros in the result.
+///
+/// If there is an error, every leaf of the result holds it; a panic is one too, or goes on (see [`Code::Panic`]).
 ///
 /// ```
 /// use tracewright::{Tensor, grad, jvp};
@@ -28,8 +29,19 @@ use std::panic::Location;
 /// ```
 #[track_caller]
 pub fn jvp<M: Tree, R: Tree>(f: impl Fn(&M) -> R, x: &M, tangent: &M) -> (R, R) {
-    let _here = enter_at(Location::caller());
-    let (value, change) = traced::settled(push(&f, x, tangent), &f, x);
+    along("jvp", &f, x, tangent, Location::caller())
+}
+
+/// [`jvp`] for a transform that errors name in its place.
+pub(super) fn along<M: Tree, R: Tree>(
+    kind: &'static str,
+    f: &dyn Fn(&M) -> R,
+    x: &M,
+    tangent: &M,
+    made: &'static Location<'static>,
+) -> (R, R) {
+    let _here = enter_at(made);
+    let (value, change) = traced::settled(push(kind, f, x, tangent), f, x);
     let change = change.unwrap_or_else(|e| traced::errors(&value, &e));
     (value, change)
 }
@@ -91,10 +103,10 @@ impl<R: Tree> Linear<R> {
     }
 }
 
-fn push<M: Tree, R: Tree>(f: &dyn Fn(&M) -> R, x: &M, tangent: &M) -> Result<(R, R), Failure<R>> {
-    let Linear { mut function, leaves, tangents, .. } = Linear::new("jvp", f, x)?;
+fn push<M: Tree, R: Tree>(kind: &'static str, f: &dyn Fn(&M) -> R, x: &M, tangent: &M) -> Result<(R, R), Failure<R>> {
+    let Linear { mut function, leaves, tangents, .. } = Linear::new(kind, f, x)?;
     let rest = || -> Result<_> {
-        let given = Takes { kind: "jvp", what: "tangent", like: leaves }.floats(tangent)?;
+        let given = Takes { kind, what: "tangent", like: leaves }.floats(tangent)?;
         let outputs = function.results.iter().chain(&tangents).chain(&function.writes);
         function.graph.set_outputs(outputs.copied().collect());
         let mut results = function.run(&function.graph, &function.sources(), &given)?;
@@ -111,7 +123,7 @@ fn push<M: Tree, R: Tree>(f: &dyn Fn(&M) -> R, x: &M, tangent: &M) -> Result<(R,
 
 /// The value of a function, and the linear function that is nearest to it there: what [`jvp`] gives for each tangent.
 ///
-/// All that does not depend on the tangent is computed here, once.
+/// All that does not depend on the tangent is computed here, once. Errors are those of [`jvp`].
 ///
 /// ```
 /// use tracewright::{Tensor, linearize};

@@ -1,7 +1,8 @@
 //! What a gradient cannot say in its result: parameters that do not reach the loss, and where their paths end.
 
-use super::grad::{caught, check};
-use super::{append, traced};
+use super::append;
+use super::grad::check;
+use super::traced::{self, Failure};
 use crate::dispatch::{enter, here};
 use crate::error::Result;
 use crate::tensor::Tensor;
@@ -111,6 +112,8 @@ impl fmt::Display for Report {
     }
 }
 
+const REPORT: &str = "grad::report";
+
 /// Which parameters have no gradient and why, and every op at which a path from a parameter to the loss ends. Runs nothing
 /// but the trace.
 ///
@@ -127,12 +130,12 @@ impl fmt::Display for Report {
 #[track_caller]
 pub fn report<M: Tree>(f: impl Fn(&M) -> Tensor, model: &M) -> Result<Report> {
     let _here = enter();
-    let mut function = traced::trace("grad", &f, model).map_err(caught)?;
-    check(&function)?;
+    let mut function = traced::trace(REPORT, &f, model).map_err(Failure::error)?;
+    check(REPORT, &function)?;
     let loss = function.results[0];
     let wrt: Vec<Value> = function.graph.inputs()[..function.distinct].to_vec();
     let origins = [append::origin(&mut function.graph, here())];
-    let found = append::possible_gradients(&mut function.graph, loss, &wrt, &origins)?;
+    let found = append::possible_gradients(REPORT, &mut function.graph, loss, &wrt, &origins)?;
     let floats: Vec<(Value, String)> = function
         .leaves
         .iter()

@@ -9,7 +9,7 @@ use crate::dispatch::{here, leave};
 use crate::error::{Error, Result};
 use crate::tensor::{Held, Repr, Tensor};
 use crate::tree::Tree;
-use crate::{execute, tape, trace};
+use crate::{execute, strict, tape, trace};
 use ir::{Graph, Literal, Type, Value};
 use runtime::Array;
 use std::any::Any;
@@ -88,14 +88,24 @@ pub(crate) struct Function<R> {
 
 /// Why there is no graph.
 pub(crate) enum Failure<R> {
-    /// The function panicked.
-    Panic(Box<dyn Any + Send>),
+    /// The function that this transform was given panicked.
+    Panic(&'static str, Box<dyn Any + Send>),
     /// An error of an argument, or one that the function made. In that case there is its result, for all but its leaves.
     Error(Error, Option<R>),
 }
 
+impl<R> Failure<R> {
+    /// The error alone, for who knows the result's leaves.
+    pub fn error(self) -> Error {
+        match self {
+            Failure::Panic(kind, payload) => strict::caught(payload, kind),
+            Failure::Error(e, _) => e,
+        }
+    }
+}
+
 impl<R: Tree> Failure<R> {
-    /// The error on every leaf of the result. A panic goes on.
+    /// The error on every leaf of the result. A panic goes on where nobody knows what leaves there are.
     pub fn result<M: Tree>(self, f: &dyn Fn(&M) -> R, model: &M) -> R {
         self.parts(f, model).0
     }
@@ -103,18 +113,22 @@ impl<R: Tree> Failure<R> {
     /// The same, and the error.
     pub fn parts<M: Tree>(self, f: &dyn Fn(&M) -> R, model: &M) -> (R, Error) {
         match self {
-            Failure::Panic(payload) => resume_unwind(payload),
-            Failure::Error(e, template) => {
-                let template = template.unwrap_or_else(|| f(&errors(model, &e)));
-                (errors(&template, &e), e)
-            }
+            Failure::Panic(kind, payload) => match is_of_type::<R>() {
+                true => {
+                    let e = strict::caught(payload, kind);
+                    (of_type(&e).expect("it is known"), e)
+                }
+                false => resume_unwind(payload),
+            },
+            Failure::Error(e, Some(template)) => (errors(&template, &e), e),
+            Failure::Error(e, None) => (of_type(&e).unwrap_or_else(|| errors(&f(&errors(model, &e)), &e)), e),
         }
     }
 
     /// The same failure of a function of which that is the result.
     pub fn map<S>(self, f: impl FnOnce(R) -> S) -> Failure<S> {
         match self {
-            Failure::Panic(payload) => Failure::Panic(payload),
+            Failure::Panic(kind, payload) => Failure::Panic(kind, payload),
             Failure::Error(e, template) => Failure::Error(e, template.map(f)),
         }
     }
@@ -140,10 +154,24 @@ pub(crate) fn errors<T: Tree>(tree: &T, e: &Error) -> T {
     tree.map(&mut |_| Tensor::error(e.clone()))
 }
 
+/// A tree of a type that says which leaves there are, with an error on each of them.
+pub(crate) fn of_type<T: Tree>(e: &Error) -> Option<T> {
+    T::of_type(&mut || Tensor::error(e.clone()))
+}
+
+/// True if the type says which leaves there are.
+pub(crate) fn is_of_type<T: Tree>() -> bool {
+    T::of_type(&mut nothing).is_some()
+}
+
+fn nothing() -> Tensor {
+    static NOTHING: LazyLock<Tensor> = LazyLock::new(|| Tensor::literal(Literal::from_vec::<bool>(&[0], Vec::new())));
+    NOTHING.clone()
+}
+
 /// The tree with leaves that hold nothing.
 pub(crate) fn hollow<T: Tree>(tree: &T) -> T {
-    static NOTHING: LazyLock<Tensor> = LazyLock::new(|| Tensor::literal(Literal::from_vec::<bool>(&[0], Vec::new())));
-    tree.map(&mut |_| NOTHING.clone())
+    tree.map(&mut |_| nothing())
 }
 
 /// The tree with other leaves.
@@ -200,7 +228,7 @@ pub(crate) fn trace_as<M: Tree, R: Tree>(
         let _line = leave();
         catch_unwind(AssertUnwindSafe(|| f(&traced)))
     };
-    let template = outcome.map_err(Failure::Panic)?;
+    let template = outcome.map_err(|payload| Failure::Panic(kind, payload))?;
     let lifted = || -> Result<_> {
         let results: Vec<Value> = template.leaves().iter().map(|(_, t)| trace::lift(t)).collect::<Result<_>>()?;
         let writes: Vec<Option<Value>> =

@@ -18,6 +18,9 @@ impl Tree for Tensor {
     fn map(&self, f: &mut dyn FnMut(&Tensor) -> Tensor) -> Self {
         f(self)
     }
+    fn of_type(leaf: &mut dyn FnMut() -> Tensor) -> Option<Self> {
+        Some(leaf())
+    }
 }
 
 /// A cell is no leaf: which cell it is, is fixed, and its value goes in and out by itself.
@@ -71,6 +74,9 @@ impl<T: Send + Sync + 'static> Tree for PhantomData<T> {
     fn map(&self, _: &mut dyn FnMut(&Tensor) -> Tensor) -> Self {
         PhantomData
     }
+    fn of_type(_: &mut dyn FnMut() -> Tensor) -> Option<Self> {
+        Some(PhantomData)
+    }
 }
 
 fn each<'a, T: Tree>(items: impl Iterator<Item = &'a T>, v: &mut dyn Visit) {
@@ -104,6 +110,10 @@ impl<T: Tree, const N: usize> Tree for [T; N] {
     fn map(&self, f: &mut dyn FnMut(&Tensor) -> Tensor) -> Self {
         std::array::from_fn(|i| self[i].map(f))
     }
+    fn of_type(leaf: &mut dyn FnMut() -> Tensor) -> Option<Self> {
+        let items: Vec<T> = (0..N).map(|_| T::of_type(leaf)).collect::<Option<_>>()?;
+        items.try_into().ok()
+    }
 }
 
 impl<T: Tree> Tree for Box<T> {
@@ -115,6 +125,9 @@ impl<T: Tree> Tree for Box<T> {
     }
     fn map(&self, f: &mut dyn FnMut(&Tensor) -> Tensor) -> Self {
         Box::new((**self).map(f))
+    }
+    fn of_type(leaf: &mut dyn FnMut() -> Tensor) -> Option<Self> {
+        T::of_type(leaf).map(Box::new)
     }
 }
 
@@ -195,6 +208,9 @@ macro_rules! tuples {
             #[allow(clippy::unused_unit, reason = "the empty tuple is one of these")]
             fn map(&self, _f: &mut dyn FnMut(&Tensor) -> Tensor) -> Self {
                 ($(self.$i.map(_f),)*)
+            }
+            fn of_type(_leaf: &mut dyn FnMut() -> Tensor) -> Option<Self> {
+                Some(($($t::of_type(_leaf)?,)*))
             }
         }
     )* };

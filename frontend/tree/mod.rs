@@ -36,6 +36,12 @@ pub trait Tree: Sized + Send + Sync + 'static {
     /// The same tree with other leaves.
     fn map(&self, f: &mut dyn FnMut(&Tensor) -> Tensor) -> Self;
 
+    /// The tree with leaves that `leaf` makes, if the type alone says which leaves there are and there is no fixed data.
+    #[doc(hidden)]
+    fn of_type(_leaf: &mut dyn FnMut() -> Tensor) -> Option<Self> {
+        None
+    }
+
     /// The leaves with their paths, such as `hidden.weight`.
     fn leaves(&self) -> Vec<(String, Tensor)> {
         leaves(&|v| self.visit(v), "")

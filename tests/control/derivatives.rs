@@ -121,7 +121,7 @@ fn through_scan() {
             for i in 0..5 {
                 let x = xs.select(0, if reverse { 4 - i } else { i });
                 h = (w.matmul(&h) + &x).tanh();
-                all = all + (&h * &h * x).sum(..);
+                all += (&h * &h * x).sum(..);
             }
             h.sum(..) + all
         };
@@ -148,7 +148,7 @@ fn through_a_scan_that_carries_integers_and_constants() {
         for (i, k) in [2i64, 3, 4, 1].into_iter().enumerate() {
             let x = x.select(0, i as isize);
             c = if k % 2 == 0 { &c * x + &same } else { (&c - x).sin() };
-            ys = ys + &c * n as f64;
+            ys += &c * n as f64;
             n += k;
         }
         c + ys + same
@@ -178,9 +178,9 @@ fn nested() {
             for j in 0..3 {
                 let x = xs.select(0, i).select(0, j);
                 h = (h * w + x * &c).tanh();
-                total = total + h.sum(..);
+                total += h.sum(..);
                 if values[(3 * i + j) as usize] <= 0.0 {
-                    h = h * 0.5;
+                    h *= 0.5;
                 }
             }
             c = h * w * w;

@@ -126,7 +126,7 @@ fn a_scan_may_have_no_elements_or_carry_nothing() {
     assert_eq!(bits(&mapped), bits(&(numbers(&[3, 2]).sum(1) * numbers(&[3]))));
     let mut want = x;
     for i in 0..4 {
-        want = want + numbers(&[4, 2]).select(0, i).sum(..);
+        want += numbers(&[4, 2]).select(0, i).sum(..);
     }
     assert_eq!(bits(&only), bits(&want));
 }
@@ -205,7 +205,7 @@ fn one_tensor_at_two_places_becomes_two() {
     };
     let mut want = Tensor::from(0.0f64);
     for i in 0..4 {
-        want = want + xs.select(0, i) * xs.select(0, i);
+        want += xs.select(0, i) * xs.select(0, i);
     }
     assert_eq!(bits(&every_way(h, &xs)), bits(&want));
 }

@@ -5,7 +5,7 @@ use tracewright::custom::{
     Attr, AttrReader, Batching, Call, CpuBody, CustomOp, Fault, Forward, Reverse, call, register,
 };
 use tracewright::events::{Event, capture};
-use tracewright::{DType, Error, Literal, Recording, Tensor, Type, grad, jit, jvp, vmap};
+use tracewright::{Code, DType, Error, Literal, Recording, Tensor, Type, grad, jit, jvp, vmap};
 
 /// The identity, but for what `wrong` names.
 #[derive(Clone)]
@@ -17,6 +17,12 @@ struct Bad {
 fn bad(x: &Tensor, wrong: &str) -> Tensor {
     let [y] = call(&Bad { wrong: wrong.into() }, &[x]);
     y
+}
+
+const READS: u32 = line!() + 3;
+
+fn read(t: &Tensor) -> f32 {
+    t.sum(..).item::<f32>().unwrap()
 }
 
 impl Bad {
@@ -65,6 +71,7 @@ impl CustomOp for Bad {
             "vjp ill-typed" => Some(vec![Some(g.matmul(&cx.operands[0]))]),
             "vjp state" => Some(vec![Some(tracewright::rand([3]) * g)]),
             "vjp none" => None,
+            "vjp reads" => Some(vec![Some(g * read(&cx.operands[0]))]),
             _ if self.is("vjp") => Some(vec![None]),
             _ => Some(vec![Some(g)]),
         }
@@ -169,7 +176,7 @@ fn derivatives() {
         ("vjp state", "vjp reads state"),
     ] {
         let gradient = grad(move |x: &Tensor| bad(x, wrong).sum(..))(&x());
-        says(gradient.to_vec::<f32>().unwrap_err(), &[words]);
+        says(gradient.to_vec::<f32>().unwrap_err(), &[words, "test.bad(f32[3])"]);
         let f = jit(move |x: Tensor| grad(move |x: &Tensor| bad(x, wrong).sum(..))(&x));
         says(f.call(x()).unwrap_err(), &[words]);
     }
@@ -184,6 +191,30 @@ fn derivatives() {
     let f = |x: &Tensor| bad(x, "vjp ill-typed").sum(..);
     let error = grad(f)(&x().reshape([3, 1])).to_vec::<f32>().unwrap_err().to_string();
     assert!(error.starts_with("error[shape]: matmul"), "{error}");
+}
+
+#[test]
+fn what_a_rule_does_wrong_has_its_kind_and_its_own_line() {
+    let code = |wrong: &'static str| grad(move |x: &Tensor| bad(x, wrong).sum(..))(&x()).err().unwrap().code();
+    assert_eq!((code("vjp dtype"), code("vjp extents")), (Code::DType, Code::Shape));
+    let e = grad(|x: &Tensor| bad(x, "vjp reads").sum(..))(&x()).err().unwrap();
+    assert_eq!((e.code(), e.location().unwrap().line), (Code::Read, READS));
+    assert!(e.to_string().contains("note: in vjp of test.bad, for tests/custom/mistakes.rs:"), "{e}");
+}
+
+/// Errors of rules travel as panics do, but are none: nothing is printed.
+#[test]
+fn errors_of_rules_do_not_reach_the_panic_hook() {
+    static HEARD: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        HEARD.lock().unwrap().push(info.to_string());
+        before(info)
+    }));
+    assert!(grad(|x: &Tensor| bad(x, "vjp count").sum(..))(&x()).err().is_some());
+    assert!(vmap(|x: &Tensor| bad(x, "batch"))(&x()).err().is_some());
+    let heard = HEARD.lock().unwrap();
+    assert!(!heard.iter().any(|text| text.contains("test.bad")), "{heard:?}");
 }
 
 #[test]
@@ -239,9 +270,12 @@ fn names_and_text() {
     register::<Sine>().unwrap();
     let error = register::<Imposter>().unwrap_err().to_string();
     assert!(error.contains("`test.sine` version 1 is ") && error.contains("Imposter as well"), "{error}");
+    assert!(error.contains("legal: one type for each name and version"), "{error}");
     let [y] = call(&Imposter, &[&x()]);
     assert!(y.to_vec::<f32>().unwrap_err().to_string().contains("Imposter as well"));
-    assert!(register::<Nameless>().unwrap_err().to_string().contains("`sine` is no name of a custom op"));
+    let error = register::<Nameless>().unwrap_err();
+    assert!(error.rule().contains("`sine` is no name of a custom op"), "{error}");
+    assert_eq!(error.legal(), "a name such as `lab.swiglu`");
 
     let text = "\
 graph @f(%0: f64[2]) -> (f64[2]) {

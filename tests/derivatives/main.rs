@@ -1,5 +1,6 @@
 //! Derivatives of functions: reverse and forward mode, their nesting, what they are by and of.
 
+mod mistakes;
 mod modes;
 mod nesting;
 mod parts;

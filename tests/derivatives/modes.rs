@@ -177,18 +177,6 @@ fn what_is_wrong_is_said_with_its_line() {
 }
 
 #[test]
-#[should_panic(expected = "the user's own")]
-fn a_panic_of_the_function_goes_on() {
-    let (_, _pullback) = vjp(
-        |x: &Tensor| -> Tensor {
-            assert!(x.rank() > 3, "the user's own");
-            x.clone()
-        },
-        &Tensor::from(1.0f32),
-    );
-}
-
-#[test]
 fn a_pullback_of_an_ended_trace_is_refused() {
     use std::sync::Mutex;
     static KEPT: Mutex<Option<Pullback>> = Mutex::new(None);

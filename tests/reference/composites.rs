@@ -252,7 +252,7 @@ fn networks(name: &str) -> Option<Function> {
             let (mut h, mut loss) = (zeros(&[2, 4]), zeros(&[]));
             for t in 0..3 {
                 h = (e.take(&tokens.select(1, t), 0).matmul(wx) + h.matmul(wh) + b).tanh();
-                loss = loss + nn::cross_entropy(&h.matmul(wo), &tokens.select(1, t + 1));
+                loss += nn::cross_entropy(&h.matmul(wo), &tokens.select(1, t + 1));
             }
             loss / 3.0
         }),

@@ -18,7 +18,7 @@ fn gradients_add_up_until_they_are_cleared() {
     assert!(x.grad().is_none());
     (&x * 5.0).backward().unwrap();
     assert_eq!(slope(&x), 5.0);
-    x.set_grad(Some(Tensor::from(1.0)));
+    x.set_grad(Some(Tensor::from(1.0))).unwrap();
     x.backward().unwrap();
     assert_eq!(slope(&x), 2.0);
     assert!(!x.grad().unwrap().is_tracked());
@@ -108,6 +108,31 @@ fn what_is_not_on_the_tape_says_so() {
     assert!(!x.gt(0.0).is_tracked() && !x.to_dtype(DType::I64).is_tracked() && !x.floor().gt(0.0).is_tracked());
     let bad = Tensor::from([1.0f64, 2.0]).requires_grad() + Tensor::from([1.0f64, 2.0, 3.0]);
     assert_eq!(bad.backward().unwrap_err().op(), "add");
+}
+
+#[test]
+fn a_gradient_that_is_set_has_the_type_of_the_tensor() {
+    let x = Tensor::from([1.0f64, 2.0]).requires_grad();
+    let said = |g: Tensor| {
+        let e = x.set_grad(Some(g)).unwrap_err();
+        assert_eq!(e.location().unwrap().file, file!());
+        e.headline()
+    };
+    let refused = "error[gradient]: set_grad: the gradient of f64[2] is set to ";
+    assert_eq!(said(Tensor::zeros([3], DType::I64)), format!("{refused}i64[3]"));
+    assert_eq!(said(Tensor::zeros([2, 2], DType::F64)), format!("{refused}f64[2, 2]"));
+    assert_eq!(said(Tensor::zeros([2], DType::F32)), format!("{refused}f32[2]"));
+    assert!(said(Tensor::zeros([2], DType::F64) + Tensor::zeros([3], DType::F64)).contains("add"));
+    let traced = grad({
+        let x = x.clone();
+        move |y: &Tensor| if x.set_grad(Some(y * 1.0)).is_err() { y.sum(..) } else { y.prod(..) }
+    });
+    assert_eq!(f64s(&traced(&Tensor::from([2.0f64, 3.0]))), [1.0, 1.0]);
+    assert!(x.grad().is_none());
+    x.set_grad(Some(Tensor::from([5.0f64, 6.0]))).unwrap();
+    assert_eq!(f64s(&x.grad().unwrap()), [5.0, 6.0]);
+    x.set_grad(None).unwrap();
+    assert!(x.grad().is_none());
 }
 
 #[test]
@@ -250,6 +275,22 @@ fn there_is_no_tape_in_traced_functions() {
     assert!(f.call(Tensor::from(1.0f64)).unwrap().item::<bool>().unwrap());
     let e = jit(|x: Tensor| if x.backward().is_err() { x } else { x * 2.0 }).call(Tensor::from(1.0f64)).unwrap();
     assert_eq!(number(&e), 1.0);
+    let said = Arc::new(Mutex::new(String::new()));
+    let (kept, f) = (Arc::new(Mutex::new(None)), leaf(1.0));
+    jit({
+        let (said, kept) = (said.clone(), kept.clone());
+        move |x: Tensor| {
+            *said.lock().unwrap() = f.backward().unwrap_err().legal().to_string();
+            *kept.lock().unwrap() = Some(&x * 2.0);
+            x
+        }
+    })
+    .call(Tensor::from(1.0f64))
+    .unwrap();
+    assert!(said.lock().unwrap().starts_with("grad, value_and_grad or vjp"), "{said:?}");
+    // There is no trace any more, and the value is of none.
+    let e = kept.lock().unwrap().take().unwrap().requires_grad().err().unwrap();
+    assert!(e.rule().ends_with("while jit traced, and that trace has ended"), "{e}");
 }
 
 #[test]

@@ -42,6 +42,10 @@ fn expand(input: DeriveInput) -> Result<Tokens> {
         }
         Data::Union(_) => return Err(Error::new(Span::call_site(), "a union cannot be a tree")),
     };
+    let of_type = match &input.data {
+        Data::Struct(s) => of_type(&s.fields)?,
+        _ => quote!(::core::option::Option::None),
+    };
     Ok(quote! {
         #[automatically_derived]
         impl #impl_generics ::tracewright::Tree for #name #type_generics #where_clause {
@@ -51,6 +55,9 @@ fn expand(input: DeriveInput) -> Result<Tokens> {
                 &self,
                 __f: &mut dyn ::core::ops::FnMut(&::tracewright::Tensor) -> ::tracewright::Tensor,
             ) -> Self { #map }
+            fn of_type(
+                __leaf: &mut dyn ::core::ops::FnMut() -> ::tracewright::Tensor,
+            ) -> ::core::option::Option<Self> { #of_type }
         }
         #[automatically_derived]
         impl #impl_generics ::tracewright::jacobian::Rows for #name #type_generics #where_clause {
@@ -108,6 +115,20 @@ fn variant(path: &Tokens, name: Option<&Ident>, fields: &Fields) -> Result<[Toke
         quote!(#path { #(#bindings),* } => { #(#changes)* }),
         quote!(#path { #(#bindings),* } => #path { #(#maps),* },),
     ])
+}
+
+/// A struct whose fields are known by their types.
+fn of_type(fields: &Fields) -> Result<Tokens> {
+    let mut members = Vec::new();
+    for (i, field) in fields.iter().enumerate() {
+        if is_fixed(field)? {
+            return Ok(quote!(::core::option::Option::None));
+        }
+        let index = Index::from(i);
+        let member = field.ident.as_ref().map_or(quote!(#index), |ident| quote!(#ident));
+        members.push(quote!(#member: ::tracewright::Tree::of_type(__leaf)?));
+    }
+    Ok(quote!(::core::option::Option::Some(Self { #(#members),* })))
 }
 
 fn is_fixed(field: &Field) -> Result<bool> {

@@ -38,7 +38,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 /// Draws from a [`Generator`](crate::Generator) give each example its own numbers. A cell that the function writes must
 /// get a value that is the same for all examples.
 ///
-/// If there is an error, every leaf of the result holds it.
+/// If there is an error, every leaf of the result holds it; a panic is one too, or goes on (see [`Code::Panic`]).
 #[track_caller]
 pub fn vmap<A: Tree, R: Tree>(f: impl Fn(&A) -> R) -> impl Fn(&A) -> R {
     let made = Location::caller();

@@ -9,7 +9,7 @@ mod registry;
 
 pub use body::{Body, Call, Elements, ElementsMut, Operand, Output, SliceOf};
 pub(crate) use registry::read;
-pub use registry::{Read, missing, register};
+pub use registry::{Read, is_name, missing, register};
 
 use super::rules::violation;
 use super::{

@@ -36,8 +36,8 @@ pub fn register(name: &'static str, version: u32, identity: (TypeId, &'static st
     }
 }
 
-/// Words with dots between them: primitives have names without dots.
-pub(super) fn is_name(name: &str) -> bool {
+/// True for words with dots between them: primitives have names without dots.
+pub fn is_name(name: &str) -> bool {
     let word = |w: &str| {
         w.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && w.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
