@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use tracewright::options::{Options, with_options};
-use tracewright::{Code, DType, Tensor, Tree, einsum, grad, hessian, hvp, jacfwd, jacrev, jit, keepdims, nn, vmap};
+use tracewright::{
+    Code, DType, Tensor, Tree, custom_jvp, custom_vjp, einsum, grad, hessian, hvp, jacfwd, jacrev, jit, keepdims, nn,
+    vmap,
+};
 
 fn numbers(shape: &[usize]) -> Tensor {
     let n: usize = shape.iter().product();
@@ -222,6 +225,16 @@ fn what_is_refused_and_what_is_zero() {
     near(&second, &first, 0.0);
     let rows = jacrev(|x: &Tensor| x.index_select(0, &Tensor::from([7i64])))(&x).to_vec::<f64>().unwrap_err();
     assert_eq!(rows.code(), Code::Index);
+}
+
+#[test]
+fn derivatives_that_do_not_depend_on_the_direction() {
+    // A gradient of the user's that is 0 everywhere.
+    let still = custom_vjp(|x: &Tensor| x * 2.0, |x: &Tensor| (x * 2.0, ()), |_: &(), g: &Tensor| g.zeros_like());
+    let x = numbers(&[3]);
+    near(&jacrev(&still)(&x), &Tensor::zeros([3, 3], DType::F64), 0.0);
+    let still = custom_jvp(|x: &Tensor| x * 2.0, |x: &Tensor, t: &Tensor| (x * 2.0, t.zeros_like()));
+    near(&jacfwd(&still)(&x), &Tensor::zeros([3, 3], DType::F64), 0.0);
 }
 
 #[test]

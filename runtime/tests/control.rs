@@ -258,3 +258,52 @@ fn of_what_leaves_a_loop_one_may_read_the_other() {
     (0..3).for_each(|_| c = c * a + a.tanh());
     assert!((floats(&out[0])[0] - c).abs() < 1e-5);
 }
+
+#[test]
+fn what_may_fail_stays_in_its_loop() {
+    // A loop without iterations reads nothing.
+    let text = "graph @f(%0: f32[3], %1: i64[], %2: f32[N]) -> (f32[]) where N in 0..=9 {
+  %3: f32[] = full {value = 1:f32, shape = []}
+  %4: f32[] = scan %0, %1, %3, %2 {length = N, constants = 2, carried = 1} {
+    ^(%5: i64[], %6: f32[3], %7: i64[], %8: f32[], %9: f32[]):
+    %10: f32[] = gather %6, %7 {axis = 0, batch = 0, mode = error}
+    %11: f32[] = mul %10, %9
+    %12: f32[] = add %8, %11
+    yield %12
+  }
+  return %4
+}
+";
+    let (x, at) = (f32s(&[3], &[1.0, 2.0, 3.0]), |n: i64| Literal::scalar(Scalar::I64(n)));
+    assert_eq!(floats(&all_ways(text, &[x.clone(), at(7), f32s(&[0], &[])])[0]), [1.0]);
+    assert_eq!(floats(&all_ways(text, &[x.clone(), at(2), f32s(&[2], &[1.0, 0.5])])[0]), [5.5]);
+    let exe = Executable::compile(&parse(text), &[]).unwrap();
+    let e = call(&exe, &[x, at(7), f32s(&[1], &[1.0])]).unwrap_err();
+    assert!(e.to_string().contains("index 7 is out of range"), "{e}");
+}
+
+#[test]
+fn a_loop_loses_what_it_carries_for_nothing() {
+    // The first value is neither a result nor read by the others.
+    let text = "graph @f(%0: f32[2], %1: i64[]) -> (i64[]) {
+  %2: f32[2], %3: i64[] = while_loop %0, %1 {constants = 0} {
+    ^(%4: f32[2], %5: i64[]):
+    %6: i64[] = full {value = 9:i64, shape = []}
+    %7: bool[] = compare %5, %6 {direction = lt}
+    yield %7
+  } {
+    ^(%8: f32[2], %9: i64[]):
+    %10: f32[2] = exp %8
+    %11: i64[] = add %9, %9
+    yield %10, %11
+  }
+  return %3
+}
+";
+    let out = all_ways(text, &[f32s(&[2], &[1.0, 2.0]), Literal::scalar(Scalar::I64(3))]);
+    assert_eq!(out[0].get(0), Scalar::I64(12));
+    let exe = Executable::compile(&parse(text), &[]).unwrap();
+    let steps = exe.program().unwrap().all_steps();
+    let carried: Vec<usize> = steps.iter().map(|(_, step)| step.kind.carried().len()).filter(|n| *n > 0).collect();
+    assert_eq!(carried, [1]);
+}

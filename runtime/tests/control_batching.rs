@@ -118,6 +118,13 @@ fn branches() {
     let choices = [true, false, true].map(|c| Literal::scalar(Scalar::Bool(c)));
     check(&text("bool"), &[choices, floats(&[4]), numbers([3, 2, -9])]);
     check(&text("i64"), &[numbers([1, 0, 7]), floats(&[4]), numbers([3, 2, 100])]);
+    // Numbers beyond the branches choose the nearest.
+    check(&text("i64"), &[numbers([-4, 1, 9]), floats(&[4]), numbers([3, 2, 1])]);
+    // A choice that is common stays one.
+    let g = ir::text::parse(&text("i64")).unwrap();
+    let batched = |axes: [Option<usize>; 3]| batch(&g, &axes, &Dim::from(SIZE as i64)).unwrap().graph.to_string();
+    assert!(batched([None, Some(0), Some(0)]).contains(" = switch "));
+    assert!(!batched([Some(0), None, None]).contains(" = switch "));
 }
 
 #[test]
@@ -143,6 +150,59 @@ fn while_loops() {
 ";
     // Every example reads one element in each of its iterations, and none beyond the last.
     check(text, &[numbers([5, 1, 8]), numbers([2, 1, 3]), floats(&[3])]);
+}
+
+#[test]
+fn examples_that_are_done_read_nothing() {
+    // The index counts down; of an example that is done it is out of range.
+    let text = "graph @f(%0: i64[], %1: f32[3]) -> (i64[], f32[]) {
+  %2: f32[] = full {value = 0:f32, shape = []}
+  %3: i64[], %4: f32[] = while_loop %1, %0, %2 {constants = 1} {
+    ^(%5: f32[3], %6: i64[], %7: f32[]):
+    %8: i64[] = full {value = 0:i64, shape = []}
+    %9: bool[] = compare %6, %8 {direction = ge}
+    yield %9
+  } {
+    ^(%10: f32[3], %11: i64[], %12: f32[]):
+    %13: f32[] = gather %10, %11 {axis = 0, batch = 0, mode = error}
+    %14: f32[] = add %12, %13
+    %15: i64[] = full {value = 1:i64, shape = []}
+    %16: i64[] = sub %11, %15
+    yield %16, %14
+  }
+  return %3, %4
+}
+";
+    check(text, &[numbers([1, -2, 2]), floats(&[3])]);
+}
+
+#[test]
+fn what_a_loop_of_common_length_carries() {
+    // All examples go round alike, and what is theirs comes into one carried value after the other.
+    let text = "graph @f(%0: i64[], %1: f32[2]) -> (i64[], f32[2], f32[2], f32[2]) {
+  %2: f32[2] = full {value = 0.5:f32, shape = [2]}
+  %3: i64[], %4: f32[2], %5: f32[2], %6: f32[2] = while_loop %1, %0, %2, %2, %2 {constants = 1} {
+    ^(%7: f32[2], %8: i64[], %9: f32[2], %10: f32[2], %11: f32[2]):
+    %12: i64[] = full {value = 7:i64, shape = []}
+    %13: bool[] = compare %8, %12 {direction = lt}
+    yield %13
+  } {
+    ^(%14: f32[2], %15: i64[], %16: f32[2], %17: f32[2], %18: f32[2]):
+    %19: i64[] = full {value = 2:i64, shape = []}
+    %20: i64[] = add %15, %19
+    %21: f32[2] = mul %16, %14
+    %22: f32[2] = add %17, %21
+    %23: f32[2] = sin %18
+    yield %20, %21, %22, %23
+  }
+  return %3, %4, %5, %6
+}
+";
+    check(text, &[numbers([1, 4, 6]), floats(&[2])]);
+    // What depends on no example has no axis of theirs.
+    let g = ir::text::parse(text).unwrap();
+    let batched = batch(&g, &[None, Some(0)], &Dim::from(SIZE as i64)).unwrap();
+    assert_eq!(batched.outputs, [None, Some(0), Some(0), None]);
 }
 
 #[test]
@@ -244,6 +304,58 @@ fn calls_and_functions_with_derivatives_of_the_users() {
                     None => assert!((outs[operand].get(i).as_f64() - terms.iter().sum::<f64>()).abs() < 1e-5),
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn functions_whose_derivatives_alone_differ_from_example_to_example() {
+    // The values are constants.
+    let tangent = "graph @f(%0: f32[3]) -> (f32[3]) {
+  %1: f32[3] = custom_jvp %0 {
+    ^(%2: f32[3]):
+    %3: f32[3] = full {value = 2:f32, shape = [3]}
+    yield %3
+  } {
+    ^(%4: f32[3], %5: f32[3]):
+    %6: f32[3] = full {value = 2:f32, shape = [3]}
+    %7: f32[3] = mul %4, %5
+    yield %6, %7
+  }
+  return %1
+}
+";
+    let gradient = "graph @f(%0: f32[3]) -> (f32[3]) {
+  %1: f32[3] = custom_vjp %0 {
+    ^(%2: f32[3]):
+    %3: f32[3] = full {value = 2:f32, shape = [3]}
+    yield %3
+  } {
+    ^(%4: f32[3]):
+    %5: f32[3] = full {value = 2:f32, shape = [3]}
+    yield %5, %4
+  } {
+    ^(%6: f32[3], %7: f32[3]):
+    %8: f32[3] = mul %6, %7
+    yield %8
+  }
+  return %1
+}
+";
+    let x = joined(&floats(&[3]), 0);
+    let c = Literal::from_fn(x.dims(), DType::F32, |i| Scalar::F32(1.0 - 0.3 * i as f32));
+    for text in [tangent, gradient] {
+        check(text, &[floats(&[3])]);
+        let mut g = batch(&ir::text::parse(text).unwrap(), &[Some(0)], &Dim::from(SIZE as i64)).unwrap().graph;
+        let (out, wrt) = (g.outputs()[0], g.inputs().to_vec());
+        let seed = g.add_input(g.ty(out).clone());
+        let found = passes::autodiff::append_vjp(&mut g, &[(out, seed)], &wrt);
+        g.set_outputs(vec![found.values[0].unwrap()]);
+        verify(&g, Stage::Traced).unwrap_or_else(|e| panic!("{e:?}\n{g}"));
+        let got = interpreter::interpret(&g, &[x.clone(), c.clone()]).unwrap();
+        for i in 0..x.numel() {
+            let want = x.get(i).as_f64() * c.get(i).as_f64();
+            assert!((got[0].get(i).as_f64() - want).abs() < 1e-6, "{text}");
         }
     }
 }

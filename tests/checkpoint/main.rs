@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tracewright::custom::{AttrReader, CustomOp, Fault, Reverse, call};
 use tracewright::{
     Generator, Literal, Tensor, Tree, Type, checkpoint, custom_jvp, custom_vjp, fori, grad, hvp, jit, jvp, nn, scan,
-    value_and_grad, vmap,
+    value_and_grad, vjp, vmap,
 };
 
 fn floats(t: &Tensor) -> Vec<f64> {
@@ -80,6 +80,10 @@ fn less_memory_is_planned_where_less_is_kept() {
         [None, Some(Policy::Everything), Some(Policy::Nothing), Some(Policy::Products)].map(peak);
     assert!(nothing < products && products <= everything.max(plain), "{plain} {everything} {nothing} {products}");
     assert!(nothing * 3 < plain * 2, "{nothing} of {plain}");
+    // Any of the names is kept, and no other.
+    let named = |names: &[&str]| peak(Some(Policy::Named(names.iter().map(|n| n.to_string()).collect())));
+    assert_eq!(named(&["other", "product"]), products);
+    assert_eq!(named(&["other"]), nothing);
 }
 
 #[test]
@@ -152,6 +156,22 @@ fn gradients_of_the_users() {
         |(a, b): &(Tensor, Tensor), g: &Tensor| (b * g, a * g),
     );
     assert_eq!(floats(&grad(move |x: &Tensor| both(&(x.clone(), x.clone())))(&Tensor::from(3.0f64))), [6.0]);
+}
+
+#[test]
+fn functions_of_the_users_that_nothing_differentiates() {
+    // One operand and one result are not used; the function stands in one that is cut in two.
+    let f = custom_vjp(
+        |(a, _): &(Tensor, Tensor)| (a.exp(), a * 2.0),
+        |(a, b): &(Tensor, Tensor)| ((a.exp(), a * 2.0), b.clone()),
+        |b: &Tensor, (g, h): &(Tensor, Tensor)| (g * b + h, b.clone()),
+    );
+    let loss = move |x: &Tensor| x * f(&(x.stop_gradient(), x.cos().stop_gradient())).1;
+    let (y, pull) = vjp(&loss, &Tensor::from(3.0f64));
+    assert_eq!((floats(&y), floats(&pull(&Tensor::from(1.0f64)))), (vec![18.0], vec![6.0]));
+    let x = Tensor::from(3.0f64).requires_grad();
+    loss(&x).backward().unwrap();
+    assert_eq!(floats(&x.grad().unwrap()), [6.0]);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Ops of users: eager and compiled, differentiated, batched, as text, and with every mistake that one can make.
 
+mod effects;
 mod mistakes;
 mod ops;
 
-use ops::{Counted, Halves, RUNS, Sine, Twice, counting};
+use ops::{Counted, Halves, Parts, RUNS, Sine, Twice, counting};
 use std::sync::atomic::Ordering;
 use tracewright::custom::{call, register};
 use tracewright::events::{Event, capture};
@@ -117,6 +118,60 @@ fn forward_mode_by_the_reverse_rule() {
 }
 
 #[test]
+fn results_and_operands_without_derivatives() {
+    let parts = |x: &Tensor, y: &Tensor| -> [Tensor; 3] { call(&Parts, &[x, y]) };
+    let (x, y) = (Tensor::from([1.5f64, 2.5]), Tensor::from([3.0f64, -1.0]));
+    let product = |(x, y): &(Tensor, Tensor)| parts(x, y)[0].sum(..);
+    let (by_x, by_y) = grad(product)(&(x.clone(), y.clone()));
+    close(&by_x, [3.0, -1.0]);
+    close(&by_y, [1.5, 2.5]);
+    let sum = |(x, y): &(Tensor, Tensor)| parts(x, y)[2].sum(..);
+    close(&grad(sum)(&(x.clone(), y.clone())).0, [1.0, 1.0]);
+    // Forward, along the first operand alone.
+    let (_, change) = jvp(|x: &Tensor| parts(x, &y), &x, &Tensor::from([1.0f64, 2.0]));
+    close(&change[0], [3.0, -2.0]);
+    assert_eq!(change[1].to_vec::<i64>().unwrap(), [0, 0]);
+    close(&change[2], [1.0, 2.0]);
+    let scaled = |x: &Tensor| {
+        let [product, whole, _] = parts(x, &y);
+        product * whole.to_dtype(tracewright::DType::F64)
+    };
+    close(&jvp(scaled, &x, &Tensor::from([1.0f64, 2.0])).1, [3.0, -4.0]);
+    close(&grad(|x: &Tensor| scaled(x).sum(..))(&x), [3.0, -2.0]);
+}
+
+#[test]
+fn what_is_dear_is_computed_once() {
+    // An op with eval alone is a counted step.
+    let steps = |f: &dyn Fn() -> Tensor| {
+        let (t, counted) = tracewright::events::Counters::of(|| {
+            let t = f();
+            t.to_vec::<f64>().unwrap();
+            t
+        });
+        (t, counted[Event::InterpretedStep])
+    };
+    let f = |x: &Tensor| sine(x).square();
+    let want = POINTS.map(|x| 4.0 * (2.0 * x).sin() * (2.0 * x).cos());
+    let (_, push) = linearize(f, &points());
+    let ones = Tensor::from([1.0f64; 6]);
+    let (slope, count) = steps(&|| push(&ones));
+    assert_eq!(count, 0);
+    close(&slope, want);
+    let (_, pull) = vjp(f, &points());
+    assert_eq!(steps(&|| pull(&ones)).1, 0);
+    let compiled = jit(move |x: Tensor| f(&x));
+    let leaf = points().requires_grad();
+    let y = compiled.call(&leaf).unwrap();
+    let (slope, count) = steps(&|| {
+        y.backward_with(&ones).unwrap();
+        leaf.grad().unwrap()
+    });
+    assert_eq!(count, 0);
+    close(&slope, want);
+}
+
+#[test]
 fn batches_by_rule_and_by_a_loop() {
     let rows = Tensor::from([[1.0f64, 2.0], [3.0, 4.0], [5.0, 6.0]]);
     let all = [1.0f64, 2.0, 3.0, 4.0, 5.0, 6.0];
@@ -161,31 +216,6 @@ fn pure_ops_merge_and_vanish_others_do_not() {
     let (_, records) = capture(|| with_options(with("CHECK", "3"), || g.call(points()).unwrap()));
     assert_eq!(RUNS.load(Ordering::SeqCst) - before, 1);
     assert!(records.iter().any(|r| r.event == Event::CheckSkipped && r.reason.contains("test.counted is not pure")));
-}
-
-#[test]
-fn effects_happen_once_in_functions_cut_in_two() {
-    let _alone = counting();
-    let f = |x: &Tensor| {
-        let [unused] = call(&Counted, &[x]);
-        drop(unused);
-        let [y] = call(&Counted, &[x]);
-        (&y * &y).sum(..)
-    };
-    let before = RUNS.load(Ordering::SeqCst);
-    let (_, pull) = vjp(f, &points());
-    assert_eq!(RUNS.load(Ordering::SeqCst) - before, 2);
-    let n = (before + 1) as f64;
-    for _ in 0..2 {
-        close(&pull(&Tensor::from(1.0f64)), POINTS.map(|x| 2.0 * (x + n)));
-    }
-    let (_, push) = linearize(f, &points());
-    assert_eq!(RUNS.load(Ordering::SeqCst) - before, 4);
-    push(&points()).item::<f64>().unwrap();
-    let leaf = points().requires_grad();
-    f(&leaf).backward().unwrap();
-    close(&leaf.grad().unwrap(), POINTS.map(|x| 2.0 * (x + n + 4.0)));
-    assert_eq!(RUNS.load(Ordering::SeqCst) - before, 6);
 }
 
 #[test]

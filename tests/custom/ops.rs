@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tracewright::custom::{Attr, AttrReader, Batching, Call, CpuBody, CustomOp, Fault, Reverse, call};
+use tracewright::custom::{Attr, AttrReader, Batching, Call, CpuBody, CustomOp, Fault, Forward, Reverse, call};
 use tracewright::{DType, Literal, Tensor, Type};
 
 fn one<'a>(operands: &[&'a Type]) -> Result<&'a Type, Fault> {
@@ -128,6 +128,67 @@ impl CustomOp for Counted {
         Ok(vec![Literal::from_vec(operands[0].dims(), values)])
     }
     fn vjp(&self, cx: &Reverse<'_>) -> Option<Vec<Option<Tensor>>> {
+        Some(vec![Some(cx.cotangents[0].clone())])
+    }
+}
+
+/// Product, whole part of the first operand, and sum: three results, with derivatives of both modes.
+#[derive(Clone)]
+pub struct Parts;
+
+impl CustomOp for Parts {
+    const NAME: &'static str = "test.parts";
+    const PURE: bool = true;
+    fn from_attributes(_: &mut AttrReader) -> Result<Parts, Fault> {
+        Ok(Parts)
+    }
+    fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, Fault> {
+        let x = one(&operands[..1])?;
+        Ok(vec![x.clone(), Type::new(DType::I64, x.shape.clone()), x.clone()])
+    }
+    fn eval(&self, operands: &[&Literal]) -> Result<Vec<Literal>, Fault> {
+        let (x, y, dims) = (operands[0].as_slice::<f64>(), operands[1].as_slice::<f64>(), operands[0].dims());
+        let product = x.iter().zip(y).map(|(x, y)| x * y).collect();
+        let whole = x.iter().map(|x| *x as i64).collect();
+        let sum = x.iter().zip(y).map(|(x, y)| x + y).collect();
+        Ok(vec![
+            Literal::from_vec::<f64>(dims, product),
+            Literal::from_vec::<i64>(dims, whole),
+            Literal::from_vec::<f64>(dims, sum),
+        ])
+    }
+    fn vjp(&self, cx: &Reverse<'_>) -> Option<Vec<Option<Tensor>>> {
+        let [x, y] = [0, 1].map(|i| &cx.operands[i]);
+        let [g, _, h] = [0, 1, 2].map(|i| &cx.cotangents[i]);
+        Some(vec![Some(g * y + h), Some(g * x + h)])
+    }
+    fn jvp(&self, cx: &Forward<'_>) -> Option<Vec<Option<Tensor>>> {
+        let [x, y] = [0, 1].map(|i| &cx.operands[i]);
+        let [t, u] = [0, 1].map(|i| &cx.tangents[i]);
+        // An integer has no tangent, whatever is given for it.
+        Some(vec![Some(t * y + x * u), Some(cx.results[1].ones_like()), Some(t + u)])
+    }
+}
+
+/// The identity; its gradient has an effect, and nobody uses what that yields.
+#[derive(Clone)]
+pub struct Loud;
+
+impl CustomOp for Loud {
+    const NAME: &'static str = "test.loud";
+    const PURE: bool = true;
+    fn from_attributes(_: &mut AttrReader) -> Result<Loud, Fault> {
+        Ok(Loud)
+    }
+    fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, Fault> {
+        Ok(vec![one(operands)?.clone()])
+    }
+    fn eval(&self, operands: &[&Literal]) -> Result<Vec<Literal>, Fault> {
+        Ok(vec![operands[0].clone()])
+    }
+    fn vjp(&self, cx: &Reverse<'_>) -> Option<Vec<Option<Tensor>>> {
+        let [unused] = call(&Counted, &[&cx.cotangents[0]]);
+        drop(unused);
         Some(vec![Some(cx.cotangents[0].clone())])
     }
 }

@@ -152,6 +152,17 @@ fn one_tensor_at_two_places() {
 }
 
 #[test]
+fn one_value_at_two_places_of_the_result() {
+    let f = |x: &Tensor| {
+        let y = x * x;
+        (y.clone(), x * 5.0, y)
+    };
+    let (_, pullback) = vjp(f, &Tensor::from(3.0f64));
+    let ct = (Tensor::from(1.0f64), Tensor::from(100.0f64), Tensor::from(10.0f64));
+    assert_eq!(f64s(&pullback(&ct)), [11.0 * 6.0 + 500.0]);
+}
+
+#[test]
 fn what_is_wrong_is_said_with_its_line() {
     let x = Tensor::from([1.0f32, 2.0]);
     let line = line!() + 1;

@@ -93,4 +93,10 @@ fn straight_through_estimators_pass_the_gradient_by() {
     assert_eq!(f64s(&round(&x)), [0.0, 2.0, -2.0]);
     let g = grad(move |x: &Tensor| (round(x) * Tensor::from([1.0f64, 2.0, 3.0])).sum(..))(&x);
     assert_eq!(f64s(&g), [1.0, 2.0, 3.0]);
+    // The elements count as constants, and where this tensor is not finite it is one too.
+    let f = |(x, e): &(Tensor, Tensor)| x.straight_through(&(e * e));
+    let at = (Tensor::from([1.0f64, f64::INFINITY, f64::NAN]), Tensor::from([2.0f64, 3.0, 4.0]));
+    assert_eq!(f64s(&f(&at)), [4.0, 9.0, 16.0]);
+    let (by_x, by_e) = grad(move |at: &(Tensor, Tensor)| f(at).sum(..))(&at);
+    assert_eq!((f64s(&by_x), f64s(&by_e)), (vec![1.0, 0.0, 0.0], vec![0.0; 3]));
 }

@@ -3,7 +3,9 @@
 use tracewright::custom::{AttrReader, CustomOp, Fault, call};
 use tracewright::events::{Event, capture};
 use tracewright::grad::{Barrier, Report, Why};
-use tracewright::{DType, Literal, Tensor, Type, checkpoint, cond, fori, grad, jit, scan, scope, while_loop};
+use tracewright::{
+    DType, Literal, Tensor, Type, checkpoint, cond, custom_vjp, fori, grad, jit, scan, scope, while_loop,
+};
 
 /// The identity, without derivatives.
 #[derive(Clone)]
@@ -201,4 +203,42 @@ fn ends_inside_of_branches_and_loops() {
     // The condition is an end of what goes on elsewhere.
     assert!(report.cuts.iter().any(|c| c.barrier == Barrier::Comparison && c.parameters == ["0"]), "{report}");
     assert_eq!(unreached(|| grad(f)(&parameters())).len(), 2);
+}
+
+#[test]
+fn ends_that_later_iterations_meet() {
+    // Each op is named once, in whatever iteration its path ends.
+    let f = |p: &Tensor| {
+        let step = |(u, v): &(Tensor, Tensor), _: &Tensor| ((u + p, v + p.floor() + u.ceil()), ());
+        let zero = Tensor::from(0.0f32);
+        scan(step, &(zero.clone(), zero), &Tensor::from([1.0f32, 2.0])).0.1
+    };
+    let report = grad::report(f, &Tensor::from(0.5f32)).unwrap();
+    let Why::Cut(cuts) = &report.unreached[0].why else { panic!("{report}") };
+    assert_eq!(cuts.iter().map(|c| c.op.as_str()).collect::<Vec<_>>(), ["floor", "ceil"]);
+    // What a condition compares is no part of the path that goes through its loop.
+    let f = |x: &Tensor| {
+        let doubled = while_loop(|c: &Tensor| c.sum(..).lt(9.0), |c: &Tensor| c * 2.0, x);
+        doubled.to_dtype(DType::I32).to_dtype(DType::F32).sum(..)
+    };
+    let report = grad::report(f, &Tensor::from([0.5f32])).unwrap();
+    assert_eq!(end(&report, "").1, "convert");
+}
+
+#[test]
+fn what_a_function_with_a_gradient_of_its_own_captures() {
+    let x = Tensor::from(2.0f32);
+    let f = |w: &Tensor| {
+        let (inner, outer) = (w.clone(), w.clone());
+        let own = custom_vjp(
+            move |x: &Tensor| x * &inner,
+            move |x: &Tensor| (x * &outer, ()),
+            |_: &(), g: &Tensor| g.clone(),
+        );
+        own(&x)
+    };
+    let report = grad::report(f, &Tensor::from(0.5f32)).unwrap();
+    let (barrier, op, location) = end(&report, "");
+    assert_eq!((barrier, op), (Barrier::Stop, "stop_gradient"));
+    assert!(location.starts_with("tests/derivatives/reports.rs:"), "{location}");
 }

@@ -3,7 +3,7 @@
 use crate::{close, f64s, leaf, number, slope};
 use tracewright::events::{Counters, Event};
 use tracewright::tape::Backward;
-use tracewright::{Code, DType, Tensor, Tree, cond, fori, grad, jit, jvp, linearize, nn, scan, vjp, vmap};
+use tracewright::{Code, DType, Tensor, Tree, cond, fori, grad, jit, jvp, linearize, nn, no_grad, scan, vjp, vmap};
 
 #[test]
 fn compiled_functions_are_differentiated_as_graphs() {
@@ -31,6 +31,8 @@ fn compiled_functions_are_differentiated_as_graphs() {
     (a.square().sum(..) + b.sum(..)).backward().unwrap();
     close(&f64s(&w.grad().unwrap()), &f64s(&gw), 1e-12);
     assert!(!run(&x.detach(), &w.detach()).0.is_tracked());
+    assert!(!no_grad(|| run(&x, &w)).0.is_tracked());
+    assert!(!no_grad(|| grad(|x: &Tensor| x.square().sum(..))(&x)).is_tracked());
     assert_eq!(f.stats().traces, 1);
     let step = || {
         let (a, _, _) = run(&x, &w);
@@ -86,6 +88,24 @@ fn transforms_of_functions_are_on_the_tape() {
     check(jvp(f, &x, &ones).1);
     check(linearize(f, &x).1(&ones));
     check(vmap(|x: &Tensor| grad(|x: &Tensor| x.exp() * x)(x))(&x));
+}
+
+#[test]
+fn one_graph_for_other_tracked_arguments() {
+    let f = |(a, b): &(Tensor, Tensor)| (a * a * b).sin();
+    let g = |a: &Tensor, b: &Tensor| vjp(f, &(a.clone(), b.clone())).0;
+    let (slope_a, slope_b) = (24.0 * 36.0f64.cos(), 9.0 * 36.0f64.cos());
+    for _ in 0..2 {
+        let (a, b) = (leaf(3.0), leaf(4.0));
+        g(&a, &b.detach()).backward().unwrap();
+        close(&[slope(&a)], &[slope_a], 1e-12);
+        g(&a.detach(), &b).backward().unwrap();
+        close(&[slope(&b)], &[slope_b], 1e-12);
+        a.clear_grad();
+        b.clear_grad();
+        g(&a, &b).backward().unwrap();
+        close(&[slope(&a), slope(&b)], &[slope_a, slope_b], 1e-12);
+    }
 }
 
 #[test]

@@ -401,3 +401,21 @@ fn buffers_keep_no_tape() {
     buffer.set(buffer.get() + &x).unwrap();
     assert!(!buffer.get().is_tracked());
 }
+
+#[test]
+fn by_chosen_inputs_through_ops_with_other_operands() {
+    let (x, w) = (leaf(2.0), leaf(3.0));
+    let y = (&x * &w).exp() + &w;
+    let found = Backward::of(&[&y]).by(&[&x]).unwrap();
+    close(&[number(found[0].as_ref().unwrap())], &[3.0 * 6.0f64.exp()], 1e-12);
+}
+
+#[test]
+fn create_graph_records_under_no_grad() {
+    let x = leaf(2.0);
+    let y = &x * &x * &x;
+    let first = no_grad(|| Backward::of(&[&y]).create_graph().by(&[&x])).unwrap()[0].clone().unwrap();
+    assert!(first.is_tracked());
+    let second = Backward::of(&[&first]).by(&[&x]).unwrap();
+    assert_eq!(number(second[0].as_ref().unwrap()), 12.0);
+}

@@ -55,6 +55,9 @@ fn results_that_are_common() {
     let x = numbers(&[3, 2]);
     let same = vmap(|_: &Tensor| Tensor::from([1.0f64, 2.0]))(&x);
     assert_eq!(shown(&same), ("[3, 2]".into(), vec![1.0, 2.0, 1.0, 2.0, 1.0, 2.0]));
+    // As many examples as elements.
+    let square = vmap::with(0, 0, |_: &Tensor| Tensor::from([1.0f64, 2.0, 3.0]))(&x);
+    assert_eq!(square.to_vec::<f64>().unwrap(), [1.0, 2.0, 3.0].repeat(3));
     let outside = numbers(&[2]);
     close(
         &vmap::with(0, 1, |_: &Tensor| outside.clone())(&x),

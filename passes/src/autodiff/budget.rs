@@ -6,6 +6,7 @@
 
 use super::append_vjp;
 use super::control::is_float;
+use crate::dce::is_droppable;
 use crate::dce::sweep_dead;
 use crate::hoist::{Growth, hoist};
 use crate::{CheckLevel, Settings, lower, optimize};
@@ -268,7 +269,7 @@ impl<'a> Costs<'a> {
         for (part, &save) in parts.iter().zip(saves) {
             let ops = &self.ops[part.clone()];
             // What has effects runs once.
-            if save == Save::Everything || ops.iter().any(|&op| !is_pure(from, op)) {
+            if save == Save::Everything || ops.iter().any(|&op| !is_droppable(from, op)) {
                 ops.iter().for_each(|&op| copy.op(&mut to, root, op));
                 continue;
             }
@@ -321,12 +322,6 @@ impl Copy<'_> {
 fn is_free(graph: &Graph, op: Op) -> bool {
     let data = graph.op(op);
     data.operands.is_empty() && matches!(data.primitive.lowering(), Lowering::Constant | Lowering::Generate)
-}
-
-fn is_pure(graph: &Graph, op: Op) -> bool {
-    let data = graph.op(op);
-    data.primitive.traits().pure
-        && data.regions.iter().all(|&r| graph.region(r).ops.iter().all(|&inner| is_pure(graph, inner)))
 }
 
 /// Scalar operations of an op, about.

@@ -101,8 +101,8 @@ struct Cut<'a> {
     forward: Vec<bool>,
     /// By value: the gradients need it.
     backward: Vec<bool>,
-    /// Results of ops with effects: of those that run first, and of those that run with the gradients.
-    effects: [Vec<Value>; 2],
+    /// Ops with effects: those that run first, and those that run with the gradients.
+    effects: [Vec<Op>; 2],
     costs: HashMap<(&'static str, DType), u64>,
 }
 
@@ -123,10 +123,15 @@ impl<'a> Cut<'a> {
                 data.results.iter().for_each(|r| early[r.at()] = true);
             }
         }
-        let of_effects = ops.iter().filter(|&&op| !is_droppable(graph, op)).flat_map(|&op| &graph.op(op).results);
-        let (first, second): (Vec<Value>, Vec<Value>) = of_effects.copied().partition(|v| early[v.at()]);
-        let forward = needed(graph, ops, &[outputs, &first].concat());
-        let backward = needed(graph, ops, &[gradients, &second].concat());
+        let of_effects = ops.iter().copied().filter(|&op| !is_droppable(graph, op));
+        let (first, second): (Vec<Op>, Vec<Op>) =
+            of_effects.partition(|&op| graph.op(op).operands.iter().all(|v| early[v.at()]));
+        // A loop may have effects and no results.
+        let touched = |ops: &[Op]| -> Vec<Value> {
+            ops.iter().flat_map(|&op| graph.op(op).operands.iter().chain(&graph.op(op).results)).copied().collect()
+        };
+        let forward = needed(graph, ops, &[outputs, &touched(&first)].concat());
+        let backward = needed(graph, ops, &[gradients, &touched(&second)].concat());
         let effects = [first, second];
         debug_assert!(outputs.iter().all(|v| early[v.at()]), "an output depends on inputs that are not known");
         Cut { graph, known, outputs, gradients, again, ops, early, forward, backward, effects, costs: HashMap::new() }
@@ -150,7 +155,7 @@ impl<'a> Cut<'a> {
         let mut forward = Graph::new(&graph.name);
         forward.symbols = graph.symbols.clone();
         let inputs = self.known.iter().map(|&v| (v, forward.add_input(graph.ty(v).clone()))).collect();
-        let first = copy(graph, &mut forward, inputs, &[&all[..], &self.effects[0]].concat(), &HashSet::new());
+        let first = copy(graph, &mut forward, inputs, &all, &self.effects[0], &HashSet::new());
         let mut yields: Vec<Value> = all.iter().map(|v| first[v]).collect();
 
         let ended: HashSet<Value> = saved.iter().copied().collect();
@@ -168,7 +173,7 @@ impl<'a> Cut<'a> {
             yields.push(extents);
         }
         inputs.extend(late.map(|v| (v, backward.add_input(graph.ty(v).clone()))));
-        let second = copy(graph, &mut backward, inputs, &[self.gradients, &self.effects[1]].concat(), &ended);
+        let second = copy(graph, &mut backward, inputs, self.gradients, &self.effects[1], &ended);
         forward.set_outputs(yields);
         backward.set_outputs(self.gradients.iter().map(|v| second[v]).collect());
         Partition { forward, backward, residuals }
@@ -210,7 +215,7 @@ impl<'a> Cut<'a> {
         let mut used: BTreeSet<Symbol> = BTreeSet::new();
         let of = |v: &Value| graph.ty(*v).shape.iter().filter(|d| !d.is_static()).flat_map(Dim::symbols);
         inputs.iter().for_each(|v| used.extend(of(v)));
-        let mut ops = live(graph, &[self.gradients, &self.effects[1]].concat(), ended);
+        let mut ops = live(graph, self.gradients, &self.effects[1], ended);
         while let Some(op) = ops.pop() {
             let data = graph.op(op);
             used.extend(data.primitive.symbols());
@@ -228,7 +233,8 @@ impl<'a> Cut<'a> {
         let mut read: BTreeSet<Value> = self.gradients.iter().copied().filter(|v| self.early[v.at()]).collect();
         for &op in self.ops {
             let data = self.graph.op(op);
-            if data.results.iter().any(|r| self.backward[r.at()] && !self.early[r.at()]) {
+            let late = data.results.iter().any(|r| self.backward[r.at()] && !self.early[r.at()]);
+            if late || self.effects[1].contains(&op) {
                 read.extend(data.operands.iter().filter(|v| self.early[v.at()]));
             }
         }
@@ -368,13 +374,13 @@ impl<'a> Cut<'a> {
     }
 }
 
-/// The ops that some values need, down to where it ends.
-fn live(graph: &Graph, wanted: &[Value], ended: &HashSet<Value>) -> Vec<Op> {
+/// Ops with effects, and those that they and some values need, down to where it ends.
+fn live(graph: &Graph, wanted: &[Value], effects: &[Op], ended: &HashSet<Value>) -> Vec<Op> {
     let mut needed: HashSet<Value> = wanted.iter().copied().filter(|v| !ended.contains(v)).collect();
     let mut ops = Vec::new();
     for &op in graph.region(graph.root()).ops.iter().rev() {
         let data = graph.op(op);
-        if data.results.iter().any(|r| needed.contains(r)) {
+        if data.results.iter().any(|r| needed.contains(r)) || effects.contains(&op) {
             needed.extend(data.operands.iter().filter(|v| !ended.contains(v)));
             ops.push(op);
         }
@@ -383,16 +389,17 @@ fn live(graph: &Graph, wanted: &[Value], ended: &HashSet<Value>) -> Vec<Op> {
     ops
 }
 
-/// Copies what some values need to another graph; `map` says what stands for its inputs and for where it ends.
+/// Copies ops with effects, and what they and some values need, to another graph; `map` says what stands for its inputs and for where it ends.
 fn copy(
     from: &Graph,
     to: &mut Graph,
     mut map: HashMap<Value, Value>,
     wanted: &[Value],
+    effects: &[Op],
     ended: &HashSet<Value>,
 ) -> HashMap<Value, Value> {
     let (root, mut origins) = (to.root(), HashMap::new());
-    for op in live(from, wanted, ended) {
+    for op in live(from, wanted, effects, ended) {
         let new = to.inline_op(from, op, &|v| map[&v], &mut origins);
         for (&old, &new) in from.op(op).results.iter().zip(&to.op(new).results) {
             // A result beside the one that is needed may be a residual itself.

@@ -18,6 +18,7 @@ mod space;
 
 pub use pass::{Fuse, Isolate};
 
+use crate::dce::is_droppable;
 use crate::join::joins_many;
 use ir::graph::Definition;
 use ir::{Axes, DType, Graph, Lowering, Op, Origin, Region, Shape, Value};
@@ -256,7 +257,7 @@ impl<'a> Partition<'a> {
             }
         }
         // What has effects keeps its order.
-        if !data.primitive.traits().pure {
+        if !is_droppable(self.graph, op) {
             let unit = self.units.len();
             preds.extend(self.last_effect.replace(unit).map(|u| self.find(u)).filter(|u| !preds.contains(u)));
         }
@@ -288,9 +289,11 @@ impl<'a> Partition<'a> {
         }
         let (space, reduced) = space::own_space(self.graph, op);
         let level = if reduced.is_some() { Level::Kept } else { Level::Full };
-        self.level.insert(data.results[0], level);
-        if reduced.is_some() {
-            self.tainted.insert(data.results[0]);
+        if let Some(&result) = data.results.first() {
+            self.level.insert(result, level);
+            if reduced.is_some() {
+                self.tainted.insert(result);
+            }
         }
         self.unit_of.insert(op, self.units.len());
         let (plain, functions) = (self.cost(op), self.function_cost(op));

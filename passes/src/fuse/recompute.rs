@@ -51,7 +51,8 @@ impl Partition<'_> {
 
     fn own_cost(&mut self, op: Op) -> u64 {
         let data = self.graph.op(op);
-        let dtype = self.graph.ty(*data.operands.first().unwrap_or(&data.results[0])).dtype;
+        let Some(&first) = data.operands.first().or(data.results.first()) else { return 0 };
+        let dtype = self.graph.ty(first).dtype;
         if let Some(&known) = self.costs.get(&(data.primitive.name(), dtype)) {
             return known;
         }

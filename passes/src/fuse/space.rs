@@ -29,7 +29,8 @@ pub(super) fn own_space(graph: &Graph, op: Op) -> (Shape, Option<Axes>) {
             let axes = Axes::from_slice(data.primitive.reduced_axes());
             (graph.ty(data.operands[0]).shape.clone(), Some(axes))
         }
-        _ => (graph.ty(data.results[0]).shape.clone(), None),
+        // A loop may have no results, and effects alone.
+        _ => (data.results.first().map_or_else(Shape::scalar, |&v| graph.ty(v).shape.clone()), None),
     }
 }
 
