@@ -1,3 +1,5 @@
 //! Kernel IR to machine code.
 
 pub mod cpu;
+pub mod cuda;
+mod sizes;

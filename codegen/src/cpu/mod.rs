@@ -24,7 +24,6 @@ mod memory;
 mod ops;
 mod registers;
 mod routines;
-mod sizes;
 mod special;
 
 use cranelift_codegen::control::ControlPlane;
@@ -135,7 +134,7 @@ pub struct CompiledKernel {
     memory: Arc<CodeMemory>,
     offset: usize,
     code_size: usize,
-    sizes: sizes::Sizes,
+    sizes: crate::sizes::Sizes,
     sites: usize,
     compile_time: Duration,
     text: Option<Text>,
@@ -219,7 +218,7 @@ pub struct Compiler {
 /// One kernel's code before it has an address.
 struct Code {
     bytes: Vec<u8>,
-    sizes: sizes::Sizes,
+    sizes: crate::sizes::Sizes,
     sites: usize,
     compile_time: Duration,
     text: Option<Text>,
@@ -321,7 +320,7 @@ impl Compiler {
         }
         let text = clif.map(|clif| Text { clif, disassembly: compiled.vcode.clone().unwrap_or_default() });
         let bytes = compiled.code_buffer().to_vec();
-        let (sizes, sites) = (sizes::Sizes::new(kernel), kernel.sites as usize);
+        let (sizes, sites) = (crate::sizes::Sizes::new(kernel), kernel.sites as usize);
         Ok(Code { bytes, sizes, sites, compile_time: start.elapsed(), text })
     }
 }

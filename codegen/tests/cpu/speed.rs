@@ -1,6 +1,6 @@
 //! Timings, for people: `cargo test --release -p tracewright-codegen --test cpu speed -- --ignored --nocapture`.
 
-use crate::harness::*;
+use crate::target::*;
 use codegen::cpu::{CompileOptions, CompiledKernel, Status};
 use ir::kernel::text::parse;
 use std::time::Instant;

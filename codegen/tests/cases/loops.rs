@@ -1,38 +1,8 @@
-//! Loops, accumulators, memory and launches.
+//! Loops, accumulators and memory.
 
-use crate::harness::*;
-use codegen::cpu::CompileOptions;
-use ir::kernel::text::parse;
+use crate::data::*;
+use crate::target::finish;
 use ir::{DType, Data, Scalar};
-
-#[test]
-fn pointwise_vectors_are_packed() {
-    let kernel = parse(
-        "kernel @k(%x: in f32, %y: out f32; N) {
-          nest %t in 0..1 work N {
-            %two: f32 = const 2
-            %one: f32 = const 1
-            for %i in 0..N lanes {
-              %a: f32 = load %x[%i]
-              %b: f32 = mul %a, %two
-              %c: f32 = add %b, %one
-              store %y[%i], %c
-            }
-          }
-        }",
-    )
-    .unwrap();
-    let compiled = compiler().compile_with(&kernel, CompileOptions { keep_text: true, vectorize: true }).unwrap();
-    let assembly = compiled.disassembly().unwrap();
-    assert!(assembly.contains("mulps") && assembly.contains("addps"), "{assembly}");
-    assert!(compiled.clif().unwrap().contains("fmul"));
-    assert!(compiled.code_size() > 0 && !compiled.compile_time().is_zero());
-    assert!(compiler().compile(&kernel).unwrap().clif().is_none());
-    for n in LENGTHS {
-        let x = Random::new(1).data(DType::F32, n);
-        check(&kernel, &[x, Data::filled(Scalar::F32(0.0), n)], &[n as i64], Within::Bits);
-    }
-}
 
 pub const SOFTMAX: &str = "kernel @softmax(%x: in f32, %y: out f32; R, N) scratch(%row: f32[N]) {
   nest %r in 0..R work N*20 {
@@ -56,11 +26,12 @@ pub const SOFTMAX: &str = "kernel @softmax(%x: in f32, %y: out f32; R, N) scratc
 }";
 
 #[test]
-fn softmax_over_rows() {
+pub fn softmax_over_rows() {
     for n in LENGTHS {
         let x = Random::new(n as u64).data(DType::F32, 3 * n);
         check_text(SOFTMAX, &[x, Data::filled(Scalar::F32(0.0), 3 * n)], &[3, n as i64], Within::Ulps(4));
     }
+    finish();
 }
 
 #[test]
@@ -113,6 +84,7 @@ fn accumulators_of_every_kind() {
             }
         }
     }
+    finish();
 }
 
 #[test]
@@ -148,6 +120,7 @@ fn several_accumulators_and_a_long_body() {
             check_text(&text, &data, &[n as i64], Within::Bits);
         }
     }
+    finish();
 }
 
 #[test]
@@ -193,6 +166,7 @@ fn serial_loops_in_lanes() {
             }
         }
     }
+    finish();
 }
 
 #[test]
@@ -212,6 +186,7 @@ fn serial_loops_whose_length_varies() {
         let data = [Random::new(2).data(DType::F32, n), Data::F32(vec![0.0; n])];
         check_text(text, &data, &[n as i64], Within::Bits);
     }
+    finish();
 }
 
 #[test]
@@ -252,6 +227,7 @@ fn strides_of_every_kind() {
             }
         }
     }
+    finish();
 }
 
 #[test]
@@ -294,6 +270,7 @@ fn masks() {
             }
         }
     }
+    finish();
 }
 
 #[test]
@@ -337,12 +314,11 @@ fn gathers_with_checks() {
             check_text(scalar, &[Data::I64(many), table, o], &[4, 4, d as i64], Within::Bits);
         }
     }
+    finish();
 }
 
-#[test]
-fn several_nests_share_one_numbering() {
-    let text =
-        "kernel @two(%a: in f32, %o: out f32, %p: inout f32; N, M) scratch(%s: f64[M], %r: u8[3], %q: f32[M + 1]) {
+pub const NESTS: &str =
+    "kernel @two(%a: in f32, %o: out f32, %p: inout f32; N, M) scratch(%s: f64[M], %r: u8[3], %q: f32[M + 1]) {
       nest %i in 0..N work 1 {
         %x: f32 = load %a[%i]
         store %o[%i], %x
@@ -372,73 +348,18 @@ fn several_nests_share_one_numbering() {
         store %p[%j], %new
       }
     }";
+
+#[test]
+fn several_nests_share_one_numbering() {
     for (n, m) in [(3, 5), (0, 4), (4, 0), (1, 33)] {
         let mut random = Random::new(1);
         let data = [random.data(DType::F32, n), Data::F32(vec![0.0; n]), random.data(DType::F32, m)];
-        check_text(text, &data, &[n as i64, m as i64], Within::Bits);
+        check_text(NESTS, &data, &[n as i64, m as i64], Within::Bits);
     }
-    let compiled = compiler().compile(&parse(text).unwrap()).unwrap();
-    assert_eq!(compiled.grids(&[3, 5]).unwrap().as_slice(), [3, 0, 5]);
-    assert_eq!(compiled.works(&[3, 5]).unwrap().as_slice(), [1, 1, 3]);
-    assert_eq!(compiled.scratch_bytes(&[3, 5]), Some(64 + 64 + 64));
-    assert_eq!(compiled.scratch_bytes(&[3, 9]), Some(128 + 64 + 64));
-    assert_eq!(compiled.grids(&[3]), None);
-    assert_eq!(compiled.scratch_bytes(&[3, i64::MAX]), None);
-}
-
-#[test]
-fn kernels_compile_together() {
-    let kernels: Vec<_> = (0..20)
-        .map(|n| {
-            parse(&format!(
-                "kernel @k{n}(%o: out i64) {{ nest %t in 0..3 work 1 {{ %x: i64 = index %t*{n} + 1 store %o[%t], %x }} }}"
-            ))
-            .unwrap()
-        })
-        .collect();
-    for threads in [1, 2, 5] {
-        let compiled = compiler().compile_all(&kernels, CompileOptions::default(), threads).unwrap();
-        for (n, k) in compiled.iter().enumerate() {
-            let (got, _) = execute(k, &[Data::I64(vec![0; 3])], &[], &[(0, 3)]);
-            assert_eq!(format!("{:?}", got[0].get(2)), format!("{}:i64", 2 * n + 1));
-        }
-    }
-    assert!(compiler().compile_all(&[], CompileOptions::default(), 2).unwrap().is_empty());
-}
-
-#[test]
-fn malformed_kernels_are_refused() {
-    let kernel =
-        parse("kernel @k(%o: out f32) { nest %t in 0..1 work 1 { %x: f32 = const 1 store %o[0], %x } }").unwrap();
-    assert!(compiler().compile(&kernel).is_ok());
-    let mut wrong = kernel.clone();
-    wrong.vars[0] = DType::I64;
-    let message = compiler().compile(&wrong).unwrap_err().to_string();
-    assert!(message.starts_with("kernel `k` is malformed: "), "{message}");
+    finish();
 }
 
 /// Compiles and runs in a process where memory that was writable can never become executable.
-#[test]
-#[cfg(target_os = "linux")]
-fn code_needs_no_writable_executable_memory() {
-    const MARK: &str = "TRACEWRIGHT_TEST_DENY_WRITE_EXECUTE";
-    const PR_SET_MDWE: i32 = 65;
-    const PR_MDWE_REFUSE_EXEC_GAIN: libc::c_ulong = 1;
-    if std::env::var_os(MARK).is_some() {
-        // SAFETY: it changes this process only, which runs nothing else.
-        if unsafe { libc::prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) } != 0 {
-            println!("skipped: this kernel cannot deny it");
-            return;
-        }
-        return softmax_over_rows();
-    }
-    let name = "loops::code_needs_no_writable_executable_memory";
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = command.args(["--exact", name, "--nocapture"]).env(MARK, "1").output().unwrap();
-    print!("{}", String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
 #[test]
 fn large_frames_touch_every_page() {
     // Every value lives to the end, far more than there are registers.
@@ -451,6 +372,7 @@ fn large_frames_touch_every_page() {
     let run = move || {
         let data = [Random::new(8).data(DType::F32, 3000), Data::F32(vec![0.0])];
         check_text(&text, &data, &[], Within::Bits);
+        finish();
     };
     std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
 }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 /// The index expressions of a kernel's launch shape, and nothing else of it.
 #[derive(Debug)]
-pub(super) struct Sizes {
+pub(crate) struct Sizes {
     /// Operands are positions in this list.
     nodes: Vec<IndexNode>,
     grids: Vec<usize>,
@@ -14,7 +14,7 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    pub(super) fn new(kernel: &Kernel) -> Sizes {
+    pub(crate) fn new(kernel: &Kernel) -> Sizes {
         let mut known = vec![None; kernel.indices.nodes().len()];
         let mut nodes = Vec::new();
         let mut take = |i| copy(kernel, i, &mut nodes, &mut known);
@@ -47,19 +47,19 @@ impl Sizes {
     }
 
     /// Tasks of each nest.
-    pub(super) fn grids(&self, extents: &[i64]) -> Option<SmallVec<[i64; 8]>> {
+    pub(crate) fn grids(&self, extents: &[i64]) -> Option<SmallVec<[i64; 8]>> {
         let values = self.values(extents);
         self.grids.iter().map(|&g| values[g].map(|n| n.max(0))).collect()
     }
 
     /// Work of one task of each nest.
-    pub(super) fn works(&self, extents: &[i64]) -> Option<SmallVec<[i64; 8]>> {
+    pub(crate) fn works(&self, extents: &[i64]) -> Option<SmallVec<[i64; 8]>> {
         let values = self.values(extents);
         self.works.iter().map(|&w| values[w].map(|n| n.max(0))).collect()
     }
 
     /// Bytes of scratch of one running task, each row rounded up to 64.
-    pub(super) fn scratch_bytes(&self, extents: &[i64]) -> Option<usize> {
+    pub(crate) fn scratch_bytes(&self, extents: &[i64]) -> Option<usize> {
         let values = self.values(extents);
         let mut total = 0i64;
         for &(len, size) in &self.scratch {
