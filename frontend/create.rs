@@ -1,4 +1,4 @@
-//! Making tensors. Inside a trace these record ops.
+//! Making tensors: zeros, ones, ranges, data of the host. Inside a trace these record ops.
 
 use crate::dispatch::{Call, Extents, enter, here, run_sized};
 use crate::error::{Code, Error};

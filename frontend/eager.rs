@@ -194,7 +194,7 @@ impl Eager<'_> {
             is_view.then(|| self.tensors[i].plain().clone())
         };
         // The op's own line is that of its first use.
-        let here = |e: Error| e.at(here()).in_scope(&scope::current());
+        let here = |e: Error| e.without_lines().at(here()).in_scope(&scope::current());
         let (outputs, saved) = plan.forward(&mut inputs, &viewed).map_err(here)?;
         let results = [restored(outputs, shape)?].into_iter().collect();
         let edge = |i: usize| Edge::of(self.tensors[i]);
@@ -442,5 +442,5 @@ fn restored(mut outputs: Outputs, shape: Option<&[usize]>) -> Result<Tensor> {
 
 /// The error of a run, at the user's line: the op's own is that of its first use.
 fn failed(e: ExecError) -> Error {
-    Error::exec(e).at(here()).in_scope(&scope::current())
+    Error::exec(e).without_lines().at(here()).in_scope(&scope::current())
 }

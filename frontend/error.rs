@@ -156,7 +156,14 @@ impl Error {
     pub(crate) fn exec(e: ExecError) -> Error {
         match e {
             ExecError::Argument(m) => Error::new(Code::Argument, "call", m, ""),
-            ExecError::Memory(m) => Error::new(Code::Memory, "call", m, ""),
+            ExecError::Memory(shortage) => {
+                let mut e = Error::new(Code::Memory, "call", shortage.message, "");
+                for (i, wanted) in shortage.largest.iter().enumerate() {
+                    let most = if i == 0 { "the most is wanted for" } else { "then for" };
+                    e = e.note(format!("{most} {wanted}"));
+                }
+                e
+            }
             ExecError::Bug(m) => Error::new(Code::Bug, "call", m, "this is a bug in tracewright, please report it"),
             ExecError::Op { op, origins, error } => {
                 let rule = error.to_string();
@@ -220,6 +227,13 @@ impl Error {
     }
     pub(crate) fn note(self, note: impl Into<String>) -> Error {
         self.edit(|f| f.notes.push(note.into()))
+    }
+    /// Without what it says about lines, of a graph that others made before.
+    pub(crate) fn without_lines(self) -> Error {
+        self.edit(|f| {
+            f.location = None;
+            f.notes.clear();
+        })
     }
     /// Marks it as seen, which a boundary does when it returns it.
     pub(crate) fn observed(self) -> Error {

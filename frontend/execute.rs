@@ -1,7 +1,9 @@
 //! Running graphs that are not cached by their caller: those of eager gradients.
 
 use crate::cache::Bounded;
+use crate::dispatch::here;
 use crate::error::{Error, Result};
+use crate::scope;
 use ir::Graph;
 use runtime::events::{self, Event};
 use runtime::{Array, ExecError, Executable, Input, Outputs};
@@ -35,6 +37,12 @@ impl std::fmt::Display for Structure {
 
 static CACHE: LazyLock<Bounded<Structure, Arc<Executable>>> = LazyLock::new(|| Bounded::new("eager gradients", 256));
 
+/// What no op is to blame for happens at the line that asked.
+fn failed(e: ExecError) -> Error {
+    let e = Error::exec(e);
+    if e.location().is_some() { e } else { e.at(here()).in_scope(&scope::current()) }
+}
+
 /// True if a second run changes nothing.
 fn is_pure(graph: &Graph) -> bool {
     let regions = graph.reachable_regions();
@@ -43,8 +51,8 @@ fn is_pure(graph: &Graph) -> bool {
 
 /// Runs a graph, compiled once for its structure.
 ///
-/// The lines in what is kept are those of the first graph of that structure. A call that fails at an op is therefore
-/// repeated with its own graph compiled, for the error to name its own lines.
+/// The lines in what is kept are those of the first graph of that structure. A call that fails at an op or for want of memory
+/// is therefore repeated with its own graph compiled, for the error to name its own lines.
 pub(crate) fn run(graph: &Graph, inputs: &[Array]) -> Result<Outputs> {
     let key = Structure { modes: crate::modes::current()?, hash: graph.structural_hash(), graph: graph.clone() };
     let call = |executable: &Executable| {
@@ -53,13 +61,14 @@ pub(crate) fn run(graph: &Graph, inputs: &[Array]) -> Result<Outputs> {
     };
     if let Some(executable) = CACHE.get(&key) {
         match call(&executable) {
+            Err(ExecError::Memory(_)) => {}
             Err(ExecError::Op { .. }) if is_pure(graph) => {
                 events::record(Event::Compile, format_args!("an eager gradient that failed, for its lines"));
             }
-            other => return other.map_err(Error::exec),
+            other => return other.map_err(failed),
         }
     }
-    let executable = Arc::new(Executable::compile(graph, &[]).map_err(Error::exec)?);
+    let executable = Arc::new(Executable::compile(graph, &[]).map_err(failed)?);
     CACHE.insert(key, executable.clone());
-    call(&executable).map_err(Error::exec)
+    call(&executable).map_err(failed)
 }

@@ -67,3 +67,8 @@ pub use tree::Tree;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
+
+/// So do those of the page on transforms.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/transforms.md")]
+pub struct Transforms;

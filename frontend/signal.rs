@@ -1,4 +1,4 @@
-//! Windows for signals: vectors that are largest in the middle.
+//! Windows for signals, such as Hann's: vectors that are largest in the middle.
 //!
 //! A `periodic` window is one period of a longer one, as the analysis of spectra takes it; the others are symmetric.
 

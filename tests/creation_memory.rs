@@ -2,7 +2,7 @@
 
 use runtime::buffer::{set_memory_limit, stats, trim};
 use std::sync::Mutex;
-use tracewright::{Code, DType, Tensor, jit};
+use tracewright::{Code, DType, Tensor, control, fori, grad, jacfwd, jit, vmap};
 
 /// The limit is one for all tests.
 static LIMIT: Mutex<()> = Mutex::new(());
@@ -24,7 +24,51 @@ fn a_compiled_call_without_memory_names_its_function_and_line() {
     assert_eq!((&*e.location().unwrap().file, e.location().unwrap().line), (file!(), line), "{e}");
     let text = e.to_string();
     assert!(text.contains(&format!("\n  note: in the compiled function grow ({}:{made}:", file!())), "{text}");
+    let wanted = format!("note: the most is wanted for f32[1048576], 4194304 bytes, of exp at {}:{made}:", file!());
+    assert!(text.contains(&wanted), "{text}");
     assert_eq!(grow.call(&x).unwrap().to_vec::<f32>().unwrap().len(), n);
+}
+
+/// The error has these words, and says that the most is wanted for a type by an op of a line.
+fn wants(t: &Tensor, line: u32, most: &str) -> String {
+    let e = t.err().unwrap();
+    assert_eq!(e.code(), Code::Memory, "{e}");
+    assert_eq!(e.location().unwrap().file, file!());
+    let text = e.to_string();
+    let (_, note) = text.split_once("note: the most is wanted for ").unwrap_or_else(|| panic!("{text}"));
+    assert!(note.starts_with(most), "{text}");
+    assert!(note.lines().next().unwrap().contains(&format!("{}:{line}:", file!())), "{text}");
+    text
+}
+
+#[test]
+fn what_a_transform_has_no_memory_for_is_named() {
+    let _alone = LIMIT.lock().unwrap();
+    // What each iteration keeps for the gradient.
+    let line = line!() + 1;
+    let long = |x: &Tensor| fori(0..1i64 << 38, |_, c: &Tensor| (c * x).sin(), &Tensor::from(0.3f64));
+    let text = wants(&grad(long)(&Tensor::from(1.0f64)), line, "f64[274877906944], 2199023255552 bytes, of scan at ");
+    assert!(text.starts_with("error[memory]: call: no memory for a buffer of "), "{text}");
+    let line = line!() + 1;
+    let stacked = control::scan::times(1i64 << 45, |c: &Tensor| (c + 1.0, c.clone()), &Tensor::from(0.0f64)).1;
+    wants(&stacked, line, "f64[35184372088832], 281474976710656 bytes, of scan at ");
+    // The function's own line, and not that of the transform.
+    let line = line!() + 1;
+    let wide = |x: &Tensor| Tensor::ones([1usize << 40], DType::F64) * x;
+    wants(&vmap(wide)(&Tensor::from([1.0f64, 2.0])), line, "f64[2, 1099511627776], 17592186044416 bytes, of ");
+    let line = line!() + 1;
+    let columns = jacfwd(|x: &Tensor| x * 2.0)(&Tensor::ones([1 << 20], DType::F64));
+    let text = wants(&columns, line, "f64[1048576, 1048576], 8796093022208 bytes, of ");
+    assert!(text.contains(&format!("\n  at {}:{line}:", file!())), "{text}");
+    // A graph of the same structure is compiled already, with other lines.
+    let line = line!() + 1;
+    let again = jacfwd(|x: &Tensor| x * 2.0)(&Tensor::ones([1 << 20], DType::F64));
+    wants(&again, line, "f64[1048576, 1048576], 8796093022208 bytes, of ");
+    // An eager op says what is wanted, but has no line but its own.
+    let big = Tensor::from([[1.0f64, 2.0]]).broadcast_to([1i64 << 45, 2]);
+    let e = (&big + 1.0).err().unwrap();
+    assert_eq!((e.code(), e.location().unwrap().line), (Code::Memory, line!() - 1), "{e}");
+    assert!(!e.to_string().contains("note: the most"), "{e}");
 }
 
 #[test]

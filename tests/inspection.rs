@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tracewright::events::{self, Counters, Event};
 use tracewright::options::{Options, with_options};
-use tracewright::{Result, Tensor, jit, scope, value_and_grad};
+use tracewright::{Result, Tensor, cond, fori, grad, jit, scan, scope, value_and_grad, while_loop};
 
 fn options(name: &str, value: &str) -> Options {
     let mut options = Options::default();
@@ -177,6 +177,27 @@ fn the_op_that_first_made_a_nan_or_infinity_is_named() -> Result<()> {
         jit(|x: Tensor| scope("head", || x.log())).call(Tensor::from([0.0f32])).unwrap_err()
     });
     assert_eq!(error.scope(), "head");
+    // Inside of branches and loops it is the op that runs there, in its iteration.
+    let infinity = |x: Tensor| scan(|c: &Tensor, x: &Tensor| ((c + x).log(), ()), &Tensor::from(1.0f32), &x).0;
+    assert_eq!(
+        says([0.0, 0.0], infinity),
+        "log: made the first infinity, out of finite operands, in iteration 1 of scan"
+    );
+    let chosen =
+        |x: Tensor| fori(0..3, |_, x: &Tensor| cond(&x.sum(..).abs().gt(9.0), || x.sqrt() - 7.0, || x * 10.0), &x);
+    let nested = "sqrt: made the first NaN, out of finite operands, in iteration 2 of scan";
+    assert_eq!(says([0.5, 0.5], chosen), nested);
+    let repeated = |x: Tensor| while_loop(|x: &Tensor| x.sum(..).gt(5.0), |x: &Tensor| (x - 3.0).sqrt() - x, &x);
+    assert_eq!(
+        says([2.0, 5.0], repeated),
+        "sqrt: made the first NaN, out of finite operands, in iteration 0 of while_loop"
+    );
+    let line = line!() + 2;
+    let error = with_options(options("NAN", "on"), || {
+        let log = |c: &Tensor, x: &Tensor| ((c * x).log(), ());
+        grad(|x: &Tensor| scan(log, &Tensor::from(-1.0f32), x).0)(&Tensor::from([1.0f32, 2.0])).err().unwrap()
+    });
+    assert_eq!((error.op(), error.location().unwrap().line), ("log", line), "{error}");
     assert!(error.location().unwrap().to_string().starts_with("tests/inspection.rs:"));
     Ok(())
 }

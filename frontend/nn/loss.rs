@@ -1,4 +1,4 @@
-//! Losses of rows of scores, by class; all are means over everything. Here is also what the other losses stand on.
+//! Cross entropy and other losses of scores by class; all are means over everything. Here is also what the other losses stand on.
 
 use crate::dispatch::{Call, Extents, checked, enter, refuse, run};
 use crate::error::{Code, Error};

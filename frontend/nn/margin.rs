@@ -1,4 +1,4 @@
-//! Losses of rows of scores and of vectors, by how far apart they are; all are means over all rows.
+//! Margin, triplet and embedding losses; all are means over all rows.
 
 use super::loss::{bits, loss};
 use crate::dispatch::{Call, Extents, checked, enter, run};

@@ -1,4 +1,4 @@
-//! Normalisation, as functions. Channels are axis 1, as in PyTorch.
+//! Layer norm, batch norm and other normalisation. Channels are axis 1, as in PyTorch.
 
 use super::loss::bits;
 use crate::dispatch::{Call, Extents, checked, run};

@@ -1,4 +1,4 @@
-//! Losses of pairs of tensors of one shape; all are means over everything.
+//! Squared error, divergences and other losses of two tensors of one shape; all are means over everything.
 
 use super::loss::averaged;
 use crate::dispatch::{enter, refuse};

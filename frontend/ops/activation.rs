@@ -1,4 +1,4 @@
-//! Activations and what goes with them; all are compositions.
+//! Activations: relu, gelu, softmax and the like; all are compositions.
 
 use super::arg::Arg;
 use super::axes::{keepdims, resolve};

@@ -1,4 +1,4 @@
-//! Operands of pointwise ops: tensors and numbers.
+//! Tensors and numbers as operands.
 
 use crate::promote::Number;
 use crate::tensor::Tensor;

@@ -1,4 +1,4 @@
-//! Conveniences over reshape, transpose and flip.
+//! Moving axes, rotations, pixel shuffles: rearrangements made of reshape, transpose and flip.
 
 use super::axes::{resolve, resolve_all};
 use crate::dispatch::{checked, enter};

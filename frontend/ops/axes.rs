@@ -1,4 +1,4 @@
-//! Axis arguments: single axes, lists, all; negative ones count from the last.
+//! Axes as arguments: single axes, lists, all; negative ones count from the last.
 
 use crate::error::{Code, Error};
 use ir::Axes;

@@ -1,4 +1,4 @@
-//! Modified Bessel functions of both kinds, by Chebyshev series in two ranges. Gradients are those of the series.
+//! Modified Bessel functions of both kinds: by Chebyshev series in two ranges. Gradients are those of the series.
 
 use super::broadcast::{Operands, pointwise};
 use super::chebyshev::{I0_LARGE, I0_SMALL, I1_LARGE, I1_SMALL, K0_LARGE, K0_SMALL, K1_LARGE, K1_SMALL, series};

@@ -1,4 +1,4 @@
-//! Operations on bits.
+//! Bits: reinterpreting, counting and shifting them.
 
 use super::arg::Arg;
 use super::broadcast::{Operands, pointwise};

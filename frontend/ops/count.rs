@@ -1,4 +1,4 @@
-//! Counting elements: by value, by range, and which there are.
+//! Histograms, bins and distinct elements: counting by value, by range, and which there are.
 
 use super::prim;
 use crate::dispatch::{Call, Extents, enter, refuse, run};

@@ -1,4 +1,4 @@
-//! Draws by probabilities that tensors hold, from the generator of the process.
+//! Draws by the probabilities that a tensor holds: methods, from the generator of the process.
 
 use crate::dispatch::enter;
 use crate::random::{self, Generator};

@@ -1,4 +1,4 @@
-//! Slices whose starts are known at run time only.
+//! Dynamic slices: their starts are known at run time only.
 
 use super::prim;
 use super::reduce::dim_scalar;

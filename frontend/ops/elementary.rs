@@ -1,4 +1,4 @@
-//! Pointwise functions that are composed of others.
+//! More elementary functions: pointwise, and composed of others.
 
 use super::arg::Arg;
 use super::broadcast::{Operands, pointwise};

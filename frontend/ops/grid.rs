@@ -1,4 +1,4 @@
-//! Grids of coordinates, and matrices of powers.
+//! Grids of coordinates, combinations, and matrices of powers.
 
 use super::broadcast::common_shape;
 use super::join::stack;

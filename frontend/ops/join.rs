@@ -1,4 +1,4 @@
-//! Joining tensors.
+//! Concatenating and stacking.
 
 use super::axes::resolve;
 use super::prim;

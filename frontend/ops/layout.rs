@@ -1,4 +1,4 @@
-//! Methods that only rearrange: reshape, transpose, broadcast, flip.
+//! Reshape, transpose, broadcast, flip: methods that only rearrange.
 
 use super::axes::{resolve, resolve_all};
 use super::prim;

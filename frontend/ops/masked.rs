@@ -1,4 +1,4 @@
-//! Masks and flat positions.
+//! Masks, bins and flat positions.
 
 use super::arg::Arg;
 use super::broadcast::common_shape;

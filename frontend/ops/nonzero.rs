@@ -1,4 +1,4 @@
-//! Where elements are: results whose shape depends on the elements, for eager code only.
+//! Positions of elements that are not zero: results whose shape depends on the elements, for eager code only.
 
 use crate::dispatch::{enter, here};
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! Operators.
+//! Operators: `+`, `-`, `*`, `/`, `%`, bits, and with assignment.
 //!
 //! `x += y` is `x = &x + y`: another tensor takes the place of `x`, of the type and shape that the sum has; clones of the one
 //! before keep it.

@@ -1,4 +1,4 @@
-//! Pointwise methods.
+//! Elementary functions, comparison and selection, element by element.
 
 use super::arg::Arg;
 use super::broadcast::{Operands, pointwise};

@@ -1,4 +1,4 @@
-//! Products of vectors, matrices and tensors, over [`Tensor::matmul`].
+//! Products of vectors, matrices and tensors: dot, outer, tensordot and others, over [`Tensor::matmul`].
 
 use super::arg::Arg;
 use super::axes::resolve_all;

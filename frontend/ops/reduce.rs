@@ -1,4 +1,4 @@
-//! Reductions.
+//! Sums, means, extremes and other reductions over axes.
 
 use super::axes::Reduction;
 use super::norm::root;

@@ -1,4 +1,4 @@
-//! Parts of tensors, and padding.
+//! Slicing, splitting and selecting.
 
 use super::axes::resolve;
 use crate::dispatch::{enter, refuse};

@@ -1,4 +1,4 @@
-//! Functions from mathematics that are composed of others: orthogonal polynomials, and some that have no family.
+//! Special functions: orthogonal polynomials, and some that have no family; all are compositions.
 
 use super::arg::Arg;
 use super::broadcast::{Operands, pointwise};

@@ -1,4 +1,4 @@
-//! Generators: keys that count.
+//! Random generators: keys that count.
 
 use super::key::Key;
 use super::source::{FOLD, words_of};

@@ -1,4 +1,4 @@
-//! Keys of random streams.
+//! Random keys: streams that split.
 
 use super::source::{FOLD, SPLIT, pair, words_of};
 use crate::dispatch::{Call, Extents, enter, here, refuse, run};

@@ -1,4 +1,4 @@
-//! Random order, and choices among what there is.
+//! Shuffles, permutations and choices.
 
 use super::continuous::standard_gumbel;
 use super::key::Key;

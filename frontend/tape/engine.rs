@@ -53,6 +53,10 @@ impl Backward {
     }
 
     /// Puts the gradients themselves on the tape, so that they can be differentiated. Keeps what the tape has.
+    ///
+    /// Gradients that are [accumulated](Backward::accumulate) then hold the tensors that they are kept with: a circle, and the
+    /// memory is not given back until they are [cleared](Tensor::clear_grad), as in PyTorch. Those of [`Backward::by`] are yours
+    /// alone.
     pub fn create_graph(mut self) -> Backward {
         self.create_graph = true;
         self.retain = true;
@@ -201,9 +205,13 @@ impl Pass {
                 continue;
             }
             // Ops share executables, whose lines are those of their first use; functions know theirs.
+            let own = ["jit", "apply", "call"].contains(&node.name);
             let gradients = self.through(&node, &slots).map_err(|e| match e.location() {
-                Some(_) if ["jit", "apply", "call"].contains(&node.name) || e.op() == "backward" => e,
-                _ => e.at(node.line).note("in the gradient of that line"),
+                Some(_) if own || e.op() == "backward" => e,
+                _ => {
+                    let e = if own { e } else { e.without_lines() };
+                    e.at(node.line).note("in the gradient of that line")
+                }
             })?;
             for (edge, g) in node.edges.iter().zip(gradients) {
                 if let Some(edge) = edge.as_ref().filter(leads) {

@@ -76,6 +76,9 @@ impl Tensor {
     /// # Ok::<(), tracewright::Error>(())
     /// ```
     ///
+    /// A hook lives as long as what made its tensor: one that captures the tensor, or one that was computed of it, keeps
+    /// both forever, unless it is [removed](Hook::remove). Capture what [`Tensor::detach`] gives.
+    ///
     /// # Errors
     /// If the tensor is not tracked.
     #[track_caller]

@@ -31,7 +31,7 @@ impl Array {
 
     /// A tensor from elements in row-major order.
     pub fn from_slice<T: Element>(dims: &[usize], data: &[T]) -> Result<Array, ExecError> {
-        let buffer = Buffer::from_slice(data).map_err(|e| ExecError::Memory(e.to_string()))?;
+        let buffer = Buffer::from_slice(data).map_err(ExecError::memory)?;
         Array::new(T::DTYPE, SmallVec::from_slice(dims), buffer)
     }
 
@@ -42,7 +42,7 @@ impl Array {
         let len = bytes / dtype.size();
         macro_rules! fill { ($(($v:ident, $t:ty)),*) => { match value { $(Scalar::$v(x) => Buffer::from_fn(len, |_| x)),* } } }
         let buffer = if value == Scalar::zero(dtype) { Buffer::zeroed(bytes) } else { for_each_dtype!(fill) };
-        Array::new(dtype, SmallVec::from_slice(dims), buffer.map_err(|e| ExecError::Memory(e.to_string()))?)
+        Array::new(dtype, SmallVec::from_slice(dims), buffer.map_err(ExecError::memory)?)
     }
 
     /// A tensor whose elements are those numbers, by row-major position, converted to the dtype.
@@ -58,20 +58,20 @@ impl Array {
                 }
             };
         }
-        let buffer = for_each_dtype!(fill).map_err(|e| ExecError::Memory(e.to_string()))?;
+        let buffer = for_each_dtype!(fill).map_err(ExecError::memory)?;
         Array::new(dtype, SmallVec::from_slice(dims), buffer)
     }
 
     /// A tensor with unspecified elements.
     pub fn uninit(dtype: DType, dims: &[usize]) -> Result<Array, ExecError> {
         let bytes = byte_length(dtype, dims)?;
-        let buffer = Buffer::try_alloc(bytes).map_err(|e| ExecError::Memory(e.to_string()))?;
+        let buffer = Buffer::try_alloc(bytes).map_err(ExecError::memory)?;
         Ok(Array { dtype, dims: SmallVec::from_slice(dims), buffer })
     }
 
     /// A copy of host data.
     pub fn from_literal(literal: &Literal) -> Result<Array, ExecError> {
-        let buffer = Buffer::from_literal(literal).map_err(|e| ExecError::Memory(e.to_string()))?;
+        let buffer = Buffer::from_literal(literal).map_err(ExecError::memory)?;
         Array::new(literal.dtype(), SmallVec::from_slice(literal.dims()), buffer)
     }
 
@@ -128,5 +128,5 @@ pub fn byte_length(dtype: DType, dims: &[usize]) -> Result<usize, ExecError> {
     dims.iter()
         .try_fold(dtype.size(), |n, &d| n.checked_mul(d))
         .filter(|&n| n <= isize::MAX as usize)
-        .ok_or_else(|| ExecError::Memory(format!("{dtype}{dims:?} is larger than the address space")))
+        .ok_or_else(|| ExecError::memory(format_args!("{dtype}{dims:?} is larger than the address space")))
 }

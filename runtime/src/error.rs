@@ -1,6 +1,6 @@
 //! What can go wrong in a call.
 
-use ir::{EvalError, Graph, Op, Origin};
+use ir::{EvalError, Graph, Op, Origin, Type};
 use std::fmt;
 
 /// A failed call. The runtime stays usable, and donated inputs are unchanged.
@@ -18,12 +18,70 @@ pub enum ExecError {
         error: EvalError,
     },
     /// Memory could not be had.
-    Memory(String),
+    Memory(Shortage),
     /// The compiler or runtime is at fault.
     Bug(String),
 }
 
+/// Memory that could not be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// How much it was.
+    pub message: String,
+    /// What of a plan takes the most, the largest first.
+    pub largest: Vec<Wanted>,
+}
+
+/// A part of the memory that a call asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What is to be there.
+    pub ty: Type,
+    /// Its bytes, if they can be addressed.
+    pub bytes: Option<usize>,
+    /// The op or fused group that makes it.
+    pub op: String,
+    /// Where that was recorded.
+    pub origins: Vec<Origin>,
+}
+
+impl Wanted {
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.unwrap_or(usize::MAX)
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.ty)?;
+        if let Some(bytes) = self.bytes {
+            write!(f, ", {bytes} bytes,")?;
+        }
+        if !self.op.is_empty() {
+            write!(f, " of {}", self.op)?;
+        }
+        match &self.origins[..] {
+            [] => Ok(()),
+            [origin] => write!(f, " at {origin}"),
+            [origin, rest @ ..] => write!(f, " at {origin} and {} more lines", rest.len()),
+        }
+    }
+}
+
 impl ExecError {
+    /// A lack of memory for something that no plan is behind.
+    pub(crate) fn memory(what: impl fmt::Display) -> ExecError {
+        ExecError::Memory(Shortage { message: what.to_string(), largest: Vec::new() })
+    }
+
+    /// The error, with what a lack of memory is for.
+    pub(crate) fn wanting(mut self, wanted: impl FnOnce() -> Wanted) -> ExecError {
+        if let ExecError::Memory(shortage) = &mut self {
+            shortage.largest.push(wanted());
+        }
+        self
+    }
+
     /// The failure of an op of a graph.
     pub fn op(graph: &Graph, op: Op, error: EvalError) -> ExecError {
         let data = graph.op(op);
@@ -46,7 +104,10 @@ impl fmt::Display for ExecError {
                 }
                 Ok(())
             }
-            ExecError::Memory(message) => write!(f, "out of memory: {message}"),
+            ExecError::Memory(shortage) => {
+                write!(f, "out of memory: {}", shortage.message)?;
+                shortage.largest.iter().try_for_each(|wanted| write!(f, "\n  {wanted}"))
+            }
             ExecError::Bug(message) => write!(f, "bug in tracewright: {message}"),
         }
     }

@@ -3,12 +3,12 @@
 
 use crate::array::byte_length;
 use crate::buffer::check_room;
-use crate::error::ExecError;
+use crate::error::{ExecError, Wanted};
 use crate::signature::Signature;
 use ir::graph::{RegionType, SymbolDecl};
 use ir::ops::EvalContext;
 use ir::program::ShapeCheck;
-use ir::{Dim, EvalError, Graph, Literal, Region, Symbol, Type, Value};
+use ir::{Dim, EvalError, Graph, Literal, Op, Region, Symbol, Type, Value};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -52,7 +52,10 @@ impl Bindings {
         };
         check.primitive.check(&operands, &|d| self.dim(d)).map_err(fail)?;
         for ty in &check.results {
-            byte_length(ty.dtype, &self.extents(ty).map_err(fail)?)?;
+            byte_length(ty.dtype, &self.extents(ty).map_err(fail)?).map_err(|e| {
+                let (op, origins) = (op.to_string(), check.origins.clone());
+                e.wanting(|| Wanted { ty: filled(ty), bytes: None, op, origins })
+            })?;
         }
         Ok(())
     }
@@ -75,7 +78,27 @@ pub(crate) fn interpret_bound(
     bindings: &Bindings,
     inputs: &[Literal],
 ) -> Result<Vec<Literal>, ExecError> {
-    Interpreter { graph, bindings, observer: &mut |_, _| {}, held: 0, runs: u64::MAX }.region(graph.root(), inputs)
+    Interpreter::new(graph, bindings, &mut |_| {}, u64::MAX).region(graph.root(), inputs)
+}
+
+/// A result of an op that just ran.
+pub(crate) struct Ran<'a> {
+    pub op: Op,
+    pub operands: &'a [Literal],
+    pub value: Value,
+    pub result: &'a Literal,
+    /// The ops that it runs in, outermost first, and how often the region that it is in has run for each before.
+    pub within: &'a [(Op, u64)],
+}
+
+/// Runs a graph and shows every result of every op, also in regions, to `observer`, in order.
+pub(crate) fn interpret_watched(
+    graph: &Graph,
+    inputs: &[Literal],
+    observer: &mut dyn FnMut(&Ran<'_>),
+) -> Result<Vec<Literal>, ExecError> {
+    let bindings = Bindings::of(&graph.input_types(), &graph.symbols, inputs)?;
+    Interpreter::new(graph, &bindings, observer, u64::MAX).region(graph.root(), inputs)
 }
 
 /// Runs a graph and shows every value of the root region to `observer`, in order.
@@ -95,24 +118,31 @@ pub(crate) fn interpret_limited(
     observer: &mut dyn FnMut(Value, &Literal),
 ) -> Result<Vec<Literal>, ExecError> {
     let bindings = Bindings::of(&graph.input_types(), &graph.symbols, inputs)?;
-    Interpreter { graph, bindings: &bindings, observer, held: 0, runs }.region(graph.root(), inputs)
+    let mut outermost = |ran: &Ran<'_>| {
+        if ran.within.is_empty() {
+            observer(ran.value, ran.result);
+        }
+    };
+    Interpreter::new(graph, &bindings, &mut outermost, runs).region(graph.root(), inputs)
 }
 
 /// Runs one op; gives up when branches and iterations of loops in it have run more than `runs` times in all.
 pub(crate) fn interpret_op(
     graph: &Graph,
     bindings: &Bindings,
-    op: ir::Op,
+    op: Op,
     operands: &[Literal],
     runs: u64,
 ) -> Result<SmallVec<[Literal; 1]>, ExecError> {
-    Interpreter { graph, bindings, observer: &mut |_, _| {}, held: 0, runs }.op(op, operands)
+    Interpreter::new(graph, bindings, &mut |_| {}, runs).op(op, operands)
 }
 
 struct Interpreter<'a> {
     graph: &'a Graph,
     bindings: &'a Bindings,
-    observer: &'a mut dyn FnMut(Value, &Literal),
+    observer: &'a mut dyn FnMut(&Ran<'_>),
+    /// As in [`Ran`].
+    within: Vec<(Op, u64)>,
     /// Bytes of the values that are kept.
     held: usize,
     /// How often nested regions may run yet.
@@ -123,7 +153,16 @@ fn bytes(literal: &Literal) -> usize {
     literal.numel() * literal.dtype().size()
 }
 
-impl Interpreter<'_> {
+impl<'a> Interpreter<'a> {
+    fn new(
+        graph: &'a Graph,
+        bindings: &'a Bindings,
+        observer: &'a mut dyn FnMut(&Ran<'_>),
+        runs: u64,
+    ) -> Interpreter<'a> {
+        Interpreter { graph, bindings, observer, within: Vec::new(), held: 0, runs }
+    }
+
     fn region(&mut self, region: Region, arguments: &[Literal]) -> Result<Vec<Literal>, ExecError> {
         let graph = self.graph;
         let data = graph.region(region);
@@ -139,9 +178,8 @@ impl Interpreter<'_> {
             let operands: SmallVec<[Literal; 4]> = data.operands.iter().map(|v| values[v].clone()).collect();
             let results = self.op(op, &operands)?;
             for (&v, literal) in data.results.iter().zip(results) {
-                if region == graph.root() {
-                    (self.observer)(v, &literal);
-                }
+                let within = &self.within;
+                (self.observer)(&Ran { op, operands: &operands, value: v, result: &literal, within });
                 self.held += bytes(&literal);
                 values.insert(v, literal);
             }
@@ -157,7 +195,7 @@ impl Interpreter<'_> {
         Ok(data.yields.iter().map(|v| values[v].clone()).collect())
     }
 
-    fn op(&mut self, op: ir::Op, operands: &[Literal]) -> Result<SmallVec<[Literal; 1]>, ExecError> {
+    fn op(&mut self, op: Op, operands: &[Literal]) -> Result<SmallVec<[Literal; 1]>, ExecError> {
         let graph = self.graph;
         let data = graph.op(op);
         let types: SmallVec<[Type; 4]> = operands.iter().map(Literal::ty).collect();
@@ -168,17 +206,28 @@ impl Interpreter<'_> {
         let results: SmallVec<[SmallVec<[usize; 4]>; 1]> =
             data.results.iter().map(|&v| self.bindings.extents(graph.ty(v))).collect::<Result<_, _>>().map_err(fail)?;
         for (&v, extents) in data.results.iter().zip(&results) {
-            let room = byte_length(graph.ty(v).dtype, extents)?.saturating_add(self.held);
-            check_room(room).map_err(|e| ExecError::Memory(e.to_string()))?;
+            let dtype = graph.ty(v).dtype;
+            let bytes = byte_length(dtype, extents);
+            let room = bytes.clone().and_then(|n| check_room(n.saturating_add(self.held)).map_err(ExecError::memory));
+            room.map_err(|e| {
+                let origins = data.origins.iter().map(|&o| graph.origins.get(o).clone()).collect();
+                let ty = Type::new(dtype, extents.as_slice());
+                e.wanting(|| Wanted { ty, bytes: bytes.ok(), op: data.primitive.name().into(), origins })
+            })?;
         }
         // An error inside a nested region already names its op; it passes through as it is.
         let mut nested: Option<ExecError> = None;
         let regions: Vec<RegionType> = data.regions.iter().map(|&r| graph.region_type(r)).collect();
+        let mut ran: SmallVec<[u64; 2]> = SmallVec::from_elem(0, data.regions.len());
         let outcome = {
             let mut region = |i: usize, arguments: &[Literal]| {
                 let left = self.runs.checked_sub(1);
                 self.runs = left.ok_or_else(|| EvalError::Other("it runs for too long to be interpreted".into()))?;
-                self.region(data.regions[i], arguments).map_err(|e| {
+                self.within.push((op, ran[i]));
+                ran[i] += 1;
+                let yields = self.region(data.regions[i], arguments);
+                self.within.pop();
+                yields.map_err(|e| {
                     nested = Some(e);
                     EvalError::Other(String::new())
                 })

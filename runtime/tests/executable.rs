@@ -248,7 +248,7 @@ fn a_plan_that_no_memory_holds_is_the_callers_error() {
     text += "%64: f32[] = reduce_sum %63 {axes = [0, 1]}\nreturn %64\n}";
     let graph = parsed(&text);
     let (outcome, counts) = Counters::of(|| Executable::compile(&graph, &[]).map(drop));
-    assert!(matches!(&outcome, Err(ExecError::Memory(m)) if m.contains("address space")), "{outcome:?}");
+    assert!(matches!(&outcome, Err(ExecError::Memory(m)) if m.message.contains("address space")), "{outcome:?}");
     assert_eq!((counts[Event::Bug], counts[Event::Fallback]), (0, 0));
 }
 

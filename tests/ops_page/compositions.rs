@@ -10,7 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub const INTRODUCTION: &str = "\
-Methods of `Tensor` and free functions, by the file that has them. Each is recorded under a scope of its name, runs eager or \
+Methods of `Tensor`, free functions, layers, losses, optimisers and random numbers, by the file that has them. Transforms and \
+control flow are on [a page of their own](transforms.md). Each is recorded under a scope of its name, runs eager or \
 compiled, and has the gradients and fusion of the primitives that it is made of.
 ";
 

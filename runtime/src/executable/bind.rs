@@ -2,9 +2,10 @@
 
 use super::Compiled;
 use super::opaque::BoundOpaque;
+use super::shortage::{largest, wanted};
 use crate::array::byte_length;
 use crate::contract::{self, Matmul, Operand};
-use crate::error::ExecError;
+use crate::error::{ExecError, Shortage};
 use crate::interpreter::Bindings;
 use crate::signature::{Signature, SymbolValues};
 use crate::sort::{self, Rows};
@@ -144,10 +145,10 @@ impl Bound {
                 size = size.max(extent(s)?);
             }
             offsets.push(arena);
-            arena = size
-                .checked_next_multiple_of(ALIGN)
-                .and_then(|s| arena.checked_add(s))
-                .ok_or_else(|| ExecError::Memory("the plan is larger than the address space".into()))?;
+            arena = size.checked_next_multiple_of(ALIGN).and_then(|s| arena.checked_add(s)).ok_or_else(|| {
+                let message = "the plan is larger than the address space".into();
+                ExecError::Memory(Shortage { message, largest: largest(program, signature, &symbols) })
+            })?;
         }
         let places = program
             .buffers
@@ -166,13 +167,14 @@ impl Bound {
         let mut outputs = Vec::new();
         for ty in &program.outputs {
             let dims: SmallVec<[usize; 4]> = ty.shape.iter().map(extent).collect::<Result<_, _>>()?;
-            byte_length(ty.dtype, &dims)?;
             outputs.push((ty.dtype, dims));
         }
-        for b in &program.buffers {
+        for (i, b) in program.buffers.iter().enumerate() {
             let dims: SmallVec<[usize; 4]> = b.ty.shape.iter().map(extent).collect::<Result<_, _>>()?;
-            byte_length(b.ty.dtype, &dims)?;
+            byte_length(b.ty.dtype, &dims)
+                .map_err(|e| e.wanting(|| wanted(program, BufferId(i as u32), signature, &symbols)))?;
         }
+        outputs.iter().try_for_each(|(dtype, dims)| byte_length(*dtype, dims).map(drop))?;
         let mut binder = Binder { program, kernels, signature, symbols: &symbols, scratch: 0 };
         let steps = binder.block(&program.steps)?;
         let scratch = binder.scratch;
@@ -213,7 +215,11 @@ impl Binder<'_> {
             StepKind::Launch(l) => {
                 let extents: SmallVec<[i64; 4]> = l.extents.iter().map(|d| self.eval(d)).collect::<Result<_, _>>()?;
                 let kernel = &self.kernels[l.kernel];
-                let too_large = || ExecError::Memory(format!("a size in kernel {} overflows", step.name));
+                let too_large = || {
+                    let message = format!("a size in kernel {} overflows", step.name);
+                    let largest = largest(self.program, self.signature, self.symbols);
+                    ExecError::Memory(Shortage { message, largest })
+                };
                 let grids = kernel.grids(&extents).ok_or_else(too_large)?;
                 let works = kernel.works(&extents).ok_or_else(too_large)?;
                 let tasks = grids.iter().map(|&g| g.max(0) as u64).sum();

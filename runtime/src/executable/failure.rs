@@ -64,7 +64,7 @@ mod tests {
         assert!(refused(LowerError::Unsupported("that".into()).into()));
         assert!(matches!(Failure::from(LowerError::Bug("that".into())), Failure::Bug(_)));
         assert!(matches!(Failure::from(ExecError::Bug("that".into())), Failure::Bug(_)));
-        let memory = ExecError::Memory("the plan is larger than the address space".into());
+        let memory = ExecError::memory("the plan is larger than the address space");
         assert_eq!(Failure::from(memory.clone()), Failure::User(memory));
     }
 }

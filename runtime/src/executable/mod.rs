@@ -17,6 +17,7 @@ mod opaque;
 mod page;
 mod report;
 mod run;
+mod shortage;
 
 use crate::array::Array;
 use crate::error::ExecError;

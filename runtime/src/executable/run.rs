@@ -34,7 +34,7 @@ impl<T: Copy> Shared<T> {
 impl Compiled {
     pub(super) fn call(&self, inputs: &mut [Input]) -> Result<Outputs, ExecError> {
         let bound = self.bound_for(inputs)?;
-        let memory = |e: crate::buffer::AllocError| ExecError::Memory(e.to_string());
+        let memory = |e: crate::buffer::AllocError| self.shortage(&bound, e);
         let arena = Buffer::try_alloc(bound.arena).map_err(memory)?;
         let scratch = Scratch::new(pool::global().num_threads(), bound.scratch).map_err(memory)?;
 
@@ -58,7 +58,8 @@ impl Compiled {
             let (Place::Output(o) | Place::Donated { output: o, .. }) = *place else { continue };
             if takes[o].is_none() {
                 let (dtype, dims) = &bound.outputs[o];
-                fresh[o] = Some(Array::uninit(*dtype, dims)?);
+                let output = Array::uninit(*dtype, dims);
+                fresh[o] = Some(output.map_err(|e| e.wanting(|| self.wanted_output(&bound, o)))?);
             }
         }
         let mut pointers: SmallVec<[*mut u8; 32]> = bound
