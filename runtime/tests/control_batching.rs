@@ -359,3 +359,35 @@ fn functions_whose_derivatives_alone_differ_from_example_to_example() {
         }
     }
 }
+
+#[test]
+fn a_gradient_that_is_a_constant_counts_for_each_example() {
+    // The second operand is common to all examples, and what the user says is its gradient depends on nothing.
+    let text = "graph @f(%0: f32[], %1: f32[]) -> (f32[]) {
+  %2: f32[] = custom_vjp %0, %1 {
+    ^(%3: f32[], %4: f32[]):
+    %5: f32[] = mul %3, %4
+    yield %5
+  } {
+    ^(%6: f32[], %7: f32[]):
+    %8: f32[] = mul %6, %7
+    yield %8
+  } {
+    ^(%9: f32[]):
+    %10: f32[] = full {value = 2:f32, shape = []}
+    yield %9, %10
+  }
+  return %2
+}
+";
+    let mut g = batch(&ir::text::parse(text).unwrap(), &[Some(0), None], &Dim::from(SIZE as i64)).unwrap().graph;
+    let (out, wrt) = (g.outputs()[0], g.inputs().to_vec());
+    let seed = g.add_input(g.ty(out).clone());
+    let found = passes::autodiff::append_vjp(&mut g, &[(out, seed)], &wrt);
+    g.set_outputs(found.values.into_iter().map(|v| v.unwrap()).collect());
+    verify(&g, Stage::Traced).unwrap_or_else(|e| panic!("{e:?}\n{g}"));
+    let (x, y) = (joined(&floats(&[]), 0), Literal::scalar(Scalar::F32(3.0)));
+    let outs = interpreter::interpret(&g, &[x.clone(), y, x.clone()]).unwrap();
+    assert_eq!(outs[0], x);
+    assert_eq!(outs[1], Literal::scalar(Scalar::F32(2.0 * SIZE as f32)));
+}

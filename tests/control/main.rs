@@ -8,6 +8,7 @@ mod loops;
 mod nesting;
 mod values;
 
+use tracewright::events::{Event, capture};
 use tracewright::options::{Options, with_options};
 use tracewright::{DType, Element, Tensor, Tree, jit};
 
@@ -42,7 +43,11 @@ fn every_way<A: Tree, R: Tree>(f: impl Fn(&A) -> R + Clone + Send + Sync + 'stat
     let want = bits(&out);
     let compiled = || {
         let f = f.clone();
-        jit(move |x: A| f(&x)).call(x).unwrap_or_else(|e| panic!("{e}"))
+        let call = || jit(move |x: A| f(&x)).call(x).unwrap_or_else(|e| panic!("{e}"));
+        // A bug would be interpreted, to the same bits.
+        let (out, records) = capture(call);
+        assert!(records.iter().all(|r| r.event != Event::Bug), "{records:?}");
+        out
     };
     assert_eq!(bits(&compiled()), want, "in jit");
     assert_eq!(bits(&with_options(interpreted(), || f(x))), want, "interpreted");

@@ -209,7 +209,7 @@ fn ends_inside_of_branches_and_loops() {
 fn ends_that_later_iterations_meet() {
     // Each op is named once, in whatever iteration its path ends.
     let f = |p: &Tensor| {
-        let step = |(u, v): &(Tensor, Tensor), _: &Tensor| ((u + p, v + p.floor() + u.ceil()), ());
+        let step = |(u, v): &(Tensor, Tensor), x: &Tensor| ((u + p, v + (p * x).floor() + u.ceil()), ());
         let zero = Tensor::from(0.0f32);
         scan(step, &(zero.clone(), zero), &Tensor::from([1.0f32, 2.0])).0.1
     };

@@ -344,9 +344,6 @@ impl<'a> Cut<'a> {
             Again::Cheap | Again::Free => {}
         }
         let only_there = self.again == Again::Cheap && !data.results.iter().any(|r| self.forward[r.at()]);
-        if data.primitive.traits().fallible && !only_there {
-            return false;
-        }
         match data.primitive.lowering() {
             Lowering::View | Lowering::Generate | Lowering::Constant => true,
             _ if only_there => true,
