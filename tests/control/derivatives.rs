@@ -2,6 +2,7 @@
 
 use super::{close, interpreted, numbers};
 use tracewright::options::with_options;
+use tracewright::tape::Backward;
 use tracewright::{
     Code, DType, Tensor, Tree, cond, control, fori, grad, hessian, hvp, jacfwd, jacrev, jit, jvp, linearize, nn, scan,
     switch, vjp, while_loop,
@@ -307,10 +308,19 @@ fn the_tape() {
     let y = while_loop(|c: &Tensor| c.lt(100.0), |c: &Tensor| c * 2.0, &x);
     // A gradient past the loop alone would be wrong.
     for loss in [&y * 1.0, &y * &x] {
-        let e = loss.backward().unwrap_err();
-        assert_eq!(e.rule(), "a loop of which the number of iterations is not known has no gradient in reverse mode");
+        let twice = Backward::of(&[&loss]).create_graph().by(&[&x]).unwrap_err();
+        for e in [twice, loss.backward().unwrap_err()] {
+            assert_eq!(
+                e.rule(),
+                "a loop of which the number of iterations is not known has no gradient in reverse mode"
+            );
+        }
         assert!(x.grad().is_none());
     }
+    // By what does not come through the loop there is one.
+    let w = Tensor::from(2.0f64).requires_grad();
+    let found = Backward::of(&[&(&w * &w + &y)]).by(&[&w]).unwrap();
+    close(found[0].as_ref().unwrap(), &Tensor::from(4.0f64));
 }
 
 #[test]

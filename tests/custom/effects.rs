@@ -55,7 +55,7 @@ fn effects_of_gradients_happen_in_the_second_part() {
     let (_, pull) = vjp(loud, &points());
     let ones = Tensor::from([1.0f64; 6]);
     for _ in 0..2 {
-        assert_eq!(runs(|| close(&pull(&ones), [1.0; 6])), 1);
+        assert_eq!(runs(|| close(&pull(&ones), [1.0; 6])), 3);
     }
 }
 
@@ -108,4 +108,12 @@ fn effects_of_loops_keep_their_order() {
         counted(&x) - first
     });
     assert_eq!(runs(|| close(&f.call(points()).unwrap(), [3.0; 6])), 4);
+    // What comes after the loop would like to stand in one group with what the loop reads.
+    let f = jit(|x: Tensor| {
+        let read = &x * 2.0;
+        drop(fori(0..2, |_, c: &Tensor| c + counted(&read).sum(..), &Tensor::from(0.0f64)));
+        read + counted(&x)
+    });
+    let n = RUNS.load(Ordering::SeqCst) as f64 + 2.0;
+    close(&f.call(points()).unwrap(), POINTS.map(|x| 3.0 * x + n));
 }

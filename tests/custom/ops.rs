@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracewright::custom::{Attr, AttrReader, Batching, Call, CpuBody, CustomOp, Fault, Forward, Reverse, call};
-use tracewright::{DType, Literal, Tensor, Type};
+use tracewright::{DType, Literal, Tensor, Type, fori};
 
 fn one<'a>(operands: &[&'a Type]) -> Result<&'a Type, Fault> {
     let [x] = operands else { return Err(format!("takes one operand, not {}", operands.len()).into()) };
@@ -187,8 +187,15 @@ impl CustomOp for Loud {
         Ok(vec![operands[0].clone()])
     }
     fn vjp(&self, cx: &Reverse<'_>) -> Option<Vec<Option<Tensor>>> {
-        let [unused] = call(&Counted, &[&cx.cotangents[0]]);
+        let (x, g) = (&cx.operands[0], &cx.cotangents[0]);
+        let [unused] = call(&Counted, &[g]);
         drop(unused);
-        Some(vec![Some(cx.cotangents[0].clone())])
+        // A loop that reads what the first part knows, too.
+        let step = |_: &Tensor, c: &Tensor| {
+            let [y] = call(&Counted, &[&(g * x)]);
+            c + y.sum(..)
+        };
+        drop(fori(0..2, step, &Tensor::from(0.0f64)));
+        Some(vec![Some(g.clone())])
     }
 }
