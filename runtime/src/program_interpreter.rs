@@ -6,8 +6,8 @@
 
 use crate::error::ExecError;
 use crate::interpreter::{Bindings, interpret};
-use ir::kernel::Access;
 use ir::kernel::interp::{self, Fault, Order, RunError};
+use ir::kernel::{Access, Kernel};
 use ir::ops::EvalContext;
 use ir::ops::control::chosen;
 use ir::program::{
@@ -64,15 +64,29 @@ struct Machine<'a> {
     options: &'a RunOptions,
     /// What each place holds, and for which buffer.
     memory: HashMap<Place, (BufferId, Data)>,
+    watch: &'a mut Watch<'a>,
 }
+
+/// Looks at each launch before it runs: the kernel, its buffers and its extents.
+pub type Watch<'a> = dyn FnMut(&Kernel, &[Data], &[i64]) + 'a;
 
 /// Runs a program that passes its verifier.
 pub fn run(program: &Program, arguments: &[Literal], options: &RunOptions) -> Result<Vec<Literal>, ProgramError> {
+    run_watched(program, arguments, options, &mut |_, _, _| {})
+}
+
+/// As [`run`], with somebody who looks at launches: a target without a device is compared launch by launch.
+pub fn run_watched<'a>(
+    program: &'a Program,
+    arguments: &[Literal],
+    options: &'a RunOptions,
+    watch: &'a mut Watch<'a>,
+) -> Result<Vec<Literal>, ProgramError> {
     let bindings = Bindings::of(&program.inputs, &program.symbols, arguments)?;
     for check in &program.checks {
         bindings.check(check)?;
     }
-    let mut m = Machine { program, bindings, options, memory: HashMap::new() };
+    let mut m = Machine { program, bindings, options, memory: HashMap::new(), watch };
     for (i, b) in program.buffers.iter().enumerate() {
         let held = match &b.storage {
             Storage::Input(n) => arguments[*n].data().clone(),
@@ -259,6 +273,7 @@ impl Machine<'_> {
         for (&b, p) in launch.buffers.iter().zip(&kernel.params) {
             buffers.push(if p.access == Access::In { self.read(b)?.clone() } else { self.poison(b)? });
         }
+        (self.watch)(kernel, &buffers, &extents);
         let options = interp::Options { order: self.options.order, limit: self.options.limit };
         let status = interp::run_with(kernel, &mut buffers, &extents, &options).map_err(|e| match e {
             RunError::Statement { fault: Fault::Limit, .. } => ProgramError::Limit,

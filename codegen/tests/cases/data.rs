@@ -33,6 +33,10 @@ pub fn near(a: Scalar, b: Scalar, within: Within) -> bool {
             let low = (x.to_bits() & (u64::MAX >> 1)) as i128;
             if x.is_sign_negative() { -low } else { low }
         }
+        Scalar::F16(_) | Scalar::BF16(_) => {
+            let low = (s.bits() & 0x7fff) as i128;
+            if s.bits() >> 15 == 1 { -low } else { low }
+        }
         other => other.as_i64() as i128,
     };
     order(a).abs_diff(order(b)) <= n as u128

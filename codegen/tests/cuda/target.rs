@@ -5,7 +5,7 @@ use codegen::cuda::{IndexWidth, Rows, Source, Status, WARPS};
 use ir::kernel::{Kernel, interp};
 use ir::{DType, Data};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::path::PathBuf;
 use std::process::Command;
@@ -33,6 +33,7 @@ struct Case {
 #[derive(Default)]
 struct Batch {
     kernels: Vec<Kernel>,
+    numbers: HashMap<Kernel, usize>,
     cases: Vec<Case>,
 }
 
@@ -43,14 +44,11 @@ thread_local! {
 /// Notes a call: all of a test are compiled together and run by [`finish`].
 pub fn check(kernel: &Kernel, data: &[Data], extents: &[i64], within: Within) {
     BATCH.with_borrow_mut(|batch| {
-        // Cases of one kernel follow one another.
-        let kernel = match batch.kernels.last() {
-            Some(last) if last == kernel => batch.kernels.len() - 1,
-            _ => {
-                batch.kernels.push(kernel.clone());
-                batch.kernels.len() - 1
-            }
-        };
+        let next = batch.numbers.len();
+        let kernel = *batch.numbers.entry(kernel.clone()).or_insert_with(|| {
+            batch.kernels.push(kernel.clone());
+            next
+        });
         batch.cases.push(Case { kernel, data: data.to_vec(), extents: extents.to_vec(), within });
     });
 }
@@ -77,11 +75,12 @@ pub fn can_run() -> bool {
 
 /// Compiles and runs what was noted.
 pub fn finish() {
-    let Batch { kernels, cases } = BATCH.take();
+    let Batch { kernels, mut cases, .. } = BATCH.take();
     assert!(!cases.is_empty(), "nothing was checked");
     if !can_run() {
         return;
     }
+    cases.sort_by_key(|c| c.kernel);
     let mut cases = cases.into_iter().peekable();
     for (n, kernels) in kernels.chunks(UNIT).enumerate() {
         let unit = Unit::new(kernels);
@@ -121,10 +120,9 @@ fn load(text: &str) -> *mut c_void {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("cuda_{}_{number}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for generated code");
     let (source, object) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
+    std::fs::write(folder.join("shim.h"), include_str!("shim.h")).expect("a file of the shim");
     std::fs::write(&source, text).expect("a file of generated code");
-    let shim = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cuda");
-    let flags =
-        ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-w", "-shared", "-fPIC", "-I", shim];
+    let flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-w", "-shared", "-fPIC"];
     let output =
         Command::new(COMPILER).args(flags).arg(&source).arg("-o").arg(&object).output().expect("the compiler starts");
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -1,0 +1,55 @@
+//! The kernels of every op, as CUDA run by threads on the processor, launch by launch against the kernel interpreter.
+#![cfg(unix)]
+
+// Shared with the tests of code generation, which use all of it.
+#[allow(dead_code)]
+#[path = "../../../codegen/tests/cases/data.rs"]
+mod data;
+#[allow(dead_code)]
+#[path = "../../../codegen/tests/cuda/target.rs"]
+mod target;
+
+use data::Within;
+use ir::ops::Sample;
+use ir::{Graph, Literal, Location, Origin, Primitive};
+use passes::Settings;
+use runtime::program_interpreter::{RunOptions, run_watched};
+use std::collections::BTreeSet;
+use target::{check, finish};
+
+fn graph_of(sample: &Sample) -> Graph {
+    let mut graph = Graph::new("test");
+    let inputs: Vec<_> = sample.operands.iter().map(|l| graph.add_input(l.ty())).collect();
+    let origin = graph.origins.intern(Origin { location: Location::caller(), scope: "".into(), gradient: false });
+    let root = graph.root();
+    let op = graph.append(root, sample.primitive.clone(), &inputs, &[], &[origin]).unwrap();
+    graph.set_outputs(graph.op(op).results.to_vec());
+    graph
+}
+
+/// Notes every launch of a graph's program.
+fn note(graph: &Graph, arguments: &[Literal]) -> usize {
+    let outcome = passes::optimize(graph.clone(), &Settings::default(), None).unwrap();
+    let program = passes::lower::lower(&outcome.graph, &[]).unwrap();
+    let (mut launches, options) = (0, RunOptions::default());
+    // An error of the sample, such as an index out of range, is one that the launch reports too.
+    let _ = run_watched(&program, arguments, &options, &mut |kernel, buffers, extents| {
+        // Sums in which much cancels.
+        let unsure = kernel.to_string().contains("log_gamma_slope");
+        check(kernel, buffers, extents, Within::Ulps(if unsure { 1 << 20 } else { 64 }));
+        launches += 1;
+    });
+    launches
+}
+
+#[test]
+fn every_op_on_its_samples() {
+    let mut seen = BTreeSet::new();
+    for sample in Primitive::all_samples() {
+        if note(&graph_of(&sample), &sample.operands) > 0 {
+            seen.insert(sample.primitive.name());
+        }
+    }
+    assert!(seen.len() > 70, "{} ops have kernels: {seen:?}", seen.len());
+    finish();
+}
