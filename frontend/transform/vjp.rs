@@ -17,7 +17,7 @@ use std::panic::Location;
 /// trace that they are called in, if there is one. Gradients of leaves that are not floats are zeros, and so are not
 /// looked at in a cotangent. A tensor at several places of the argument has one gradient, the sum over the places.
 ///
-/// If there is an error, every leaf of the result holds it; a panic is one too, or goes on (see [`Code::Panic`]).
+/// If there is an error, every leaf of the result holds it; a panic is one too, or goes on (see [`Code::Panic`](crate::Code::Panic)).
 ///
 /// ```
 /// use tracewright::{Tensor, vjp};
