@@ -2,7 +2,7 @@
 
 use super::modes::{enable_grad, no_grad};
 use super::node::{Edge, Kind, Node};
-use super::watch::untracked;
+use super::watch::{Watch, untracked};
 use crate::dispatch::{enter, here};
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
@@ -52,11 +52,8 @@ impl Backward {
         self
     }
 
-    /// Puts the gradients themselves on the tape, so that they can be differentiated. Keeps what the tape has.
-    ///
-    /// Gradients that are [accumulated](Backward::accumulate) then hold the tensors that they are kept with: a circle, and the
-    /// memory is not given back until they are [cleared](Tensor::clear_grad), as in PyTorch. Those of [`Backward::by`] are yours
-    /// alone.
+    /// Puts the gradients themselves on the tape, so that they can be differentiated. Keeps what the tape has, as long as there is
+    /// the result or a gradient: those that are [accumulated](Backward::accumulate) go with their tensors.
     pub fn create_graph(mut self) -> Backward {
         self.create_graph = true;
         self.retain = true;
@@ -73,7 +70,9 @@ impl Backward {
             let sums: Vec<_> =
                 kept.into_iter().map(|(edge, g)| sum(edge, g, self.create_graph)).collect::<Result<_>>()?;
             for (edge, g) in sums {
-                edge.node.state().watch.get_or_insert_default().set_gradient(edge.slot, Some(g));
+                let set = |watch: &mut Box<Watch>| watch.set_gradient(edge.slot, Some(g));
+                let before = edge.node.state().watch.as_mut().and_then(set);
+                drop(before);
             }
             Ok(())
         });

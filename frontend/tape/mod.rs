@@ -97,8 +97,9 @@ impl Tensor {
             return refuse(Error::new(Code::Gradient, NAME, "only floats have gradients", "a float"), &[self]);
         }
         let node = Node::new(Kind::Leaf, NAME, here(), SmallVec::new(), Saved::default());
-        node.state().watch.get_or_insert_default().keep(0);
-        node.result(0, self.clone())
+        let leaf = node.result(0, self.clone());
+        leaf.retain_grad();
+        leaf
     }
 
     /// The same elements, not on the tape; in a traced function a constant of gradients.

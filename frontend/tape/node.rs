@@ -1,14 +1,14 @@
 //! The tape: what was computed of tracked tensors, each op with edges to those that made its operands.
 
 use super::plan::{Plan, Saved};
-use super::watch::Watch;
+use super::watch::{Kept, Watch};
 use crate::error::{Code, Error, Result};
 use crate::tensor::{Repr, Tensor};
 use ir::Shape;
 use smallvec::SmallVec;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A tensor on the tape.
 pub(crate) struct Tracked {
@@ -18,6 +18,8 @@ pub(crate) struct Tracked {
     pub node: Arc<Node>,
     /// Which of the results it is.
     pub slot: usize,
+    /// Its gradient, if that is kept.
+    pub kept: OnceLock<Arc<Kept>>,
 }
 
 /// A tracked operand: where its gradient goes.
@@ -105,7 +107,7 @@ impl Node {
 
     /// A result of it.
     pub fn result(self: &Arc<Node>, slot: usize, value: Tensor) -> Tensor {
-        Tensor(Repr::Tracked(Arc::new(Tracked { value, node: self.clone(), slot })))
+        Tensor(Repr::Tracked(Arc::new(Tracked { value, node: self.clone(), slot, kept: OnceLock::new() })))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::node::Node;
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 type Function = Arc<dyn Fn(&Tensor) -> Option<Tensor> + Send + Sync>;
 
@@ -12,8 +12,19 @@ type Function = Arc<dyn Fn(&Tensor) -> Option<Tensor> + Send + Sync>;
 pub(crate) struct Watch {
     hooks: Vec<(usize, u64, Function)>,
     next: u64,
-    /// Results whose gradient is kept, with what there is so far.
-    kept: Vec<(usize, Option<Tensor>)>,
+    /// Results whose gradient is kept, as long as there is the tensor.
+    kept: Vec<(usize, Weak<Kept>)>,
+}
+
+/// The gradient that is kept with a tensor, and with the tensor alone: the gradient may be on the tape, and lead back to what made
+/// the tensor.
+#[derive(Default)]
+pub(crate) struct Kept(Mutex<Option<Tensor>>);
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, Option<Tensor>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Watch {
@@ -22,25 +33,32 @@ impl Watch {
         self.hooks.iter().filter(|(s, ..)| *s == slot).map(|(_, _, f)| f.clone()).collect()
     }
 
-    pub fn keeps(&self, slot: usize) -> bool {
-        self.kept.iter().any(|(s, _)| *s == slot)
+    fn kept(&self, slot: usize) -> Option<Arc<Kept>> {
+        self.kept.iter().find(|(s, _)| *s == slot)?.1.upgrade()
     }
 
-    /// From now on the gradient of a result is kept.
-    pub fn keep(&mut self, slot: usize) {
-        if !self.keeps(slot) {
-            self.kept.push((slot, None));
-        }
+    pub fn keeps(&self, slot: usize) -> bool {
+        self.kept(slot).is_some()
+    }
+
+    /// From now on the gradient of a result is kept in what this yields, as long as somebody holds that.
+    pub fn keep(&mut self, slot: usize) -> Arc<Kept> {
+        self.kept(slot).unwrap_or_else(|| {
+            let kept = Arc::new(Kept::default());
+            self.kept.retain(|(s, _)| *s != slot);
+            self.kept.push((slot, Arc::downgrade(&kept)));
+            kept
+        })
     }
 
     pub fn gradient(&self, slot: usize) -> Option<Tensor> {
-        self.kept.iter().find(|(s, _)| *s == slot).and_then(|(_, g)| g.clone())
+        self.kept(slot)?.lock().clone()
     }
 
-    pub fn set_gradient(&mut self, slot: usize, gradient: Option<Tensor>) {
-        if let Some((_, kept)) = self.kept.iter_mut().find(|(s, _)| *s == slot) {
-            *kept = gradient;
-        }
+    /// Yields the gradient that was there before.
+    #[must_use = "it is dropped when nothing is locked"]
+    pub fn set_gradient(&mut self, slot: usize, gradient: Option<Tensor>) -> Option<Tensor> {
+        self.kept(slot).and_then(|kept| std::mem::replace(&mut *kept.lock(), gradient))
     }
 }
 
@@ -107,7 +125,7 @@ impl Tensor {
     /// ```
     pub fn retain_grad(&self) {
         if let Some(t) = self.tracked() {
-            t.node.state().watch.get_or_insert_default().keep(t.slot);
+            t.kept.get_or_init(|| t.node.state().watch.get_or_insert_default().keep(t.slot));
         }
     }
 
@@ -149,11 +167,9 @@ impl Tensor {
     }
 
     fn replace_gradient(&self, gradient: Option<Tensor>) {
-        if let Some(t) = self.tracked()
-            && let Some(watch) = &mut t.node.state().watch
-        {
-            watch.set_gradient(t.slot, gradient);
-        }
+        let Some(t) = self.tracked() else { return };
+        let before = t.node.state().watch.as_mut().and_then(|watch| watch.set_gradient(t.slot, gradient));
+        drop(before);
     }
 }
 

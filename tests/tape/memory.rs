@@ -1,6 +1,8 @@
 //! What the tape keeps.
 
 use crate::leaf;
+use std::sync::Arc;
+use tracewright::tape::Backward;
 use tracewright::{DType, Tensor};
 
 const N: usize = 1 << 16;
@@ -40,6 +42,38 @@ fn a_backward_frees_what_was_kept() {
     z.backward().unwrap();
     assert!(held_alone(y));
     drop(z);
+}
+
+/// Gradients on the tape lead back to the leaves that they are kept with; all is gone with the tensors.
+#[test]
+fn gradients_with_a_graph_go_with_their_tensors() {
+    let probe = Arc::new(());
+    let watch = |x: &Tensor| {
+        let probe = probe.clone();
+        x.on_grad(move |_| (Arc::strong_count(&probe) == 0).then(|| Tensor::from(0.0))).unwrap();
+    };
+    let (x, other) = (leaf(2.0), leaf(5.0));
+    let square = &x * &x;
+    square.retain_grad();
+    [&x, &square].into_iter().for_each(watch);
+    let loss = &square * &square * &other;
+    Backward::of(&[&loss]).create_graph().accumulate().unwrap();
+    Backward::of(&[&loss]).create_graph().accumulate().unwrap();
+    for (t, want) in [(&x, 320.0), (&square, 80.0), (&other, 32.0)] {
+        let g = t.grad().unwrap();
+        assert!(g.is_tracked());
+        assert_eq!(g.item::<f64>().unwrap(), want);
+    }
+    // A gradient alone is enough for another.
+    let g = x.grad().unwrap();
+    drop((loss, square));
+    Backward::of(&[&g]).retain().by(&[&x]).unwrap()[0].as_ref().unwrap().item::<f64>().unwrap();
+    drop(x);
+    g.backward().unwrap();
+    assert!(Arc::strong_count(&probe) > 1);
+    drop(g);
+    other.clear_grad();
+    assert_eq!(Arc::strong_count(&probe), 1);
 }
 
 #[test]
