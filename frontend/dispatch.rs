@@ -106,18 +106,20 @@ pub(crate) fn run_sized(call: Call<'_>, operands: &[&Tensor], sizes: &[Dim], bod
     if let Some(e) = operands.iter().find_map(|t| t.error_ref()) {
         return Tensor(Repr::Error(e.clone()));
     }
-    if trace::active() {
-        let operands: SmallVec<[Tensor; 4]> = operands.iter().map(|&t| t.clone()).collect();
-        let _scope = call.scoped.then(|| scope::enter(call.name));
-        return body(&operands, sizes);
-    }
     for t in operands {
-        if let Repr::Traced(traced) = &t.0 {
+        if let Repr::Traced(traced) = &t.0
+            && !trace::is_open(traced.trace.id)
+        {
             let types = operands.iter().map(|t| t.ty().to_string());
             return Tensor::error(
                 trace::ended(call.name, traced).with_operands(types).at(here()).in_scope(&scope::current()),
             );
         }
+    }
+    if trace::active() {
+        let operands: SmallVec<[Tensor; 4]> = operands.iter().map(|&t| t.clone()).collect();
+        let _scope = call.scoped.then(|| scope::enter(call.name));
+        return body(&operands, sizes);
     }
     eager::run(&call, operands, sizes, body)
 }

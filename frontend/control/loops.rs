@@ -62,9 +62,9 @@ pub fn fori<C: Tree>(range: impl Bounds, body: impl Fn(&Tensor, &C) -> C, init: 
     let line = here();
     match range.limits() {
         Limits::Known(start, end) => {
-            let length = match (&end - &start).known() {
-                Some(n) => Dim::from(n.max(0)),
-                None => &end - &start,
+            let length = match length(&start, &end) {
+                Ok(length) => length,
+                Err(e) => return errors(init, &e),
             };
             let body = |round: &Round<C, ()>| {
                 let number = {
@@ -96,6 +96,20 @@ pub fn fori<C: Tree>(range: impl Bounds, body: impl Fn(&Tensor, &C) -> C, init: 
             }
         },
     }
+}
+
+/// How many numbers a range has.
+fn length(start: &Dim, end: &Dim) -> Result<Dim> {
+    // A sum of dimensions saturates.
+    let Some((first, last)) = start.known().zip(end.known()) else {
+        let length = end - start;
+        return Ok(length.known().map_or(length, |n| Dim::from(n.max(0))));
+    };
+    let count = (i128::from(last) - i128::from(first)).max(0);
+    i64::try_from(count).map(Dim::from).map_err(|_| {
+        let rule = format!("the range {start}..{end} has {count} numbers");
+        located(Error::new(Code::Argument, "fori", rule, format!("at most {}", i64::MAX)))
+    })
 }
 
 /// A scalar of integers as an i64.

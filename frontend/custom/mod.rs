@@ -94,8 +94,8 @@ pub trait CustomOp: Clone + Send + Sync + 'static {
     /// The results on host data: what the op means. It runs where there is no [`cpu`](CustomOp::cpu) code, and in the
     /// interpreter.
     fn eval(&self, operands: &[&Literal]) -> Result<Vec<Literal>, Fault>;
-    /// The gradient by each operand, `None` where it is 0. `None` as a whole, or no rule: the op has no derivative, and what
-    /// ends at it is reported. Rules may use anything that tensors can do, other ops of yours too, which need rules of their
+    /// The gradient by each operand, `None` where it is 0. `None` as a whole, or no rule: the op has no derivative, and to
+    /// ask for one is an error. Rules may use anything that tensors can do, other ops of yours too, which need rules of their
     /// own for second derivatives.
     fn vjp(&self, _cx: &Reverse<'_>) -> Option<Vec<Option<Tensor>>> {
         None

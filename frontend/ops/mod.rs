@@ -50,6 +50,7 @@ pub use indexing::{Ellipsis, Index, Indices, NewAxis, every};
 pub use join::{block_diag, column_stack, concat, dstack, hstack, stack, vstack};
 pub use norm::MatrixNorm;
 pub use pad::PadMode;
+pub(crate) use pointwise::captured;
 pub use products::{Summed, multi_dot};
 pub use quantile::{Interpolation, Shares};
 pub(crate) use reduce::dim_scalar;

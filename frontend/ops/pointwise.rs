@@ -212,6 +212,11 @@ unary! {
     stop_gradient: Common => gradient::StopGradient {};
 }
 
+/// The tensor itself, captured by a function with a derivative of its own.
+pub(crate) fn captured(t: &Tensor) -> Tensor {
+    pointwise("captured", false, Operands::Common, &[t.into()], &|t| record(gradient::Captured {}, &[&t[0]]))
+}
+
 impl Tensor {
     /// The elements of another tensor of this type, differentiated as if they were those of this one: a straight-through
     /// estimator. The derivative is 0 where this one is not finite.

@@ -15,7 +15,8 @@ use crate::{scope, strict, tape};
 use ir::ops::gradient::StopGradient;
 use ir::{Dim, Lowering, Primitive, Symbol, Type, Value};
 use runtime::events::{self, Event};
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +44,10 @@ pub(crate) struct Traced {
 
 thread_local! {
     static STACK: RefCell<Vec<Trace>> = const { RefCell::new(Vec::new()) };
+    /// How much of the stack was left when the outermost of the open traces was opened.
+    static AT_FIRST: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// How many traces were open when one more was refused, since the outermost was opened.
+    static REFUSED: Cell<usize> = const { Cell::new(0) };
     /// Symbols that became numbers since this was last asked.
     static SPECIALIZED: RefCell<Vec<Symbol>> = const { RefCell::new(Vec::new()) };
 }
@@ -68,8 +73,35 @@ pub(crate) fn is_open(id: u64) -> bool {
     STACK.with_borrow(|s| s.iter().any(|t| t.info.id == id))
 }
 
+/// How many traces may be open, one inside of another.
+const DEEPEST: usize = 1000;
+
+/// A function that calls itself under a `cond` is traced without end, whatever the condition is: panics in time, with some of
+/// the stack left for what comes after tracing. Until the outermost trace ends every other is refused too, or a function that
+/// calls itself twice would get here again and again.
+fn refuse_endless(kind: &'static str) {
+    let (depth, left) = (depth(), runtime::stack::left().unwrap_or(usize::MAX));
+    if depth == 0 {
+        AT_FIRST.set(left);
+        REFUSED.set(0);
+        return;
+    }
+    let before = REFUSED.get();
+    if before == 0 && depth < DEEPEST && left >= AT_FIRST.get() / 2 {
+        return;
+    }
+    let rule = format!("{} functions are traced, one inside of another", before.max(depth));
+    let legal = "while_loop, fori or scan in the place of a function that calls itself: all branches are traced, so that \
+        does not end; or, if it would end, a thread with a larger stack";
+    let error = Error::new(Code::Trace, kind, rule, legal).at(here());
+    REFUSED.set(before.max(depth));
+    // It is printed once.
+    if before == 0 { strict::panic(error) } else { strict::raise(error) }
+}
+
 /// Opens a trace; the guard closes it.
 pub(crate) fn open(kind: &'static str, name: &str) -> Guard {
+    refuse_endless(kind);
     let info = TraceInfo { id: NEXT.fetch_add(1, Ordering::Relaxed), kind, thread: thread::current().id() };
     STACK.with_borrow_mut(|s| {
         s.push(Trace::new(info, name));
@@ -97,8 +129,13 @@ pub(crate) fn declare(decl: ir::graph::SymbolDecl, value: Option<i64>) {
     })
 }
 
-/// The value in the innermost trace that stands for a tensor.
+/// The value in the innermost trace that stands for a tensor that the traced function returns.
 pub(crate) fn lift(tensor: &Tensor) -> Result<Value, Error> {
+    lift_for(kind().unwrap_or("return"), tensor)
+}
+
+/// The value in the innermost trace that stands for a tensor, for an op or a function.
+fn lift_for(what: &str, tensor: &Tensor) -> Result<Value, Error> {
     // A view runs, which opens a trace of its own.
     tensor.held();
     STACK.with_borrow_mut(|s| {
@@ -106,7 +143,10 @@ pub(crate) fn lift(tensor: &Tensor) -> Result<Value, Error> {
         if let Repr::Traced(t) = &tensor.0
             && !outer_open(t.trace.id, s)
         {
-            return Err(ended("use", t).with_operands([t.ty.to_string()]).at(here()).in_scope(&scope::current()));
+            return Err(ended(what.to_string(), t)
+                .with_operands([t.ty.to_string()])
+                .at(here())
+                .in_scope(&scope::current()));
         }
         s.last_mut().expect("called only inside a trace").lift(tensor)
     })
@@ -120,7 +160,7 @@ pub(crate) fn record(primitive: impl Into<Primitive>, operands: &[&Tensor]) -> T
     }
     let mut values: smallvec::SmallVec<[Value; 4]> = smallvec::SmallVec::new();
     for t in operands {
-        match lift(t) {
+        match lift_for(primitive.name(), t) {
             Ok(v) => values.push(v),
             Err(e) => return Tensor::error(e),
         }
@@ -156,7 +196,7 @@ pub(crate) fn unknown(what: &'static str, symbols: &[Symbol]) -> Option<Error> {
 }
 
 /// The error of using a value after its trace, or on another thread.
-pub(crate) fn ended(what: &'static str, t: &Traced) -> Error {
+pub(crate) fn ended(what: impl Into<Cow<'static, str>>, t: &Traced) -> Error {
     let made = format!("the value was made at {} while {} traced", t.made, t.trace.kind);
     if t.trace.thread == thread::current().id() {
         let legal = "return the value from the traced function instead of keeping it";
@@ -275,7 +315,7 @@ pub(crate) fn examples() -> Vec<Tensor> {
 
 /// Copies a graph into the innermost trace, its inputs bound to tensors of any kind.
 pub(crate) fn inline(graph: &ir::Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>, Error> {
-    let values: Vec<Value> = arguments.iter().map(lift).collect::<Result<_, _>>()?;
+    let values: Vec<Value> = arguments.iter().map(|t| lift_for(&graph.name, t)).collect::<Result<_, _>>()?;
     let at = here();
     let outputs: Vec<Tensor> = with_top(|t| {
         let root = t.graph.root();

@@ -23,20 +23,37 @@ pub(crate) fn record_cuts(cuts: &[Cut]) {
     cuts.iter().for_each(|cut| events::record(Event::GradientCut, format_args!("the gradient ends at {cut}")));
 }
 
-/// The error of a derivative that there is, but not in the mode that was asked for: zeros in its place would be wrong.
+/// The error of a derivative that may not be 0, but could not be had: zeros in its place would be wrong.
 pub(crate) fn refusal(kind: &'static str, cuts: &[Cut]) -> Option<Error> {
-    let (cut, rule, legal) = cuts.iter().find_map(|cut| match cut.barrier {
-        Barrier::Unbounded => Some((
-            cut,
-            "a loop of which the number of iterations is not known has no gradient in reverse mode",
-            "scan, or fori over numbers that are no tensors; or forward mode (jvp, jacfwd)",
-        )),
-        Barrier::ReverseOnly => Some((
-            cut,
-            "a function with a gradient of its own (custom_vjp) has no derivative in forward mode",
-            "custom_jvp, which serves both modes; or reverse mode (grad, vjp, jacrev)",
-        )),
-        _ => None,
+    let (cut, rule, legal) = cuts.iter().find_map(|cut| {
+        let (rule, legal) = match cut.barrier {
+            Barrier::Unbounded => (
+                "a loop of which the number of iterations is not known has no gradient in reverse mode".into(),
+                "scan, or fori over numbers that are no tensors; or forward mode (jvp, jacfwd)",
+            ),
+            Barrier::ReverseOnly => (
+                "a function with a gradient of its own (custom_vjp) has no derivative in forward mode".into(),
+                "custom_jvp, which serves both modes; or reverse mode (grad, vjp, jacrev)",
+            ),
+            Barrier::NotLinear => (
+                "a function with a forward derivative of its own (custom_jvp) has no gradient: what was given is not linear in \
+                 the tangents"
+                    .into(),
+                "sums and multiples of the tangents; steps, comparisons and products of them have no transpose",
+            ),
+            Barrier::Captured => (
+                "a function with a derivative of its own (custom_vjp, custom_jvp) captures a tensor, by which it has no derivative"
+                    .into(),
+                "the tensor as a part of the function's argument; or its stop_gradient(), if it is to count as a constant",
+            ),
+            Barrier::NoRule => (
+                format!("{} has no derivative: {}", cut.op, cut.reason),
+                "a rule for it (a CustomOp says that its derivative is 0 with Some(vec![None])); or stop_gradient() of what it \
+                 reads, if that is to count as a constant",
+            ),
+            Barrier::Comparison | Barrier::Position | Barrier::Integers | Barrier::Step | Barrier::Stop => return None,
+        };
+        Some((cut, rule, legal))
     })?;
     let e = Error::new(Code::Gradient, kind, rule, legal);
     Some(match cut.origins.first() {

@@ -4,6 +4,7 @@ use super::traced::{self, Failure, Function, errors, hollow, named, with_leaves}
 use crate::control::region::{Builder, Inside, Outside};
 use crate::dispatch::{enter_at, here};
 use crate::error::{Code, Error, Result};
+use crate::ops::captured;
 use crate::scope;
 use crate::tensor::Tensor;
 use crate::tree::Tree;
@@ -19,7 +20,8 @@ const JVP: &str = "custom_jvp";
 /// `forward` returns what `f` returns, and something that the gradient needs; `backward` gets that and the gradient by the
 /// result, and returns the gradient by the argument. Where no gradient is asked for, `f` runs alone. Leaves that are not
 /// floats have no gradients: `backward` gets the result's own, and what it returns for the argument's does not count.
-/// Captured tensors count as constants. There is no forward mode; `backward` itself may be differentiated.
+/// There is no gradient by tensors that the functions capture: to ask for one is an error, so what it is wanted by has to be
+/// part of the argument. There is no forward mode; `backward` itself may be differentiated.
 ///
 /// If there is an error, every leaf of the result holds it; a panic is one too, or goes on (see [`Code::Panic`]).
 ///
@@ -53,7 +55,8 @@ pub fn custom_vjp<A: Tree, R: Tree, S: Tree>(
 ///
 /// `derivative` gets the argument and its tangent, and returns the result and its tangent, which must be linear in the
 /// tangent that it gets. Leaves that are not floats have no tangents: in their place it gets the values, and what it returns
-/// for them does not count. Captured tensors count as constants. Errors are those of [`custom_vjp`].
+/// for them does not count. There is no derivative by tensors that the functions capture: to ask for one is an error. Errors
+/// are those of [`custom_vjp`].
 ///
 /// ```
 /// use tracewright::{custom_jvp, grad, jvp, Tensor};
@@ -141,9 +144,10 @@ fn leaf_types<A: Tree>(model: &A) -> Vec<(String, Type)> {
     model.leaves().into_iter().map(|(path, t)| (path, t.ty())).collect()
 }
 
-/// Captured tensors have no gradients here, which reports see.
-fn constants(outside: &[Tensor]) -> Vec<Tensor> {
-    outside.iter().map(|t| if t.dtype().is_float() { t.stop_gradient() } else { t.clone() }).collect()
+/// There is no derivative by captured tensors: those that may be asked for it are marked.
+fn marked(outside: &[Tensor]) -> Vec<Tensor> {
+    let may_be_asked = |t: &Tensor| t.dtype().is_float() && (t.is_traced() || t.is_tracked());
+    outside.iter().map(|t| if may_be_asked(t) { captured(t) } else { t.clone() }).collect()
 }
 
 fn by_gradient<A: Tree, R: Tree, S: Tree>(
@@ -274,6 +278,6 @@ fn by_tangent<A: Tree, R: Tree>(
 }
 
 fn run(builder: Builder, op: ir::Primitive, outside: &Outside, sources: &[Tensor], n: usize) -> Attempt<Vec<Tensor>> {
-    let place = |outside: &[Tensor]| sources.iter().cloned().chain(constants(outside)).collect();
+    let place = |outside: &[Tensor]| sources.iter().cloned().chain(marked(outside)).collect();
     builder.run(op, outside, &place, n).map_err(|e| Failure::Error(e, None))
 }

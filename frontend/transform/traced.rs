@@ -327,7 +327,7 @@ pub(crate) fn apply(graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>> 
     }
     let array = |t: &Tensor| match t.held() {
         Held::Array(a) => Ok(a.clone()),
-        Held::Traced(v) => Err(trace::ended("use", v).at(here())),
+        Held::Traced(v) => Err(trace::ended(graph.name.clone(), v).at(here())),
         Held::Error(e) => Err(e),
     };
     let arrays: Vec<Array> = arguments.iter().map(array).collect::<Result<_>>()?;

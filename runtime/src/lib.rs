@@ -14,6 +14,7 @@ pub mod program_interpreter;
 pub mod scratch;
 mod signature;
 pub mod sort;
+pub mod stack;
 
 pub use array::Array;
 pub use error::ExecError;

@@ -6,8 +6,8 @@ use checkpoint::Policy;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tracewright::custom::{AttrReader, CustomOp, Fault, Reverse, call};
 use tracewright::{
-    Generator, Literal, Tensor, Tree, Type, checkpoint, custom_jvp, custom_vjp, fori, grad, hvp, jit, jvp, nn, scan,
-    value_and_grad, vjp, vmap,
+    DType, Error, Generator, Literal, Tensor, Tree, Type, checkpoint, cond, control, custom_jvp, custom_vjp, fori,
+    grad, hvp, jit, jvp, nn, scan, switch, value_and_grad, vjp, vmap,
 };
 
 fn floats(t: &Tensor) -> Vec<f64> {
@@ -32,8 +32,8 @@ fn policies() -> [Policy; 5] {
 #[test]
 fn gradients_are_those_of_the_function() {
     let g = Generator::new(4);
-    let (w, x) = (g.normal([3, 3], 0.0, 0.4).to_dtype(tracewright::DType::F64), g.normal([5, 3], 0.0, 1.0));
-    let x = x.to_dtype(tracewright::DType::F64);
+    let (w, x) = (g.normal([3, 3], 0.0, 0.4).to_dtype(DType::F64), g.normal([5, 3], 0.0, 1.0));
+    let x = x.to_dtype(DType::F64);
     let plain = move |(w, x): &(Tensor, Tensor)| layer(w, &layer(w, x)).sum(..);
     let (value, slopes) = value_and_grad(plain)(&(w.clone(), x.clone()));
     for policy in policies() {
@@ -68,8 +68,8 @@ fn peak(policy: Option<Policy>) -> i64 {
         };
         value_and_grad(loss)(&ws)
     });
-    let ws: Vec<Tensor> = (0..12).map(|_| Tensor::zeros([16, 16], tracewright::DType::F64)).collect();
-    let x = Tensor::zeros([512, 16], tracewright::DType::F64);
+    let ws: Vec<Tensor> = (0..12).map(|_| Tensor::zeros([16, 16], DType::F64)).collect();
+    let x = Tensor::zeros([512, 16], DType::F64);
     let lowered = step.lower((ws, x)).unwrap();
     lowered.executable().program().unwrap().footprint().arena.to_string().parse().unwrap()
 }
@@ -93,13 +93,13 @@ fn random_numbers_are_the_same_again_and_cells_are_written_once() {
     let (drawn, counted) = (g.clone(), count.clone());
     let block = checkpoint(move |x: &Tensor| {
         counted.set(counted.get() + 1.0).unwrap();
-        let noise = drawn.uniform([4], 0.0, 1.0).to_dtype(tracewright::DType::F64);
+        let noise = drawn.uniform([4], 0.0, 1.0).to_dtype(DType::F64);
         (x * noise).sin()
     });
     let f = jit(move |x: Tensor| value_and_grad(|x: &Tensor| block(x).sum(..))(&x));
     let (value, slope) = f.call(Tensor::from([0.1f64, 0.2, 0.3, 0.4])).unwrap();
     assert_eq!(count.get().item::<f64>().unwrap(), 1.0);
-    let again = Generator::new(9).uniform([4], 0.0, 1.0).to_dtype(tracewright::DType::F64);
+    let again = Generator::new(9).uniform([4], 0.0, 1.0).to_dtype(DType::F64);
     let x = Tensor::from([0.1f64, 0.2, 0.3, 0.4]);
     close(&value, &(&x * &again).sin().sum(..));
     close(&slope, &(&again * (&x * &again).cos()));
@@ -190,6 +190,19 @@ fn gradients_of_the_users_by_what_examples_share() {
         vmap(one)(&Tensor::from([1.0f64, 2.0, 3.0])).sum(..)
     };
     assert_eq!(floats(&grad(loss)(&Tensor::from(1.0f64))), [12.0]);
+    // A result that depends on no example, or on nothing at all.
+    let xs = Tensor::from([1.0f64, 2.0, 3.0]);
+    let f = custom_vjp(
+        |(_, w): &(Tensor, Tensor)| w * 1.0,
+        |(_, w): &(Tensor, Tensor)| (w * 1.0, ()),
+        |_: &(), g: &Tensor| (g * 0.0, g.clone()),
+    );
+    let loss = |w: &Tensor| vmap(|x: &Tensor| f(&(x.clone(), w.clone())))(&xs).sum(..);
+    assert_eq!(floats(&grad(loss)(&Tensor::from(5.0f64))), [3.0]);
+    let two = || Tensor::from(2.0f64);
+    let straight = custom_vjp(|_: &Tensor| two(), |_: &Tensor| (two(), ()), |_: &(), g: &Tensor| g.clone());
+    let loss = |xs: &Tensor| (vmap(&straight)(xs) * Tensor::from([1.0f64, 10.0, 100.0])).sum(..);
+    assert_eq!(floats(&grad(loss)(&xs)), [1.0, 10.0, 100.0]);
 }
 
 #[derive(Clone)]
@@ -241,6 +254,117 @@ fn tangents_of_the_users() {
     close(&grad(|x: &Tensor| f(x).sum(..))(&x), &(x.exp() * 2.0));
     let many = Tensor::from([[0.0f64, 1.0], [2.0, 3.0]]);
     close(&vmap(grad(|x: &Tensor| f(x).sum(..)))(&many), &(many.exp() * 2.0));
+}
+
+/// The gradient of a function whose tangent is that at the point `x`.
+fn by_tangent(x: f64, tangent: impl Fn(&Tensor, &Tensor) -> Tensor) -> Tensor {
+    let f = custom_jvp(|x: &Tensor| x * 1.0, |x: &Tensor, t: &Tensor| (x * 1.0, tangent(x, t)));
+    let x = Tensor::from(x);
+    let (slope, along) = (grad(&f)(&x), jvp(&f, &x, &Tensor::from(1.0f64)).1);
+    if slope.err().is_none() {
+        close(&slope, &along);
+    }
+    slope
+}
+
+#[test]
+fn tangents_through_branches_and_loops() {
+    let xs = Tensor::from([1.0f64, 2.0, 3.0]);
+    let last = |x: f64, tangent: &dyn Fn(&Tensor, &Tensor) -> Tensor| by_tangent(x, tangent).item::<f64>().unwrap();
+    for (x, want) in [(1.0, 3.0), (-1.0, 2.0)] {
+        assert_eq!(last(x, &|x, t| cond(&x.gt(0.0), || t * 3.0, || t * 2.0)), want);
+        assert_eq!(last(x, &|x, t| cond(&x.gt(0.0), || t * 3.0, || cond(&x.gt(9.0), || t.clone(), || t * 2.0))), want);
+        assert_eq!(last(x, &|x, t| switch(&x.to_dtype(DType::I64), &[&|| t * 2.0, &|| t * 3.0])), want);
+    }
+    assert_eq!(last(3.0, &|_, t| scan(|c: &Tensor, k: &Tensor| (c * k + t, ()), t, &xs).0), 16.0);
+    assert_eq!(last(3.0, &|x, t| fori(0..3, |_, c: &Tensor| c * x, t)), 27.0);
+    assert_eq!(last(3.0, &|_, t| control::map(|k: &Tensor| t * k, &xs).sum(..)), 6.0);
+    assert_eq!(last(3.0, &|_, t| checkpoint(|t: &Tensor| t * 2.0)(t)), 2.0);
+    // A loop that carries what the tangent is multiplied with, as that of a derivative does.
+    let waves = |(x, t): &(Tensor, Tensor), k: &Tensor| ((x.sin(), x.cos() * t * k), ());
+    let want = last(3.0, &|x, t| scan(waves, &(x.clone(), t.clone()), &xs).0.1);
+    assert!((want - -5.822_831_227_789_99).abs() < 1e-12, "{want}");
+    let step = |x: &Tensor| cond(&x.gt(0.0), || fori(0..2, |_, y: &Tensor| y.sin() * x, x), || x.exp());
+    let want = grad(step)(&Tensor::from(0.5f64)).item::<f64>().unwrap();
+    let slope = last(0.5, &|x, t| jvp(step, x, t).1);
+    assert!((slope - want).abs() < 1e-12, "{slope} {want}");
+    // Once more.
+    let f = custom_jvp(step, |x: &Tensor, t: &Tensor| jvp(step, x, t));
+    let second = |f: &dyn Fn(&Tensor) -> Tensor| grad(|x: &Tensor| grad(f)(x))(&Tensor::from(0.5f64));
+    close(&second(&f), &second(&step));
+    let many = Tensor::from([0.5f64, -0.5, 1.0]);
+    close(&vmap(grad(&f))(&many), &vmap(grad(step))(&many));
+    close(&grad(|x: &Tensor| vmap(&f)(x).sum(..))(&many), &vmap(grad(step))(&many));
+}
+
+#[test]
+fn tangents_that_are_not_linear_have_no_gradient() {
+    let refused = |tangent: &dyn Fn(&Tensor, &Tensor) -> Tensor| {
+        let e = by_tangent(1.0, tangent).err().expect("an error");
+        assert!(e.rule().contains("what was given is not linear in the tangents"), "{e}");
+        assert!(e.location().unwrap().to_string().starts_with("tests/checkpoint/main.rs:"), "{e}");
+    };
+    let xs = Tensor::from([1.0f64, 2.0, 3.0]);
+    refused(&|_, t| t * t);
+    refused(&|_, t| t * (t * 0.0));
+    refused(&|x, t| cond(&x.gt(0.0), || t * t, || t.clone()));
+    refused(&|x, t| cond(&x.gt(0.0), || t.clone(), || t * t));
+    refused(&|_, t| cond(&t.gt(0.0), || t.clone(), || t * 2.0));
+    refused(&|_, t| scan(|c: &Tensor, _: &Tensor| (c * c, ()), t, &xs).0);
+    refused(&|_, t| {
+        scan(|(a, b): &(Tensor, Tensor), k: &Tensor| ((b * k, a * b), ()), &(t.clone(), t.clone()), &xs).0.1
+    });
+    refused(&|x, t| t.gt(0.0).where_(x, &(x * 2.0)));
+    refused(&|_, t| t.round() * 2.0);
+    refused(&|_, t| t.stop_gradient() * 2.0);
+    // A sum with something else counts as linear, as in JAX, and so does what no tangent is part of.
+    let f = custom_jvp(|x: &Tensor| x * 2.0, |x: &Tensor, t: &Tensor| (x * 2.0, t * 2.0 + 1.0));
+    assert_eq!(floats(&grad(f)(&Tensor::from(1.0f64))), [2.0]);
+    let f = custom_jvp(|x: &Tensor| x * 2.0, |x: &Tensor, _: &Tensor| (x * 2.0, x * 0.0));
+    assert_eq!(floats(&grad(f)(&Tensor::from(1.0f64))), [0.0]);
+}
+
+#[test]
+fn derivatives_by_what_is_captured_are_errors() {
+    let refused = |e: Error, line: u32| {
+        assert!(e.rule().contains("captures a tensor, by which it has no derivative"), "{e}");
+        assert!(e.legal().contains("a part of the function's argument"), "{e}");
+        let place = format!("tests/checkpoint/main.rs:{line}:");
+        assert!(e.location().unwrap().to_string().starts_with(&place), "{line}: {e}");
+    };
+    let at = || Tensor::from(2.0f64);
+    let line = line!() + 2;
+    let by_gradient = move |w: &Tensor| {
+        let f = custom_vjp(|x: &Tensor| x * w, |x: &Tensor| (x * w, ()), |_: &(), g: &Tensor| g.clone());
+        f(&at())
+    };
+    refused(grad(by_gradient)(&at()).err().unwrap(), line);
+    refused(jit(move |w: Tensor| grad(by_gradient)(&w)).call(at()).unwrap_err(), line);
+    refused(
+        grad(|w: &Tensor| vmap(|x: &Tensor| by_gradient(w) * x)(&at().reshape([1])).sum(..))(&at()).err().unwrap(),
+        line,
+    );
+    let tracked = at().requires_grad();
+    let y = by_gradient(&tracked);
+    assert_eq!(floats(&y), [4.0]);
+    refused(y.backward().unwrap_err(), line);
+    // The gradient alone captures it.
+    let line = line!() + 2;
+    let behind =
+        |w: &Tensor| custom_vjp(|x: &Tensor| x * 2.0, |x: &Tensor| (x * 2.0, ()), |_: &(), g: &Tensor| g * w)(&at());
+    refused(grad(behind)(&at()).err().unwrap(), line);
+    let line = line!() + 1;
+    let by_tangent = |w: &Tensor| custom_jvp(|x: &Tensor| x * w, |x: &Tensor, t: &Tensor| (x * w, t * w))(&at());
+    refused(grad(by_tangent)(&at()).err().unwrap(), line);
+    refused(jvp(by_tangent, &at(), &at()).1.err().unwrap(), line);
+    // A constant it may be, and values need no derivative.
+    let w = at();
+    let slope = grad(|x: &Tensor| {
+        custom_jvp(|x: &Tensor| x * &w, |x: &Tensor, t: &Tensor| (x * &w, t * &w))(x) * by_gradient(&w)
+    });
+    assert_eq!(floats(&slope(&at())), [8.0]);
+    assert_eq!(floats(&grad(|w: &Tensor| by_gradient(&w.stop_gradient()) * w)(&at())), [4.0]);
+    assert_eq!(floats(&jit(move |w: Tensor| by_gradient(&w)).call(at()).unwrap()), [4.0]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::numbers;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tracewright::{Code, DType, Error, Tensor, Tree, cond, control, fori, jit, scan, switch, while_loop};
+use tracewright::{Code, DType, Error, Tensor, Tree, cond, control, fori, grad, jit, scan, switch, while_loop};
 
 /// The error on the leaves of a result: the same on all of them, and at that line of this file.
 fn error(tree: impl Tree, line: u32) -> Error {
@@ -32,6 +32,49 @@ fn the_choice() {
     assert!(none.downcast_ref::<String>().unwrap().contains("there are no functions"));
     let e = jit(|i: Tensor| switch::<Tensor>(&i, &[])).call(Tensor::from(1i64)).unwrap_err();
     assert_eq!(e.headline(), "error[argument]: switch: there are no functions");
+}
+
+/// On a thread with so many bytes of stack.
+fn with_stack<R: Send + 'static>(bytes: usize, f: impl FnOnce() -> R + Send + 'static) -> std::thread::Result<R> {
+    std::thread::Builder::new().stack_size(bytes).spawn(f).unwrap().join()
+}
+
+#[test]
+fn functions_that_call_themselves_without_end() {
+    fn factorial(n: &Tensor) -> Tensor {
+        cond(&n.le(1.0), || n * 0.0 + 1.0, || n * factorial(&(n - 1.0)))
+    }
+    fn fibonacci(n: &Tensor) -> Tensor {
+        cond(&n.le(1.0), || n.clone(), || fibonacci(&(n - 1.0)) + fibonacci(&(n - 2.0)))
+    }
+    fn looped(n: &Tensor) -> Tensor {
+        scan(|c: &Tensor, x: &Tensor| (c * looped(x), ()), n, &n.reshape([1])).0
+    }
+    fn sloped(n: &Tensor) -> Tensor {
+        grad(|n: &Tensor| sloped(n) * n)(n)
+    }
+    let at = || Tensor::from(3.0f64);
+    let said = |message: &str| {
+        assert!(message.contains("functions are traced, one inside of another"), "{message}");
+        assert!(
+            message.contains("at tests/control/errors.rs:") && message.contains("all branches are traced"),
+            "{message}"
+        );
+    };
+    for stack in [1 << 20, 64 << 20] {
+        for f in [factorial, fibonacci, looped] {
+            said(&with_stack(stack, move || f(&at()).err().unwrap().to_string()).unwrap());
+            let error = with_stack(stack, move || jit(move |n: Tensor| f(&n)).call(at()).unwrap_err().to_string());
+            said(&error.unwrap());
+        }
+        said(&with_stack(stack, move || sloped(&at()).err().unwrap().to_string()).unwrap());
+    }
+    // One that ends.
+    fn halved(n: usize, x: &Tensor) -> Tensor {
+        if n == 0 { x.sin() } else { cond(&x.gt(0.0), || halved(n - 1, &(x * 0.5)), || x.clone()) }
+    }
+    let y = with_stack(8 << 20, move || halved(600, &at()).to_vec::<f64>().unwrap()).unwrap();
+    assert!(y[0] < 1e-100, "{y:?}");
 }
 
 #[test]
@@ -222,4 +265,14 @@ fn strict_mode_panics_at_the_op() {
     let run = || with_options(strict.clone(), || fori(0..3, |_, c: &Tensor| c.to_dtype(DType::F32), &x));
     let payload = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
     assert!(payload.downcast_ref::<String>().unwrap().contains("carry is f64[2] at first"));
+}
+
+#[test]
+fn ranges_that_are_too_long() {
+    let count = |_: &Tensor, c: &Tensor| c + 1;
+    let e = error(fori(i64::MIN..i64::MAX, count, &Tensor::from(0i64)), line!());
+    assert_eq!(
+        e.headline(),
+        "error[argument]: fori: the range -9223372036854775808..9223372036854775807 has 18446744073709551615 numbers"
+    );
 }

@@ -78,6 +78,10 @@ fn fori_is_the_loop() {
     // The other kinds of numbers.
     let count = |i: &Tensor, c: &Tensor| c + i;
     let zero = Tensor::from(0i64);
+    let lowest = fori(i64::MIN..i64::MIN + 2, |i: &Tensor, c: &Tensor| c * 3 + i, &zero);
+    assert_eq!(lowest.item::<i64>().unwrap(), i64::MIN.wrapping_mul(3).wrapping_add(i64::MIN + 1));
+    let highest = fori(i64::MAX - 2..i64::MAX, |i: &Tensor, c: &Tensor| c * 3 + i, &zero);
+    assert_eq!(highest.item::<i64>().unwrap(), (i64::MAX - 2).wrapping_mul(3).wrapping_add(i64::MAX - 1));
     let sums = [fori(0..4, count, &zero), fori(0..4usize, count, &zero), fori(0..4u32, count, &zero)];
     sums.iter().for_each(|s| assert_eq!(s.item::<i64>().unwrap(), 6));
     let tensors = fori(Tensor::from(0u8)..Tensor::from(4u8), count, &zero);

@@ -4,8 +4,9 @@ use crate::ops::Sine;
 use tracewright::custom::{
     Attr, AttrReader, Batching, Call, CpuBody, CustomOp, Fault, Forward, Reverse, call, register,
 };
-use tracewright::events::{Event, capture};
-use tracewright::{Code, DType, Error, Literal, Recording, Tensor, Type, grad, jit, jvp, vmap};
+use tracewright::{
+    Code, DType, Error, Literal, Recording, Tensor, Type, cond, fori, grad, jacfwd, jacrev, jit, jvp, vjp, vmap,
+};
 
 /// The identity, but for what `wrong` names.
 #[derive(Clone)]
@@ -219,14 +220,40 @@ fn errors_of_rules_do_not_reach_the_panic_hook() {
 }
 
 #[test]
-fn no_derivative_is_a_cut_with_its_line() {
+fn to_ask_for_a_derivative_that_there_is_not_is_an_error() {
     let line = line!() + 1;
-    let f = |x: &Tensor| (bad(x, "vjp none") * 2.0).sum(..);
-    let (gradient, records) = capture(|| grad(f)(&x()));
-    assert_eq!(gradient.to_vec::<f32>().unwrap(), [0.0; 3]);
-    let cut = records.iter().find(|r| r.event == Event::GradientCut).expect("a cut");
-    assert!(cut.reason.contains("test.bad") && cut.reason.contains("no rule for its derivative"), "{}", cut.reason);
-    assert!(cut.reason.contains(&format!("tests/custom/mistakes.rs:{line}:")), "{}", cut.reason);
+    let f = |x: &Tensor| (bad(x, "vjp none") * 2.0 + x).sum(..);
+    let no_rule = |e: Error| {
+        let place = format!("at tests/custom/mistakes.rs:{line}:");
+        says(e, &["test.bad has no derivative: the op has no rule", &place, "Some(vec![None])", "stop_gradient()"]);
+    };
+    let of = |t: &Tensor| t.err().expect("an error");
+    no_rule(of(&grad(f)(&x())));
+    no_rule(of(&jvp(f, &x(), &x()).1));
+    no_rule(of(&jacfwd(f)(&x())));
+    no_rule(of(&jacrev(f)(&x())));
+    no_rule(of(&vmap(grad(f))(&x().reshape([1, 3]))));
+    no_rule(of(&vjp(f, &x()).1(&Tensor::from(1.0f32))));
+    no_rule(jit(move |x: Tensor| grad(f)(&x)).call(x()).unwrap_err());
+    // In branches and loops too.
+    no_rule(of(&grad(|x: &Tensor| cond(&x.sum(..).gt(0.0), || f(x), || x.sum(..)))(&x())));
+    no_rule(of(&grad(|x: &Tensor| fori(0..2, |_, y: &Tensor| y * f(y), x).sum(..))(&x())));
+    // On the tape once a backward gets there.
+    let tracked = x().requires_grad();
+    let y = f(&tracked);
+    assert_eq!(y.to_vec::<f32>().unwrap().len(), 1);
+    no_rule(y.backward().unwrap_err());
+    assert!(tracked.grad().is_none());
+    (&tracked * 2.0).sum(..).backward().unwrap();
+    assert_eq!(tracked.grad().unwrap().to_vec::<f32>().unwrap(), [2.0; 3]);
+    // A derivative of 0 is none of that; nor does one matter that is multiplied by 0, or that nobody asked for.
+    let slope = |f: &dyn Fn(&Tensor) -> Tensor| grad(f)(&x()).to_vec::<f32>().unwrap();
+    assert_eq!(slope(&|x| (bad(x, "vjp") + x).sum(..)), [1.0; 3]);
+    assert_eq!(slope(&|x| (bad(&x.stop_gradient(), "vjp none") + x).sum(..)), [1.0; 3]);
+    assert_eq!(slope(&|x| (bad(&x.floor(), "vjp none") + x).sum(..)), [1.0; 3]);
+    assert_eq!(slope(&|x| (bad(x, "vjp none").gt(0.0).where_(x, &(x * 2.0))).sum(..)).len(), 3);
+    let constant = x();
+    assert_eq!(slope(&|x| (bad(&constant, "vjp none") + x).sum(..)), [1.0; 3]);
 }
 
 #[test]

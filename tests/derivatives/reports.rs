@@ -87,12 +87,17 @@ fn every_kind_of_end_is_told_apart() {
     let line =
         format!("1 does not reach the loss: its paths end at compare at tests/derivatives/reports.rs:{}:", first + 1);
     assert!(text.contains(&line) && text.contains(" in gate: the outcome of a comparison has no derivative"), "{text}");
-    // The same as events, eager and while `jit` traces, once.
-    let eager = unreached(|| grad(f)(&six()));
+    // The same as events, eager and while `jit` traces, once. That there is no rule is an error.
+    assert!(grad(f)(&six()).0.err().unwrap().rule().contains("test.opaque has no derivative"));
+    let five = move |x: &Six| {
+        let mut x = x.clone();
+        x.4.1 = x.4.1.stop_gradient();
+        f(&x)
+    };
+    let eager = unreached(|| grad(five)(&six()));
     assert_eq!(eager.len(), 6);
     assert!(eager[3].starts_with("parameter 3 does not reach the loss: its paths end at floor at "), "{eager:?}");
-    assert!(eager[5].contains("test.opaque") && eager[5].contains("no rule for its derivative"), "{eager:?}");
-    let compiled = jit(move |x: Six| grad(f)(&x));
+    let compiled = jit(move |x: Six| grad(five)(&x));
     assert_eq!(unreached(|| drop(compiled.call(six()).unwrap())).len(), 6);
     assert_eq!(unreached(|| drop(compiled.call(six()).unwrap())).len(), 0);
 }
@@ -134,10 +139,11 @@ fn a_cut_beside_a_path_that_goes_on_is_no_event() {
     }
     let (_, records) = capture(|| grad(f)(&x));
     assert!(records.iter().all(|r| !matches!(r.event, Event::Unreached | Event::GradientCut)));
-    // An op without a rule leaves a gradient that is not all there: always an event.
+    // With an op without a rule there is no gradient; the report says what there would be.
     let partly = |x: &Tensor| (call::<_, 1>(&Opaque, &[x])[0].sum(..)) + x.sum(..);
-    let (_, records) = capture(|| grad(partly)(&x));
-    assert_eq!(records.iter().filter(|r| r.event == Event::GradientCut).count(), 1);
+    assert!(grad(partly)(&x).err().unwrap().rule().contains("test.opaque"));
+    let report = grad::report(partly, &x).unwrap();
+    assert!(report.unreached.is_empty() && report.cuts[0].barrier == Barrier::NoRule, "{report}");
 }
 
 #[test]
@@ -173,6 +179,26 @@ fn ops_without_rules_inside_of_branches_and_loops() {
     ends(report, "while_loop", Barrier::Unbounded);
     let nested = |x: &Tensor| fori(0..3, |_, y: &Tensor| double(y), x).sum(..);
     ends(grad::report(nested, &x).unwrap(), "while_loop", Barrier::Unbounded);
+}
+
+#[test]
+fn functions_with_derivatives_of_their_own() {
+    let f = |(x, w): &(Tensor, Tensor)| {
+        let line = (w * 2.0, w.clone());
+        let scaled =
+            custom_vjp(|x: &Tensor| x * &line.0, |x: &Tensor| (x * &line.0, ()), |_: &(), g: &Tensor| g * &line.1);
+        scaled(x).sum(..)
+    };
+    let line = line!() - 3;
+    let x = || (Tensor::from([1.0f32]), Tensor::from([2.0f32]));
+    let report = grad::report(f, &x()).unwrap();
+    assert_eq!(report.unreached.len(), 1);
+    let place = format!("1 does not reach the loss: its paths end at captured at tests/derivatives/reports.rs:{line}:");
+    assert!(report.to_string().starts_with(&place), "{report}");
+    assert!(report.cuts.iter().all(|c| c.barrier == Barrier::Captured && c.parameters == ["1"]), "{report}");
+    // Behind one a path goes on.
+    let report = grad::report(|p| f(p).floor(), &x()).unwrap();
+    assert!(report.cuts.iter().any(|c| c.barrier == Barrier::Step && c.parameters == ["0"]), "{report}");
 }
 
 #[test]
@@ -223,22 +249,4 @@ fn ends_that_later_iterations_meet() {
     };
     let report = grad::report(f, &Tensor::from([0.5f32])).unwrap();
     assert_eq!(end(&report, "").1, "convert");
-}
-
-#[test]
-fn what_a_function_with_a_gradient_of_its_own_captures() {
-    let x = Tensor::from(2.0f32);
-    let f = |w: &Tensor| {
-        let (inner, outer) = (w.clone(), w.clone());
-        let own = custom_vjp(
-            move |x: &Tensor| x * &inner,
-            move |x: &Tensor| (x * &outer, ()),
-            |_: &(), g: &Tensor| g.clone(),
-        );
-        own(&x)
-    };
-    let report = grad::report(f, &Tensor::from(0.5f32)).unwrap();
-    let (barrier, op, location) = end(&report, "");
-    assert_eq!((barrier, op), (Barrier::Stop, "stop_gradient"));
-    assert!(location.starts_with("tests/derivatives/reports.rs:"), "{location}");
 }

@@ -2,7 +2,7 @@
 
 use crate::{err, f32s, says};
 use std::sync::Mutex;
-use tracewright::{Code, Tensor, grad, jit, nn};
+use tracewright::{Code, Tensor, cond, grad, jit, nn};
 
 static KEPT: Mutex<Option<Tensor>> = Mutex::new(None);
 
@@ -32,8 +32,16 @@ fn an_inner_value_used_after_its_trace() {
     );
     assert_eq!(jit(move |x: Tensor| x + cell.get()).call(f32s([2])).unwrap_err().code(), Code::Trace);
     // In another trace, as an argument, and as a model of a gradient.
+    let line = line!() + 1;
     let g = jit(move |x: Tensor| x + KEPT.lock().unwrap().as_ref().unwrap());
-    assert_eq!(g.call(f32s([2])).unwrap_err().code(), Code::Trace);
+    says(&g.call(f32s([2])).unwrap_err(), line, &format!("error[trace]: add(f32[2]): {rest}"));
+    let (e, line) =
+        (err(grad(|x: &Tensor| x.sum(..) * KEPT.lock().unwrap().as_ref().unwrap().sum(..))(&f32s([2]))), line!());
+    says(&e, line, &format!("error[trace]: sum(f32[2]): {rest}"));
+    let y = kept.clone();
+    let line = line!() + 1;
+    let g = jit(move |x: Tensor| cond(&x.sum(..).gt(0.0), || y.clone(), || x.clone()));
+    says(&g.call(f32s([2])).unwrap_err(), line, &format!("error[trace]: cond(f32[2]): {rest}"));
     let (e, line) = (f.call(&kept).unwrap_err(), line!());
     says(&e, line, &format!("error[trace]: call(arguments.0: f32[2]): {rest}"));
     let (e, line) = (err(grad(|x: &Tensor| x.sum(..))(&kept)), line!());

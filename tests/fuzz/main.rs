@@ -117,7 +117,7 @@ fn judge(report: Report, count: u64, begun: Instant) {
     assert_eq!(missing(&drawn, &[]), Vec::<&str>::new(), "these ops were never drawn");
     // A stopped gradient is nothing once gradients are there, nor is a name.
     assert_eq!(
-        missing(&facts.survived, &["stop_gradient", "named"]),
+        missing(&facts.survived, &["stop_gradient", "captured", "named"]),
         Vec::<&str>::new(),
         "these ops never reached a compiled graph"
     );

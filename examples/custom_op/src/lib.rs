@@ -14,7 +14,7 @@
 //! 4. **the type rule**. Extents are [`Dim`]s, which may be symbols: compare them, do not ask for numbers;
 //! 5. **`eval`**, the values on host data. Write it to be read: everything else is tested against it;
 //! 6. **a gradient** in terms of tensors, or, as here, of another op of ours, [`Pull`], with two results. Without a rule for
-//!    *that* op, second derivatives end there, and `grad` reports it;
+//!    *that* op, a second derivative is an error that names it;
 //! 7. **batching**, for `vmap`. Here the op itself takes any number of axes in front, so the rule only moves axes;
 //! 8. **code for the CPU**, over slices, row by row, so that rows run on several threads.
 //!

@@ -222,6 +222,10 @@ pub enum Barrier {
     Unbounded,
     /// A function whose derivative the user gave for reverse mode alone, in forward mode.
     ReverseOnly,
+    /// A function whose forward derivative the user gave, and that is not linear in the tangents, in reverse mode.
+    NotLinear,
+    /// What a function with a derivative of its own captures.
+    Captured,
 }
 
 impl Barrier {
@@ -237,6 +241,10 @@ impl Barrier {
             Barrier::Unbounded => "the number of iterations is not known, so nothing can keep what each of them needs",
             Barrier::ReverseOnly => {
                 "it has a gradient of its own for reverse mode, and none was given for forward mode"
+            }
+            Barrier::NotLinear => "the derivative that was given is not linear in the tangents",
+            Barrier::Captured => {
+                "a function with a derivative of its own (custom_vjp, custom_jvp) has none by what it captures"
             }
         }
     }
@@ -526,7 +534,8 @@ op_table! {
     Atanh => unary, Erfc => unary, ErfInv => unary, Lgamma => unary, Digamma => unary, Atan2 => binary,
     Add => binary, Sub => binary, Mul => binary, Div => binary, Rem => binary, Pow => binary, Max => binary,
     Min => binary, And => binary, Or => binary, Xor => binary, Compare => binary, Select => binary,
-    Popcnt => unary, Shl => binary, Shr => binary, Convert => convert, BitcastConvert => convert, StopGradient => gradient,
+    Popcnt => unary, Shl => binary, Shr => binary, Convert => convert, BitcastConvert => convert,
+    StopGradient => gradient, Captured => gradient,
     Constant => create, Full => create, Iota => create, DimValue => create,
     BroadcastInDim => view, Reshape => view, Transpose => view, Slice => view, Pad => view, Concatenate => view,
     Reverse => view,

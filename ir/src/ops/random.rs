@@ -4,8 +4,8 @@ use super::attribute::op_struct;
 use super::elementwise::{Evaluated, random, zip};
 use super::rules::{arity, one, same_shape, violation};
 use super::{
-    BadSample, Emit, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Sample, Types, VjpContext, pointwise,
-    pointwise_samples,
+    BadSample, Barrier, Emit, EvalContext, Lowering, OpDef, OpDoc, OpSamples, PerOperand, Sample, Types, VjpContext,
+    pointwise, pointwise_samples,
 };
 use crate::graph::{RegionType, Value};
 use crate::kernel::{BinaryOp, Draw, KernelBuilder, Var};
@@ -197,6 +197,9 @@ impl OpDef for RandomPoisson {
         _: &[Option<Value>],
     ) -> Result<Option<Value>, NotDifferentiable> {
         Ok(None)
+    }
+    fn barrier(&self) -> Option<Barrier> {
+        Some(Barrier::Step)
     }
     pointwise_rules!();
     fn scalar(&self, k: &mut KernelBuilder, operands: &[Var]) -> Var {

@@ -1,7 +1,7 @@
 //! Forward mode.
 
 use super::{Cut, active, control, needed};
-use ir::ops::{Barrier, Control, GraphEmitter, PerOperand};
+use ir::ops::{GraphEmitter, PerOperand};
 use ir::{Graph, Lowering, NotDifferentiable, Op, Value};
 use smallvec::SmallVec;
 
@@ -49,11 +49,7 @@ pub fn append_jvp(graph: &mut Graph, tangents: &[(Value, Value)], outputs: &[Val
                     known[result.at()] = tangent.filter(|_| active[result.at()]);
                 }
             }
-            Err(reason) => {
-                let reverse_only = matches!(data.primitive.control(), Some(Control::CustomVjp));
-                let barrier = if reverse_only { Barrier::ReverseOnly } else { Barrier::NoRule };
-                cuts.push(Cut::at(b.graph, &data, barrier, reason.0));
-            }
+            Err(reason) => cuts.push(Cut::refused(b.graph, &data, reason)),
         }
     }
     if ops.iter().any(|&op| b.graph.op(op).primitive.lowering() == Lowering::Control) {

@@ -8,6 +8,7 @@
 
 mod budget;
 mod control;
+mod depends;
 mod forward;
 mod partition;
 mod reach;
@@ -20,8 +21,8 @@ pub use reach::{Reach, Reached, reach};
 pub use reverse::{Gradients, append_vjp};
 
 use ir::graph::OpData;
-use ir::ops::Barrier;
-use ir::{Graph, Op, Origin, Region, Value};
+use ir::ops::{Barrier, Control};
+use ir::{Graph, NotDifferentiable, Op, Origin, Region, Value};
 use std::fmt;
 
 /// A place where a derivative ends because an op has none.
@@ -42,6 +43,17 @@ impl Cut {
         let origins = op.origins.iter().map(|&o| graph.origins.get(o).clone()).collect();
         Cut { op: op.primitive.name(), barrier, reason, origins }
     }
+
+    /// Where a rule said that there is none.
+    fn refused(graph: &Graph, op: &OpData, reason: NotDifferentiable) -> Cut {
+        let barrier = match op.primitive.control() {
+            Some(Control::While { .. }) => Barrier::Unbounded,
+            Some(Control::CustomVjp) => Barrier::ReverseOnly,
+            Some(Control::CustomJvp) => Barrier::NotLinear,
+            _ => op.primitive.barrier().unwrap_or(Barrier::NoRule),
+        };
+        Cut::at(graph, op, barrier, reason.0)
+    }
 }
 
 /// The op with its line, and the reason.
@@ -58,12 +70,22 @@ impl fmt::Display for Cut {
 /// Which values of a region depend on some of them through floats, and through nothing that stops derivatives: a table by
 /// value.
 pub fn active(graph: &Graph, region: Region, from: impl Iterator<Item = Value>) -> Vec<bool> {
+    active_up_to(graph, region, from, |barrier| barrier == Barrier::Stop)
+}
+
+/// The same, up to ops with certain barriers.
+fn active_up_to(
+    graph: &Graph,
+    region: Region,
+    from: impl Iterator<Item = Value>,
+    ends: impl Fn(Barrier) -> bool,
+) -> Vec<bool> {
     let mut active = vec![false; graph.value_count()];
     let is_float = |v: Value| graph.ty(v).dtype.is_float();
     from.for_each(|v| active[v.at()] = is_float(v));
     for &op in &graph.region(region).ops {
         let data = graph.op(op);
-        let goes_on = data.primitive.barrier() != Some(Barrier::Stop);
+        let goes_on = !data.primitive.barrier().is_some_and(&ends);
         if goes_on && data.operands.iter().any(|v| active[v.at()]) {
             data.results.iter().for_each(|r| active[r.at()] |= is_float(*r));
         }

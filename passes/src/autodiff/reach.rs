@@ -83,8 +83,9 @@ impl Walk<'_> {
                     }
                     self.met.push(number);
                 }
-                (None, Some(control)) => self.control(data, &control, &needed),
-                (None, None) => data.results.iter().for_each(|r| self.active[r.at()] |= graph.ty(*r).dtype.is_float()),
+                (None, Some(control)) if !control.is_custom() => self.control(data, &control, &needed),
+                // The user says what derivative there is.
+                (None, _) => data.results.iter().for_each(|r| self.active[r.at()] |= graph.ty(*r).dtype.is_float()),
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Reverse mode.
 
-use super::{Cut, active, control};
+use super::{Cut, active_up_to, control};
 use crate::hoist::{Growth, hoist};
 use ir::graph::Values;
-use ir::ops::{Barrier, Control, GraphEmitter, PerOperand, VjpContext};
+use ir::ops::{Barrier, GraphEmitter, PerOperand, VjpContext};
 use ir::origin::OriginId;
 use ir::{EmitExt, Graph, Lowering, NotDifferentiable, Op, Value};
 use smallvec::SmallVec;
@@ -27,7 +27,9 @@ pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) ->
     // What is the same in every iteration is saved once.
     hoist(graph, root, Growth::Any);
     let ops: Vec<Op> = graph.region(root).ops.clone();
-    let active = active(graph, root, wrt.iter().copied());
+    // Behind a step every derivative is 0, whatever rules there are.
+    let ends = |barrier| matches!(barrier, Barrier::Stop | Barrier::Step);
+    let active = active_up_to(graph, root, wrt.iter().copied(), ends);
     let mut cotangents: Vec<Option<Value>> = vec![None; graph.value_count()];
     let mut cuts = Vec::new();
     let origins = seeds.first().map(|&(out, _)| origins_of(graph, out)).unwrap_or_default();
@@ -56,11 +58,7 @@ pub fn append_vjp(graph: &mut Graph, seeds: &[(Value, Value)], wrt: &[Value]) ->
                     }
                 }
             }
-            Err(reason) => {
-                let unbounded = matches!(data.primitive.control(), Some(Control::While { .. }));
-                let barrier = if unbounded { Barrier::Unbounded } else { Barrier::NoRule };
-                cuts.push(Cut::at(b.graph, &data, barrier, reason.0));
-            }
+            Err(reason) => cuts.push(Cut::refused(b.graph, &data, reason)),
         }
     }
     Gradients { values: wrt.iter().map(|v| cotangents[v.at()]).collect(), cuts }

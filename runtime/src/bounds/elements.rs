@@ -84,7 +84,7 @@ pub(super) fn bounds(name: &str, operands: &[&Bounded], result: &Literal, strict
             let arithmetic = |bound: f64| rounded(bound, z, dtype, strict16);
             let exact_nan = operands.iter().enumerate().any(|(k, o)| o.dtype().is_float() && is_nan_exactly(at(k)));
             match name {
-                "neg" | "abs" | "stop_gradient" | "named" => ex,
+                "neg" | "abs" | "stop_gradient" | "captured" | "named" => ex,
                 "sign" => jump(ex > 0.0 && x.abs() <= ex),
                 "floor" => jump(step(f64::floor, x, ex)),
                 "ceil" => jump(step(f64::ceil, x, ex)),

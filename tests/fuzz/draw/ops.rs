@@ -148,7 +148,7 @@ impl Draw {
         let legal: fn(DType) -> bool = match name {
             "and" | "or" | "xor" | "not" => integral,
             "popcnt" | "shl" | "shr" => |d| d.is_int(),
-            "max" | "min" | "stop_gradient" | "fence" => any,
+            "max" | "min" | "stop_gradient" | "captured" | "fence" => any,
             "neg" | "abs" | "sign" | "add" | "sub" | "mul" | "div" | "rem" | "pow" => number,
             _ => float,
         };

@@ -158,7 +158,7 @@ impl OpDef for Custom {
         OpDoc {
             semantics: "What its `eval` says.",
             constraints: &["what its type rule says"],
-            gradient: "What its rule says; without one the gradient ends here, which is reported.",
+            gradient: "What its rule says; without one there is none, and to ask for it is an error.",
             example: "",
         }
     }

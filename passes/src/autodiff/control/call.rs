@@ -1,9 +1,10 @@
 //! Derivatives of calls, and of functions whose derivatives the user gave.
 
 use super::{is_float, or_zeros, replace, with_inputs, zeros, zeros_like};
-use crate::autodiff::{Again, Cut, Residual, append_vjp, needed, partition};
+use crate::autodiff::depends::dependent;
+use crate::autodiff::{Again, Cut, Residual, append_vjp, partition, reach};
 use ir::ops::control::{Fence, Kept, Save};
-use ir::ops::{GraphEmitter, PerOperand, VjpContext};
+use ir::ops::{Barrier, GraphEmitter, PerOperand, VjpContext};
 use ir::{Emit, Graph, NotDifferentiable, Op, Value};
 
 /// In reverse: the call also yields what it keeps, and what its gradient needs beside is computed again from that.
@@ -92,16 +93,22 @@ pub(super) fn pull_custom_jvp(
     let n = data.operands.len();
     let tangents = graph.inputs()[n..].to_vec();
     let outputs = graph.outputs()[data.results.len()..].to_vec();
+    let nonlinear = Err(NotDifferentiable(Barrier::NotLinear.reason()));
+    // A step or a comparison of a tangent.
+    if reach(&graph, &outputs, &tangents, &[]).values.iter().any(|r| !r.cuts.is_empty()) {
+        return nonlinear;
+    }
     let pairs = with_inputs(&mut graph, outputs);
     let found = append_vjp(&mut graph, &pairs, &tangents);
     cuts.extend(found.cuts);
     let by = found.values.iter().zip(&tangents);
     let gradients: Vec<Value> = by.map(|(&g, &t)| or_zeros(b, &mut graph, g, t)).collect();
-    let all = needed(&graph, &graph.region(graph.root()).ops, &gradients);
-    if tangents.iter().any(|t| all[t.at()]) {
-        return Err(NotDifferentiable("the derivative that was given is not linear in the tangents"));
+    let dependent = dependent(&graph, &tangents);
+    if gradients.iter().any(|g| dependent[g.at()]) {
+        return nonlinear;
     }
     graph.set_outputs(gradients);
+    // What the tangents are makes no difference.
     let mut arguments = data.operands.to_vec();
     for &t in &tangents {
         let ty = graph.ty(t).clone();
