@@ -69,7 +69,7 @@ fn gradients_with_a_graph_go_with_their_tensors() {
     drop((loss, square));
     Backward::of(&[&g]).retain().by(&[&x]).unwrap()[0].as_ref().unwrap().item::<f64>().unwrap();
     drop(x);
-    g.backward().unwrap();
+    Backward::of(&[&g]).create_graph().accumulate().unwrap();
     assert!(Arc::strong_count(&probe) > 1);
     drop(g);
     other.clear_grad();
