@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use tracewright::custom::{call, register};
 use tracewright::events::{Event, capture};
 use tracewright::options::{Options, current, with_options};
-use tracewright::{Recording, Tensor, cond, grad, jit, jvp, linearize, scan, vjp, vmap, while_loop};
+use tracewright::{Recording, Tensor, cond, fori, grad, jit, jvp, linearize, scan, vjp, vmap, while_loop};
 
 fn sine(x: &Tensor) -> Tensor {
     let [y] = call(&Sine { frequency: 2.0 }, &[x]);
@@ -274,6 +274,12 @@ fn for_each_example_where_examples_differ() {
     let doubled =
         move |x: &Tensor| while_loop(|c: &Tensor| c.abs().lt(9.0), |c: &Tensor| counted(c) * 0.0 + c * 2.0, x);
     assert_eq!(runs(&|| vmap(doubled)(&x), &[16.0, -16.0, -16.0, 30.0]), 4 + 4 + 3);
+    // The loop alone does not say where an example goes round.
+    let inside = move |x: &Tensor| cond(&x.gt(0.0), || fori(0..2, |_, c: &Tensor| counted(c) * 0.0 + c, x), || -x);
+    assert_eq!(runs(&|| vmap(inside)(&x), &[1.0, 1.0, 2.0, 30.0]), 4);
+    // An op that may fail is asked for nothing else, though it has no effects.
+    let picky = |x: &Tensor| cond(&x.gt(0.0), || mistakes::positive(x), || -x);
+    close(&vmap(picky)(&x), [1.0, 1.0, 2.0, 30.0]);
     let slope = grad(move |x: &Tensor| cond(&x.gt(0.0), || sine(x), || -x));
     close(&vmap(slope)(&x), [2.0 * 2.0f64.cos(), -1.0, -1.0, 2.0 * 60.0f64.cos()]);
 }

@@ -321,3 +321,29 @@ graph @f(%0: f64[2]) -> (f64[2]) {
     let error = Recording::parse("text", &wrong).err().unwrap().to_string();
     assert!(error.contains("attribute `frequency` is missing"), "{error}");
 }
+
+/// The identity of what is positive, and an error of all else.
+#[derive(Clone)]
+struct Positive;
+
+impl CustomOp for Positive {
+    const NAME: &'static str = "test.positive";
+    const PURE: bool = true;
+    fn from_attributes(_: &mut AttrReader) -> Result<Positive, Fault> {
+        Ok(Positive)
+    }
+    fn infer(&self, operands: &[&Type]) -> Result<Vec<Type>, Fault> {
+        Ok(vec![operands[0].clone()])
+    }
+    fn eval(&self, operands: &[&Literal]) -> Result<Vec<Literal>, Fault> {
+        match operands[0].as_slice::<f64>().iter().all(|x| *x > 0.0) {
+            true => Ok(vec![operands[0].clone()]),
+            false => Err("it is not positive".into()),
+        }
+    }
+}
+
+pub fn positive(x: &Tensor) -> Tensor {
+    let [y] = call(&Positive, &[x]);
+    y
+}
