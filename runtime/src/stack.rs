@@ -45,7 +45,8 @@ mod tests {
         let thread = std::thread::Builder::new().stack_size(1 << 20);
         let run = || {
             let before = left().unwrap();
-            assert!((1 << 19..=1 << 20).contains(&before), "{before}");
+            // The system may hand out a larger stack that an ended thread has left.
+            assert!((1 << 19..1 << 30).contains(&before), "{before}");
             let after = deeper(100);
             assert!(after < before - 100 * 1024 && after > 0, "{before} {after}");
         };
