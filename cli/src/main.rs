@@ -1,67 +1,186 @@
-//! The `tracewright` program: looks at, runs and differentiates graphs in text form.
+//! The `tracewright` program: looks at, runs, differentiates, converts and measures models in files.
 //!
 //! It exits with 0, with 1 and a message for what a file or its run got wrong, and with 2 for a wrong command line.
 #![forbid(unsafe_code)]
 
-mod commands;
+mod bench;
+mod compare;
+mod convert;
+mod grad;
+mod inspect;
+mod model;
+mod run;
+mod tensors;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use tracewright::options::{self, with_options};
 
-/// Looks at, runs and differentiates tensor graphs in text form.
+/// Looks at, runs, differentiates, converts and measures models: saved graphs (.tw), ONNX (.onnx), graphs in text form (.ir).
 #[derive(Parser)]
-#[command(name = "tracewright", version, about)]
+#[command(name = "tracewright", version, about, after_help = AFTER)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+const AFTER: &str = "\
+Tensors are read from and written to .safetensors and .npz, by the names that `inspect` lists.
+Settings are environment variables: `tracewright options` lists them.
+Exit codes: 0 done; 1 something is wrong with a file or its run, or `compare` found a difference; 2 a wrong command line.";
+
 #[derive(Subcommand)]
 enum Command {
-    /// Reads and verifies a graph, and prints it or a stage of its compilation.
+    /// Says what a model takes and yields, its ops, parameters, operations, memory and kernels.
     Inspect {
-        /// A file with a graph, or `-` for standard input.
-        file: String,
-        /// What to print.
-        #[arg(long, value_enum, default_value = "graph")]
-        stage: Stage,
+        #[command(flatten)]
+        model: Model,
+        #[command(flatten)]
+        symbols: Symbols,
+        /// Prints a stage of its compilation instead.
+        #[arg(long, value_enum, conflicts_with = "json")]
+        stage: Option<Stage>,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
     },
-    /// Runs a graph on random inputs and prints its outputs as NumPy prints arrays.
+    /// Prints the graph, with the origin of each op.
+    Ir {
+        #[command(flatten)]
+        model: Model,
+        /// After the last run of a pass, such as `fuse`, that changed it; `inspect --stage timing` lists the passes.
+        #[arg(long, value_name = "PASS")]
+        after: Option<String>,
+    },
+    /// Runs a model on inputs from a file, or on random ones.
     Run {
-        /// A file with a graph, or `-` for standard input.
-        file: String,
+        #[command(flatten)]
+        model: Model,
         #[command(flatten)]
         inputs: Inputs,
-        /// Whether to compile it or to run it in the interpreter.
-        #[arg(long, value_enum, default_value = "on")]
-        jit: Switch,
+        #[command(flatten)]
+        how: How,
+        /// Writes the outputs under their names to a .safetensors or .npz file, instead of printing them.
+        #[arg(long, value_name = "FILE")]
+        outputs: Option<PathBuf>,
+        /// Writes the model with the state that the run leaves, as a saved graph.
+        #[arg(long, value_name = "FILE")]
+        save: Option<PathBuf>,
+        /// Prints JSON: the outputs' names, types, and how long the run took.
+        #[arg(long)]
+        json: bool,
     },
-    /// Prints the graph that also yields the gradient of its only output, a float scalar, by each float input.
+    /// Gradients: prints the graph that yields that of a scalar output, or with --inputs computes those of any outputs.
+    ///
+    /// The inputs then also have a cotangent `cot_<output>` for each output to differentiate, and the outputs `grad_<input>` for
+    /// every float argument.
     Grad {
-        /// A file with a graph, or `-` for standard input.
-        file: String,
+        #[command(flatten)]
+        model: Model,
+        /// Arguments and cotangents, a .safetensors or .npz file.
+        #[arg(long, value_name = "FILE", requires = "outputs")]
+        inputs: Option<PathBuf>,
+        /// Where gradients go, a .safetensors or .npz file.
+        #[arg(long, value_name = "FILE", requires = "inputs")]
+        outputs: Option<PathBuf>,
+        /// Gradients by the state of the model too, which its parameters are.
+        #[arg(long, requires = "inputs")]
+        parameters: bool,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Writes a model as a saved graph (.tw) or text (.ir), or tensors as .safetensors or .npz.
+    Convert {
+        /// A model, or tensors: .safetensors, an index of shards, .npz.
+        from: PathBuf,
+        /// What to write; the ending says as what.
+        to: PathBuf,
+        /// Makes the state of a model constants.
+        #[arg(long)]
+        freeze: bool,
+    },
+    /// Measures loading, compiling, the first call and later ones.
+    Bench {
+        #[command(flatten)]
+        model: Model,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        how: How,
+        /// How many calls are timed.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        calls: u32,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compares compiled code with the interpreter, op by op, and names the first op that differs by more than rounding.
+    Compare {
+        #[command(flatten)]
+        model: Model,
+        #[command(flatten)]
+        inputs: Inputs,
+        #[command(flatten)]
+        how: How,
+        /// Prints JSON, with all ops.
+        #[arg(long)]
+        json: bool,
     },
     /// Prints the settings, which are environment variables.
     Options,
 }
 
+#[derive(Args)]
+struct Model {
+    /// A saved graph (.tw), a model of ONNX (.onnx), or a graph in text form (`-` for standard input).
+    #[arg(value_name = "MODEL")]
+    path: PathBuf,
+}
+
 /// What a run computes with.
 #[derive(Args)]
 struct Inputs {
-    /// Seed of the random inputs: normal floats, small integers, bools.
+    /// Inputs by name, a .safetensors or .npz file; random ones if there is none.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "dim"])]
+    inputs: Option<PathBuf>,
+    /// Seed of random inputs: normal floats, small integers, bools.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    symbols: Symbols,
+}
+
+#[derive(Args, Default)]
+struct Symbols {
     /// The value of a symbol, such as `B=4`; by default 2, or the nearest that its bounds allow.
     #[arg(long, value_name = "SYMBOL=EXTENT", value_parser = extent)]
     dim: Vec<(String, usize)>,
 }
 
+#[derive(Args, Default)]
+struct How {
+    /// Where it runs: `cpu` or `cuda:N`.
+    #[arg(long)]
+    device: Option<String>,
+    /// How many threads it uses.
+    #[arg(long, value_name = "N")]
+    threads: Option<String>,
+    /// Compiled, or op by op in the interpreter.
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Mode {
+    Compiled,
+    Interpreted,
+}
+
 /// A stage of a compilation.
 #[derive(Clone, Copy, ValueEnum)]
 enum Stage {
-    /// The graph as it was read, with the origin of each op.
-    Graph,
     /// The graph after each pass that changed it.
     Passes,
     /// The program: buffers and steps.
@@ -76,10 +195,18 @@ enum Stage {
     Timing,
 }
 
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Switch {
-    On,
-    Off,
+impl How {
+    /// Calls `f` with the settings in force.
+    fn apply<R>(&self, f: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
+        let mut settings = (*options::current().map_err(|e| format!("error: {e}"))?).clone();
+        let jit = self.mode.map(|mode| if mode == Mode::Compiled { "on" } else { "off" }.to_string());
+        for (name, value) in [("DEVICE", &self.device), ("THREADS", &self.threads), ("JIT", &jit)] {
+            if let Some(value) = value {
+                settings.set(name, value).map_err(|e| format!("error: {e}"))?;
+            }
+        }
+        with_options(settings, f)
+    }
 }
 
 fn extent(text: &str) -> Result<(String, usize), String> {
@@ -90,10 +217,23 @@ fn extent(text: &str) -> Result<(String, usize), String> {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Inspect { file, stage } => commands::inspect(&file, stage),
-        Command::Run { file, inputs, jit } => commands::run(&file, &inputs, jit == Switch::On),
-        Command::Grad { file } => commands::grad(&file),
-        Command::Options => Ok(commands::options()),
+        Command::Inspect { model, symbols, stage: None, json } => inspect::summary(&model.path, &symbols, json),
+        Command::Inspect { model, stage: Some(stage), .. } => inspect::stage(&model.path, stage),
+        Command::Ir { model, after } => inspect::graph(&model.path, after.as_deref()),
+        Command::Run { model, inputs, how, outputs, save, json } => {
+            let to = run::To { outputs: outputs.as_deref(), save: save.as_deref(), json };
+            how.apply(|| run::run(&model.path, &inputs, &to))
+        }
+        Command::Grad { model, inputs: Some(inputs), outputs: Some(outputs), parameters, how } => {
+            how.apply(|| grad::compute(&model.path, &inputs, &outputs, parameters))
+        }
+        Command::Grad { model, .. } => grad::graph(&model.path),
+        Command::Convert { from, to, freeze } => convert::convert(&from, &to, freeze),
+        Command::Bench { model, inputs, how, calls, json } => {
+            how.apply(|| bench::bench(&model.path, &inputs, calls, json))
+        }
+        Command::Compare { model, inputs, how, json } => how.apply(|| compare::compare(&model.path, &inputs, json)),
+        Command::Options => Ok(options::markdown()),
     };
     match outcome {
         Ok(text) => {
@@ -106,4 +246,21 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error of the library, without the line of this program that asked.
+fn said(e: tracewright::Error) -> String {
+    let own = concat!("  at ", env!("CARGO_MANIFEST_DIR"));
+    let text = e.to_string();
+    let lines = text.lines().filter(|line| !(line.starts_with("  at cli/src/") || line.starts_with(own)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Calls `f` while a line on the terminal says what goes on.
+fn working<R>(what: &str, f: impl FnOnce() -> R) -> R {
+    let spinner = indicatif::ProgressBar::new_spinner().with_message(what.to_string());
+    spinner.enable_steady_tick(std::time::Duration::from_millis(100));
+    let result = f();
+    spinner.finish_and_clear();
+    result
 }

@@ -50,8 +50,29 @@ fn fails(arguments: &[&str], input: &str) -> String {
 
 #[test]
 fn inspecting() {
-    let text = prints(&["inspect", "-"], MLP);
+    let text = prints(&["ir", "-"], MLP);
     assert!(text.contains("tanh %2  // <stdin>:3:1\n"), "{text}");
+    let text = prints(&["ir", "-", "--after", "fuse"], MLP);
+    assert!(text.contains("fused ") && text.contains("dot_general"), "{text}");
+    assert_eq!(
+        prints(&["inspect", "-", "--dim", "B=8"], MLP),
+        "\
+inputs
+  0: f32[B, 4]
+  1: f32[4, 3]
+outputs
+  0: f32[]
+symbol B in 1..=64
+ops: 3: 1 dot_general, 1 reduce_sum, 1 tanh
+parameters: 0, 0 bytes
+operations: 240 for B = 8
+bytes in and out: 176 and 4 for B = 8
+planned peak: 28*B+52 bytes, arena 12*B
+kernels: 1
+"
+    );
+    let about: serde_json::Value = serde_json::from_str(&prints(&["inspect", "-", "--json"], MLP)).unwrap();
+    assert_eq!((&about["ops"]["tanh"], &about["inputs"][1]["type"]), (&1.into(), &"f32[4, 3]".into()));
     let begins = [
         ("passes", "// 00-trace.ir\ngraph @mlp("),
         ("program", "program mlp\n"),
@@ -73,7 +94,7 @@ fn running() {
     assert_ne!(text(&[]), text(&["--seed", "1"]));
     assert_ne!(text(&[]), text(&["--dim", "B=3"]));
     let number = |more: &[&str]| text(more).trim().parse::<f64>().unwrap();
-    assert!((number(&[]) - number(&["--jit", "off"])).abs() < 1e-5);
+    assert!((number(&[]) - number(&["--mode", "interpreted"])).abs() < 1e-5);
     let mask = "graph @f(%0: i64[3], %1: bool[2]) -> (i64[3], bool[2]) { return %0, %1 }";
     let printed = prints(&["run", "-"], mask);
     assert!(printed.starts_with('[') && printed.lines().count() == 2, "{printed}");
@@ -131,8 +152,8 @@ fn bad_texts() {
     let gather = "graph @f(%0: f32[3], %1: i64[99]) -> (f32[99]) {
         %2: f32[99] = gather %0, %1 {axis = 0, batch = 0, mode = error}
         return %2 }";
-    for jit in ["on", "off"] {
-        let message = fails(&["run", "-", "--jit", jit], gather);
+    for mode in ["compiled", "interpreted"] {
+        let message = fails(&["run", "-", "--mode", mode], gather);
         assert!(message.starts_with("error[index]: gather: index "), "{message}");
         assert!(message.contains("\n  at <stdin>:2:1\n"), "{message}");
     }
@@ -184,7 +205,8 @@ fn hostile_texts() {
     ];
     for text in &texts {
         let head: String = text.chars().take(120).collect();
-        for arguments in [&["inspect", "-"][..], &["run", "-"], &["run", "-", "--jit", "off"], &["grad", "-"]] {
+        for arguments in [&["inspect", "-"][..], &["run", "-"], &["run", "-", "--mode", "interpreted"], &["grad", "-"]]
+        {
             let outcome = tracewright(arguments, text);
             assert!([0, 1].contains(&outcome.code), "{arguments:?} of {head}: {}", outcome.err);
             assert!(!outcome.err.contains("panicked"), "{arguments:?} of {head}: {}", outcome.err);

@@ -1,0 +1,40 @@
+//! `grad`.
+
+use crate::model::{self, Model};
+use crate::{said, tensors, working};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The graph that also yields the gradient of its only output, a float scalar, by each float input.
+pub fn graph(path: &Path) -> Result<String, String> {
+    Ok(model::recording(path)?.gradient().map_err(said)?.ir())
+}
+
+/// Gradients by all float arguments, and parameters if they are wanted, for the outputs that have a cotangent.
+pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> Result<String, String> {
+    tensors::check_format(outputs)?;
+    let model = Model::open(path, false)?;
+    let arguments = tensors::load(inputs)?;
+    let names = model.outputs();
+    let cotangent = |name: &String| format!("cot_{name}");
+    let wanted: Vec<&str> =
+        names.iter().filter(|n| arguments.contains_key(&cotangent(n))).map(String::as_str).collect();
+    if wanted.is_empty() {
+        let names: Vec<String> = names.iter().map(cotangent).collect();
+        return Err(format!("error: {}: no cotangent; one of {}", inputs.display(), names.join(", ")));
+    }
+    let mut own = arguments.clone();
+    wanted.iter().for_each(|name| drop(own.remove(&format!("cot_{name}"))));
+    let found = working("differentiating and running", || {
+        let graph = model.graph(&own, false)?;
+        let mut by: Vec<String> = graph.arguments().into_iter().map(|(name, _)| name.to_string()).collect();
+        if parameters {
+            by.extend(graph.state().into_keys());
+        }
+        let by: Vec<&str> = by.iter().map(String::as_str).collect();
+        graph.vjp(&wanted, &by).and_then(|f| f.call_named(&arguments)).map_err(said)
+    })?;
+    let gradients: BTreeMap<_, _> = found.into_iter().filter(|(name, _)| !names.contains(name)).collect();
+    tensors::save(outputs, &gradients)?;
+    Ok(String::new())
+}

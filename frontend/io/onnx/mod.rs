@@ -1,0 +1,351 @@
+//! ONNX models: read from files, called, differentiated.
+//!
+//! A model is a function of tensors like any other: its nodes are recorded through the functions of this crate, so it is
+//! compiled, batched and differentiated as they are. [`Model::call`] compiles it for the types of its inputs; extents that the
+//! file leaves open are symbols, and one compiled function serves all of them. Inside a trace ([`jit`](fn@crate::jit), a
+//! gradient) it is recorded there, with other parameters if you like ([`Model::apply`]).
+//!
+//! What a shape, an axis or a size is computed from is followed while tracing. Inputs that are such are part of what is
+//! compiled, by their values. Nodes whose results have shapes that depend on values (`NonZero`, `Unique`, `Compress`, …) run
+//! between compiled functions. Both are counted events.
+
+mod evaluate;
+mod graph;
+mod ops;
+mod proto;
+mod stage;
+mod survey;
+mod tensors;
+mod value;
+
+pub use ops::{Status, Supported, supported};
+pub use survey::{Survey, survey};
+pub use tensors::{read_optional, read_sequence, read_tensor};
+pub use value::Value;
+
+use crate::dispatch::enter;
+use crate::error::{Code, Error, Result};
+use crate::io::file;
+use crate::jit::Lowered;
+use crate::tensor::Tensor;
+use crate::{DType, Dim, trace};
+use graph::{Graph, Kind, Name, Port, Reader};
+use prost::bytes::Bytes;
+use runtime::buffer::Map;
+use stage::Stage;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use tensors::Folder;
+use value::refuse;
+
+/// A model that was read from an ONNX file.
+pub struct Model {
+    graph: Arc<Graph>,
+    /// Inputs without defaults, then those with.
+    inputs: Vec<Port>,
+    required: usize,
+    opset: i64,
+    metadata: BTreeMap<String, String>,
+    /// For calls with the initialisers of the file, of which much can be computed once, and for calls with others.
+    first: OnceLock<Arc<Stage>>,
+    plain: OnceLock<Arc<Stage>>,
+}
+
+/// What an input or output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A tensor, or what the file does not say.
+    Tensor,
+    /// A list.
+    Sequence,
+    /// A value or none.
+    Optional,
+}
+
+/// Name and type of an input or output of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Info {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub form: Form,
+    /// The dtype; `None` of what is no tensor, or where the file does not say.
+    pub dtype: Option<DType>,
+    /// Extents: a symbol where the file has a name or nothing; `None` where the rank is not said.
+    pub dims: Option<Vec<Option<Dim>>>,
+    /// True if it has a default and need not be given.
+    pub optional: bool,
+}
+
+impl fmt::Display for Info {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name)?;
+        let Some(dtype) = self.dtype else { return Ok(()) };
+        write!(f, ": {dtype}")?;
+        let Some(dims) = &self.dims else { return write!(f, "[..]") };
+        let dims: Vec<String> = dims.iter().map(|d| d.as_ref().map_or("?".into(), Dim::to_string)).collect();
+        write!(f, "[{}]", dims.join(", "))
+    }
+}
+
+/// Reads a model from a file. Data in other files is read if these lie inside the folder of the model.
+///
+/// ```no_run
+/// use tracewright::{DType, Tensor, io::onnx};
+/// let model = onnx::load("model.onnx")?;
+/// let outputs = model.call(&[("x", Tensor::ones([1, 3], DType::F32))])?;
+/// println!("{}", outputs["y"]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
+pub fn load(path: impl AsRef<Path>) -> Result<Model> {
+    let path = path.as_ref();
+    let map = file::open("onnx::load", path).map_err(Error::observed)?;
+    let bytes = Bytes::from_owner(Mapped(map));
+    let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }.to_path_buf());
+    read(bytes, Folder(folder)).map_err(|e| e.note(format!("in `{}`", path.display())).observed())
+}
+
+/// A file, as the bytes that tensors share.
+struct Mapped(Arc<Map>);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
+/// Reads a model from what a file holds; it must have all of its data.
+pub fn parse(bytes: &[u8]) -> Result<Model> {
+    read(Bytes::copy_from_slice(bytes), Folder(None)).map_err(Error::observed)
+}
+
+fn read(bytes: Bytes, folder: Folder) -> Result<Model> {
+    let mut proto: proto::Model = tensors::decode(bytes)?;
+    let Some(graph) = proto.graph.take() else {
+        return Err(refuse(Code::File, "the file has no graph", "a whole ONNX model"));
+    };
+    let mut reader = Reader::new(&mut proto, folder)?;
+    let graph = reader.graph(graph, &[])?;
+    reader.refuse_unknown()?;
+    let (mut inputs, optional): (Vec<Port>, Vec<Port>) =
+        graph.inputs.iter().cloned().partition(|p| !graph.constants.contains_key(&p.name));
+    let required = inputs.len();
+    inputs.extend(optional);
+    let graph = Arc::new(graph);
+    let opset = reader.opsets.get("").copied().unwrap_or(0);
+    let metadata = proto.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
+    Ok(Model { graph, inputs, required, opset, metadata, first: OnceLock::new(), plain: OnceLock::new() })
+}
+
+/// Outputs by name.
+pub type Outputs = BTreeMap<String, Tensor>;
+
+impl Model {
+    /// The inputs: those that must be given, then those that have defaults.
+    pub fn inputs(&self) -> Vec<Info> {
+        self.inputs.iter().enumerate().map(|(i, p)| info(p, i >= self.required)).collect()
+    }
+
+    /// The outputs, in the order of the file.
+    pub fn outputs(&self) -> Vec<Info> {
+        self.graph.outputs.iter().map(|p| info(p, false)).collect()
+    }
+
+    /// The name that the file gives the graph.
+    pub fn name(&self) -> &str {
+        &self.graph.name
+    }
+
+    /// The version of ONNX's ops that it is written in.
+    pub fn opset(&self) -> i64 {
+        self.opset
+    }
+
+    /// What the file says about itself.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// How many nodes there are of each op, those of bodies included.
+    pub fn ops(&self) -> BTreeMap<&'static str, usize> {
+        fn count(graph: &Graph, into: &mut BTreeMap<&'static str, usize>) {
+            for node in &graph.nodes {
+                *into.entry(node.op.name).or_default() += 1;
+                let bodies = node.attributes.values().filter_map(|a| match a {
+                    graph::Attribute::Graph(g) => Some(g),
+                    _ => None,
+                });
+                bodies.chain(&node.body).for_each(|g| count(g, into));
+            }
+        }
+        let mut all = BTreeMap::new();
+        count(&self.graph, &mut all);
+        all
+    }
+
+    /// The initialisers that hold floats, by name: what [`Model::apply`] can be given others for.
+    pub fn parameters(&self) -> BTreeMap<String, Tensor> {
+        let floats = self.graph.constants.iter().filter(|(_, t)| t.dtype().is_float());
+        floats.map(|(name, t)| (name.to_string(), t.clone())).collect()
+    }
+
+    /// Runs it on inputs by name. Inside a trace it is recorded there.
+    #[track_caller]
+    pub fn call(&self, inputs: &[(&str, Tensor)]) -> Result<Outputs> {
+        let _here = enter();
+        self.tensors(&BTreeMap::new(), inputs).map_err(Error::observed)
+    }
+
+    /// Runs it with other tensors in the place of some of its initialisers, such as those of [`Model::parameters`] while they
+    /// are trained.
+    #[track_caller]
+    pub fn apply(&self, parameters: &BTreeMap<String, Tensor>, inputs: &[(&str, Tensor)]) -> Result<Outputs> {
+        let _here = enter();
+        self.tensors(parameters, inputs).map_err(Error::observed)
+    }
+
+    /// Runs it on inputs of any kind, in the order of [`Model::outputs`].
+    #[track_caller]
+    pub fn run(&self, inputs: &[(&str, Value)]) -> Result<Vec<Value>> {
+        let _here = enter();
+        self.values(&BTreeMap::new(), inputs).map_err(Error::observed)
+    }
+
+    /// The graph for inputs like these, to look at the stages of its compilation. Of a model that is several graphs for them
+    /// it is an error.
+    #[track_caller]
+    pub fn lower(&self, inputs: &[(&str, Tensor)]) -> Result<Lowered> {
+        let _here = enter();
+        let inputs: Vec<(&str, Value)> = inputs.iter().map(|(k, t)| (*k, Value::Tensor(t.clone()))).collect();
+        let lowered = self.arrange(&inputs).and_then(|(names, values)| {
+            trace::refuse_inside("lower", trace::CALL_IT)?;
+            stage::lower(&self.graph, &self.first(&names, true), values, &BTreeMap::new())
+        });
+        lowered.map_err(Error::observed)
+    }
+
+    #[track_caller]
+    fn tensors(&self, parameters: &BTreeMap<String, Tensor>, inputs: &[(&str, Tensor)]) -> Result<Outputs> {
+        let inputs: Vec<(&str, Value)> = inputs.iter().map(|(k, t)| (*k, Value::Tensor(t.clone()))).collect();
+        let values = self.values(parameters, &inputs)?;
+        let mut outputs = Outputs::new();
+        for (port, value) in self.graph.outputs.iter().zip(values) {
+            match value {
+                Value::Tensor(t) => outputs.insert(port.name.to_string(), t),
+                _ => {
+                    let rule = format!("the output `{}` is no tensor", port.name);
+                    return Err(refuse(Code::Argument, rule, "`run`, which yields values of any kind"));
+                }
+            };
+        }
+        Ok(outputs)
+    }
+
+    #[track_caller]
+    fn values(&self, parameters: &BTreeMap<String, Tensor>, inputs: &[(&str, Value)]) -> Result<Vec<Value>> {
+        for (name, t) in parameters {
+            let Some(own) = self.graph.constants.get(name.as_str()) else {
+                let rule = format!("the model has no initialiser `{name}`");
+                return Err(refuse(Code::Argument, rule, "the names of `parameters`"));
+            };
+            if t.try_type()? != own.ty() {
+                let rule = format!("`{name}` has type {}", t.ty());
+                return Err(refuse(Code::Shape, rule, format!("{}, as in the file", own.ty())));
+            }
+        }
+        let (names, values) = self.arrange(inputs)?;
+        if trace::active() {
+            return stage::inline(&self.graph, &names, &values, parameters);
+        }
+        stage::call(&self.graph, &self.first(&names, parameters.is_empty()), values, parameters)
+    }
+
+    /// The inputs in their order, checked.
+    fn arrange(&self, inputs: &[(&str, Value)]) -> Result<(Vec<Name>, Vec<Value>)> {
+        let mut seen = HashSet::new();
+        for (name, _) in inputs {
+            if !self.inputs.iter().any(|p| &*p.name == *name) {
+                let known: Vec<&str> = self.inputs.iter().map(|p| &*p.name).collect();
+                let hint = runtime::options::suggest(name, known.iter().copied());
+                let hint = hint.map(|s| format!("; did you mean `{s}`?")).unwrap_or_default();
+                let rule = format!("the model has no input `{name}`{hint}");
+                return Err(refuse(Code::Argument, rule, format!("inputs are `{}`", known.join("`, `"))));
+            }
+            if !seen.insert(*name) {
+                return Err(refuse(Code::Argument, format!("the input `{name}` is given twice"), "each input once"));
+            }
+        }
+        let (mut names, mut values) = (Vec::new(), Vec::new());
+        for (i, port) in self.inputs.iter().enumerate() {
+            match inputs.iter().find(|(name, _)| *name == &*port.name) {
+                Some((_, value)) => {
+                    check(port, value)?;
+                    names.push(port.name.clone());
+                    values.push(value.clone());
+                }
+                None if i < self.required => {
+                    let rule = format!("the input `{}` is missing", port.name);
+                    let wanted: Vec<String> = self.inputs().iter().map(Info::to_string).collect();
+                    return Err(refuse(Code::Argument, rule, format!("the inputs {}", wanted.join("; "))));
+                }
+                None => {}
+            }
+        }
+        Ok((names, values))
+    }
+
+    /// The first stage for these inputs.
+    fn first(&self, names: &[Name], own: bool) -> Arc<Stage> {
+        let stage = |known| Arc::new(Stage::first(&self.graph, names.to_vec(), known));
+        match (names.len() == self.required, own) {
+            (true, true) => self.first.get_or_init(|| stage(stage::computed_once(&self.graph, names))).clone(),
+            (true, false) => self.plain.get_or_init(|| stage(Default::default())).clone(),
+            // Inputs that have defaults were given: rare enough to be compiled anew by each call.
+            (false, _) => stage(Default::default()),
+        }
+    }
+}
+
+/// An error if a value is not what an input takes.
+fn check(port: &Port, value: &Value) -> Result<()> {
+    let wrong = |code, found: String| {
+        let rule = format!("the input `{}` is {found}", port.name);
+        Err(refuse(code, rule, info(port, false).to_string()))
+    };
+    match (&port.kind, value) {
+        (Kind::Tensor(dtype, dims), Value::Tensor(t)) => {
+            let ty = t.try_type()?;
+            if ty.dtype != *dtype {
+                return wrong(Code::DType, format!("{ty}"));
+            }
+            let Some(dims) = dims else { return Ok(()) };
+            if dims.len() != ty.rank() {
+                return wrong(Code::Rank, format!("{ty}"));
+            }
+            let differs = |(d, n): (&Option<Dim>, &Dim)| match (d.as_ref().and_then(Dim::known), n.known()) {
+                (Some(d), Some(n)) => d != n,
+                _ => false,
+            };
+            if dims.iter().zip(ty.shape.iter()).any(differs) { wrong(Code::Shape, format!("{ty}")) } else { Ok(()) }
+        }
+        (Kind::Tensor(..), Value::Sequence(_)) => wrong(Code::Argument, "a sequence".into()),
+        (Kind::Tensor(..), Value::Optional(_)) => wrong(Code::Argument, "an optional value".into()),
+        (Kind::Sequence(_), Value::Tensor(_) | Value::Optional(_)) => wrong(Code::Argument, "no sequence".into()),
+        _ => Ok(()),
+    }
+}
+
+fn info(port: &Port, optional: bool) -> Info {
+    let (dtype, dims) = match &port.kind {
+        Kind::Tensor(dtype, dims) => (Some(*dtype), dims.clone()),
+        _ => (None, None),
+    };
+    let form = match port.kind {
+        Kind::Sequence(_) => Form::Sequence,
+        Kind::Optional(_) => Form::Optional,
+        _ => Form::Tensor,
+    };
+    Info { name: port.name.to_string(), form, dtype, dims, optional }
+}

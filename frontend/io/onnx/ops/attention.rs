@@ -1,0 +1,122 @@
+//! Attention and positions that are rotations, of opset 23.
+
+use super::{Op, one};
+use crate::io::onnx::evaluate::{Call, Out};
+use crate::io::onnx::value::Operand;
+use crate::tensor::Tensor;
+use crate::{DType, Dim, Shape, concat, extent};
+
+pub(super) const OPS: &[Op] = &[Op::new("Attention", &[23], attention), Op::new("RotaryEmbedding", &[23], rotary)];
+
+/// Heads as an axis of their own: [batch, length, heads * size] to [batch, heads, length, size].
+fn heads(t: &Tensor, heads: i64) -> Tensor {
+    if t.error_ref().is_some() || t.rank() != 3 {
+        return t.clone();
+    }
+    let shape = t.shape();
+    let size = shape[2].exact_div(&Dim::from(heads)).unwrap_or(Dim::from(-1));
+    t.reshape(Shape::from_iter([shape[0].clone(), shape[1].clone(), heads.into(), size])).transpose(1, 2)
+}
+
+fn attention(c: &Call) -> Out {
+    let (q, k, v) = (c.tensor(0)?, c.tensor(1)?, c.tensor(2)?);
+    let flat = q.try_shape()?.rank() == 3;
+    let (of_q, of_k) = (c.int("q_num_heads", 0), c.int("kv_num_heads", 0));
+    if flat && (of_q < 1 || of_k < 1) {
+        return Err(c.fail(format!("{of_q} and {of_k} heads"), "the numbers of heads of tensors of rank 3"));
+    }
+    let (q, mut k, mut v) = (heads(&q, of_q), heads(&k, of_k), heads(&v, of_k));
+    let dtype = q.try_type()?.dtype;
+    let past = c.maybe(4)?;
+    let before = past.as_ref().map(|p| p.try_shape().map(|s| s[2].clone())).transpose()?.unwrap_or(Dim::from(0));
+    if let (Some(past_k), Some(past_v)) = (past, c.maybe(5)?) {
+        (k, v) = (concat(&[past_k, k], 2), concat(&[past_v, v], 2));
+    }
+    let (present_k, present_v) = (k.clone(), v.clone());
+    let (sq, sk) = (q.try_shape()?, k.try_shape()?);
+    let groups = extent(&sq[1]) / extent(&sk[1]).max(1);
+    if groups > 1 {
+        (k, v) = (k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1));
+    }
+    let size = extent(&sq[3]) as f64;
+    let scale = c.float("scale", 1.0 / size.sqrt()).sqrt();
+    let wide = |t: &Tensor| if dtype.is_half() { t.to_dtype(DType::F32) } else { t.clone() };
+    let product = (wide(&q) * scale).matmul(&(wide(&k) * scale).transpose(-1, -2));
+    let mut scores = product.clone();
+    if let Some(mask) = c.maybe(3)? {
+        // A mask that is shorter than the keys says nothing of the rest, which is masked.
+        scores = match mask.dtype() {
+            DType::Bool => mask.where_(&scores, f64::NEG_INFINITY),
+            _ => scores + wide(&mask),
+        };
+    }
+    if c.flag("is_causal", false) {
+        let shape = scores.try_shape()?;
+        let (n, m) = (shape[2].clone(), shape[3].clone());
+        let place = |axis| Tensor::iota(Shape::from_iter([n.clone(), m.clone()]), axis, DType::I64);
+        let now = place(0) + crate::ops::dim_scalar(&before, DType::I64);
+        scores = place(1).le(now).where_(&scores, f64::NEG_INFINITY);
+    }
+    let masked = scores.clone();
+    let cap = c.float("softcap", 0.0);
+    if cap > 0.0 {
+        scores = (&scores / cap).tanh() * cap;
+    }
+    let capped = scores.clone();
+    let shares = scores.softmax(-1);
+    let y = shares.matmul(&wide(&v)).to_dtype(dtype);
+    let y = match flat {
+        true => {
+            let s = y.try_shape()?;
+            y.transpose(1, 2).reshape(Shape::from_iter([s[0].clone(), s[2].clone(), &s[1] * &s[3]]))
+        }
+        false => y,
+    };
+    let seen = match c.int("qk_matmul_output_mode", 0) {
+        0 => product,
+        1 => masked,
+        2 => capped,
+        _ => shares,
+    };
+    Ok([y, present_k, present_v, seen.to_dtype(dtype)].into_iter().map(Operand::Tensor).collect())
+}
+
+fn rotary(c: &Call) -> Out {
+    let (x, cosines, sines) = (c.tensor(0)?, c.tensor(1)?, c.tensor(2)?);
+    let given = x.try_shape()?;
+    let count = c.int("num_heads", 0);
+    if given.rank() == 3 && count < 1 {
+        return Err(c.fail(format!("{count} heads"), "the number of heads of a tensor of rank 3"));
+    }
+    // [batch, heads, length, size]
+    let x = heads(&x, count);
+    let size = extent(&x.try_shape()?[3]) as isize;
+    let turned = match c.int("rotary_embedding_dim", 0) as isize {
+        0 => size,
+        n => n,
+    };
+    if turned > size || turned < 0 || turned % 2 != 0 {
+        return Err(c.fail(format!("{turned} of {size} places are turned"), "an even number of places that there are"));
+    }
+    let of = |table: &Tensor| -> Result<Tensor, crate::io::onnx::evaluate::Stop> {
+        let table = match c.maybe(3)? {
+            Some(places) => table.take(&places, 0),
+            None => table.clone(),
+        };
+        Ok(table.slice(-1, 0..turned / 2).unsqueeze(1))
+    };
+    let (cosines, sines) = (of(&cosines)?, of(&sines)?);
+    let (moving, rest) = (x.slice(3, 0..turned), x.slice(3, turned..));
+    let interleaved = c.flag("interleaved", false);
+    let (a, b) = match interleaved {
+        true => (moving.slice_step(3, 0.., 2), moving.slice_step(3, 1.., 2)),
+        false => (moving.slice(3, 0..turned / 2), moving.slice(3, turned / 2..)),
+    };
+    let (re, im) = (&a * &cosines - &b * &sines, &a * &sines + &b * &cosines);
+    let moved = match interleaved {
+        true => concat(&[re.unsqueeze(-1), im.unsqueeze(-1)], -1).flatten(3, 4),
+        false => concat(&[re, im], 3),
+    };
+    let y = concat(&[moved, rest], 3);
+    one(if given.rank() == 3 { y.transpose(1, 2).reshape(given) } else { y })
+}

@@ -1,0 +1,308 @@
+//! Wrong files and wrong inputs: each has its message, and nothing panics.
+
+use crate::file::*;
+use std::fs;
+use std::path::PathBuf;
+use tracewright::io::onnx::{self, Model};
+use tracewright::{Code, DType, Tensor, options};
+
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("onnx").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// The error of reading a file.
+fn refused(bytes: &[u8]) -> String {
+    match onnx::parse(bytes) {
+        Ok(_) => panic!("it was read"),
+        Err(e) => e.to_string(),
+    }
+}
+
+#[track_caller]
+fn says(message: &str, words: &[&str]) {
+    words.iter().for_each(|w| assert!(message.contains(w), "{message:?} does not say {w:?}"));
+}
+
+/// y = x + w.
+fn sum() -> Message {
+    graph(
+        &[node("Add", &["x", "w"], &["y"], &[])],
+        &[port("x", FLOAT, &[Named("n"), Is(2)])],
+        &[port("y", FLOAT, &[Named("n"), Is(2)])],
+        &[floats("w", &[2], &[1.0, 2.0])],
+    )
+}
+
+fn model() -> Model {
+    onnx::parse(&file(sum())).unwrap()
+}
+
+#[test]
+fn inputs_that_do_not_fit() {
+    let m = model();
+    let call = |inputs: &[(&str, Tensor)]| m.call(inputs).unwrap_err().to_string();
+    let x = || Tensor::ones([3, 2], DType::F32);
+    says(&call(&[]), &["error[argument]", "the input `x` is missing", "x: f32[n, 2]"]);
+    says(&call(&[("x", x()), ("z", x())]), &["no input `z`", "inputs are `x`"]);
+    says(&call(&[("X", x())]), &["no input `X`"]);
+    says(&call(&[("x", x()), ("x", x())]), &["`x` is given twice"]);
+    says(&call(&[("x", x().to_dtype(DType::F64))]), &["error[dtype]", "the input `x` is f64[3, 2]", "f32[n, 2]"]);
+    says(&call(&[("x", Tensor::ones([2], DType::F32))]), &["error[rank]", "the input `x` is f32[2]"]);
+    says(&call(&[("x", Tensor::ones([3, 4], DType::F32))]), &["error[shape]", "the input `x` is f32[3, 4]"]);
+    let two = |t: &Tensor| t.to_vec::<f32>().unwrap();
+    assert_eq!(two(&m.call(&[("x", x())]).unwrap()["y"]), [2.0, 3.0, 2.0, 3.0, 2.0, 3.0]);
+}
+
+#[test]
+fn ops_that_are_not_known_are_listed_at_once() {
+    let nodes = [
+        node("Frobnicate", &["x"], &["a"], &[]),
+        node("Frobnicate", &["a"], &["b"], &[]),
+        node("Relu", &["b"], &["c"], &[]),
+        node("Quux", &["c"], &["y"], &[]),
+    ];
+    let g = graph(&nodes, &[port("x", FLOAT, &[Is(1)])], &[port("y", FLOAT, &[Is(1)])], &[]);
+    says(&refused(&file(g)), &["Frobnicate-21 (2 nodes, the first is `the_frobnicate`)", "Quux-21 (node `the_quux`)"]);
+}
+
+#[test]
+fn graphs_that_make_no_sense() {
+    let (x, y) = (port("x", FLOAT, &[Is(1)]), port("y", FLOAT, &[Is(1)]));
+    let read = |nodes: &[Message], initialisers: &[Message]| {
+        refused(&file(graph(nodes, std::slice::from_ref(&x), std::slice::from_ref(&y), initialisers)))
+    };
+    let circle =
+        [node("Add", &["x", "b"], &["a"], &[]), node("Relu", &["a"], &["b"], &[]), node("Relu", &["a"], &["y"], &[])];
+    says(&read(&circle, &[]), &["in a circle", "`the_add`", "`the_relu`"]);
+    says(
+        &read(&[node("Relu", &["gone"], &["y"], &[])], &[]),
+        &["the node `the_relu` reads `gone`, which nothing gives"],
+    );
+    says(&read(&[node("Relu", &["x"], &["z"], &[])], &[]), &["the output `y` is the result of no node"]);
+    let twice = [node("Relu", &["x"], &["y"], &[]), node("Abs", &["x"], &["y"], &[])];
+    says(&read(&twice, &[]), &["the name `y` is given twice", "Abs"]);
+    let one = [node("Relu", &["x"], &["y"], &[])];
+    says(&read(&one, &[floats("w", &[2], &[1.0])]), &["`w` has 4 bytes of data", "8 bytes"]);
+    says(&read(&one, &[floats("w", &[-1], &[1.0])]), &["`w` has extents [-1]"]);
+    says(&read(&one, &[floats("w", &[1 << 62, 1 << 62], &[])]), &["`w` has extents", "memory"]);
+    says(&read(&one, &[raw("w", 8, &[1], b"a")]), &["element type string", "of the tensor `w`"]);
+    says(&read(&one, &[floats("w", &[1], &[1.0]), floats("w", &[1], &[1.0])]), &["the name `w` is given twice"]);
+    let old = Message::default().message(7, sum()).message(8, Message::default().int(2, 99)).0;
+    says(&refused(&old), &["opset 99", "opsets 1 to 23"]);
+    says(&refused(&[]), &["no graph"]);
+    says(&refused(b"not a model"), &["not ONNX"]);
+}
+
+#[test]
+fn data_in_other_files_stays_in_the_folder() {
+    let folder = folder("external");
+    let outside = folder.join("outside.bin");
+    fs::write(&outside, [0u8; 64]).unwrap();
+    let inside = folder.join("model");
+    fs::create_dir_all(inside.join("data")).unwrap();
+    let data: Vec<u8> = [9.0f32, 1.0, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    fs::write(inside.join("data/w.bin"), data).unwrap();
+    let read = |entries: &[(&str, &str)]| {
+        let g = graph(
+            &[node("Add", &["x", "w"], &["y"], &[])],
+            &[port("x", FLOAT, &[Is(2)])],
+            &[port("y", FLOAT, &[Is(2)])],
+            &[external("w", &[2], entries)],
+        );
+        fs::write(inside.join("m.onnx"), file(g)).unwrap();
+        onnx::load(inside.join("m.onnx"))
+    };
+    let y = read(&[("location", "data/w.bin"), ("offset", "4"), ("length", "8")]).unwrap();
+    let y = y.call(&[("x", Tensor::from([1.0f32, 1.0]))]).unwrap();
+    assert_eq!(y["y"].to_vec::<f32>().unwrap(), [2.0, 3.0]);
+    let refused = |entries: &[(&str, &str)]| match read(entries) {
+        Ok(_) => panic!("it was read"),
+        Err(e) => e.to_string(),
+    };
+    let absolute = outside.to_string_lossy().into_owned();
+    for location in [absolute.as_str(), "../outside.bin", "data/../../outside.bin", ""] {
+        says(
+            &refused(&[("location", location)]),
+            &["the external data of `w` lies in", "inside of the model's folder"],
+        );
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&outside, inside.join("link.bin")).unwrap();
+        says(&refused(&[("location", "link.bin")]), &["a link that leaves the folder"]);
+    }
+    says(&refused(&[("location", "none.bin")]), &["cannot be read"]);
+    says(&refused(&[("location", "data/w.bin"), ("offset", "8")]), &["`w` has 4 bytes of data"]);
+    says(&refused(&[("location", "data/w.bin"), ("offset", "8"), ("length", "8")]), &["bytes 8 to 16", "which has 12"]);
+    says(&refused(&[("location", "data/w.bin"), ("offset", "18446744073709551615")]), &["which has 12"]);
+    says(&refused(&[("location", "data/w.bin"), ("offset", "-1")]), &["has offset `-1`"]);
+    says(&refused(&[("location", "data")]), &["`data`"]);
+    let bytes = fs::read(inside.join("m.onnx")).unwrap();
+    says(&self::refused(&bytes), &["the model comes from no file"]);
+}
+
+#[test]
+fn values_that_make_no_sense_when_it_runs() {
+    let take = graph(
+        &[node("Gather", &["x", "at"], &["y"], &[])],
+        &[port("x", FLOAT, &[Is(3)]), port("at", INT64, &[Is(1)])],
+        &[port("y", FLOAT, &[Is(1)])],
+        &[],
+    );
+    let m = onnx::parse(&file(take)).unwrap();
+    let call = |at: i64| m.call(&[("x", Tensor::from([5.0f32, 6.0, 7.0])), ("at", Tensor::from([at]))]);
+    assert_eq!(call(-1).unwrap()["y"].to_vec::<f32>().unwrap(), [7.0]);
+    for at in [3, -4] {
+        let e = call(at).and_then(|y| y["y"].to_vec::<f32>()).unwrap_err().to_string();
+        says(&e, &["error[index]", "the_gather"]);
+    }
+    let shaped = graph(
+        &[node("Reshape", &["x", "to"], &["y"], &[])],
+        &[port("x", FLOAT, &[Is(6)]), port("to", INT64, &[Is(2)])],
+        &[port("y", FLOAT, &[Open, Open])],
+        &[],
+    );
+    let m = onnx::parse(&file(shaped)).unwrap();
+    let call = |to: [i64; 2]| m.call(&[("x", Tensor::ones([6], DType::F32)), ("to", Tensor::from(to))]);
+    assert_eq!(call([2, -1]).unwrap()["y"].shape().to_string(), "[2, 3]");
+    for to in [[4, -1], [0, 5], [-1, -1], [-7, 1], [i64::MAX, i64::MAX], [i64::MIN, 2], [1 << 40, 1 << 40]] {
+        let e = call(to).unwrap_err().to_string();
+        says(&e, &["the node `the_reshape` (Reshape)"]);
+    }
+    let filled = graph(
+        &[node("ConstantOfShape", &["to"], &["y"], &[])],
+        &[port("to", INT64, &[Is(2)])],
+        &[port("y", FLOAT, &[Open, Open])],
+        &[],
+    );
+    let m = onnx::parse(&file(filled)).unwrap();
+    for to in [[1i64 << 40, 1 << 40], [i64::MAX, 1], [-1, 1]] {
+        let e = m.call(&[("to", Tensor::from(to))]).and_then(|y| y["y"].to_vec::<f32>()).unwrap_err();
+        says(&e.to_string(), &["error["]);
+    }
+}
+
+/// What is wrong is the file's fault, not ours.
+fn refused_or_right(outcome: tracewright::Result<()>) {
+    let wrong = |e: &tracewright::Error| matches!(e.code(), Code::Panic | Code::Bug);
+    assert!(!outcome.as_ref().is_err_and(wrong), "{}", outcome.unwrap_err());
+}
+
+/// Every op is given no operands, too few, too many, and such as it does not expect.
+#[test]
+fn ops_of_odd_operands() {
+    let options = options::Options { jit: false, ..(*options::current().unwrap()).clone() };
+    let operands: [(&str, Tensor); 7] = [
+        ("f", Tensor::ones([2, 3], DType::F32)),
+        ("i", Tensor::from([1i64, -1])),
+        ("e", Tensor::zeros([0], DType::I64)),
+        ("n", Tensor::from(i64::MIN)),
+        ("m", Tensor::from(i64::MAX)),
+        ("b", Tensor::from(true)),
+        ("c", Tensor::ones([1, 2, 3, 4], DType::F32)),
+    ];
+    let given = [
+        port("f", FLOAT, &[Is(2), Is(3)]),
+        port("i", INT64, &[Is(2)]),
+        port("e", INT64, &[Is(0)]),
+        port("n", INT64, &[]),
+        port("m", INT64, &[]),
+        port("b", BOOL, &[]),
+        port("c", FLOAT, &[Is(1), Is(2), Is(3), Is(4)]),
+    ];
+    let lists: [&[&str]; 20] = [
+        &[],
+        &["f"],
+        &["e"],
+        &["n"],
+        &["c"],
+        &["f", "i"],
+        &["f", "f"],
+        &["n", "n"],
+        &["i", "f"],
+        &["f", "m"],
+        &["f", "f", "f"],
+        &["c", "c", "c"],
+        &["i", "i", "i"],
+        &["n", "n", "n", "n", "n"],
+        &["m", "m", "m", "m", "m"],
+        &["e", "e", "e"],
+        &["n", "n", "n"],
+        &["f", "n", "n", "n", "n"],
+        &["c", "c", "c", "c", "c"],
+        &["b", "b", "f", "f", "f", "i", "i"],
+    ];
+    let mut wrong = Vec::new();
+    options::with_options(options, || {
+        for op in onnx::supported() {
+            for list in lists {
+                let node = node(op.name, list, &["y"], &[int("axis", i64::MIN)]);
+                let model = onnx::parse(&file(graph(&[node], &given, &[port("y", FLOAT, &[Open])], &[])));
+                let outcome = model.and_then(|model| model.call(&operands));
+                let code = outcome.as_ref().err().map(tracewright::Error::code);
+                if matches!(code, Some(Code::Panic | Code::Bug)) {
+                    wrong.push(format!("{} of {list:?}: {}", op.name, outcome.unwrap_err()));
+                }
+            }
+        }
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Every file that is cut off or has another byte somewhere is read or refused, and runs or does not.
+#[test]
+fn files_with_other_bytes() {
+    let inner = graph(&[node("Neg", &["x"], &["z"], &[])], &[], &[port("z", FLOAT, &[Is(2)])], &[]);
+    let nodes = [
+        node("Shape", &["x"], &["s"], &[]),
+        node("Gather", &["s", "first"], &["n"], &[int("axis", 0)]),
+        node("Concat", &["n", "two"], &["to"], &[int("axis", 0)]),
+        node("Reshape", &["x", "to"], &["r"], &[]),
+        node("If", &["c"], &["b"], &[body("then_branch", inner.clone()), body("else_branch", inner)]),
+        node("Add", &["r", "w"], &["y"], &[]),
+        node("NonZero", &["b"], &["at"], &[]),
+    ];
+    let g = graph(
+        &nodes,
+        &[port("x", FLOAT, &[Named("n"), Is(2)]), port("c", BOOL, &[])],
+        &[port("y", FLOAT, &[Open, Open]), port("at", INT64, &[Open, Open])],
+        &[ints("first", &[1], &[0]), ints("two", &[1], &[2]), floats("w", &[2], &[1.0, 2.0])],
+    );
+    let bytes = file(g);
+    let inputs = [("x", Tensor::ones([3, 2], DType::F32)), ("c", Tensor::from(true))];
+    assert_eq!(onnx::parse(&bytes).unwrap().call(&inputs).unwrap()["at"].shape().to_string(), "[2, 6]");
+    let attempt = |bytes: &[u8]| {
+        let outcome = onnx::parse(bytes).and_then(|model| model.call(&inputs));
+        refused_or_right(outcome.and_then(|outputs| outputs.values().try_for_each(|t| t.to_literal().map(drop))));
+        let _ = onnx::survey(bytes);
+    };
+    (0..bytes.len()).for_each(|n| attempt(&bytes[..n]));
+    for at in 0..bytes.len() {
+        for change in [1u8, 0x80, 0x55] {
+            let mut other = bytes.clone();
+            other[at] ^= change;
+            attempt(&other);
+        }
+    }
+}
+
+#[test]
+fn bodies_nest_only_so_deep() {
+    let mut inner = graph(&[node("Neg", &["x"], &["z"], &[])], &[], &[port("z", FLOAT, &[Is(2)])], &[]);
+    for _ in 0..10_000 {
+        let yes = body("then_branch", inner);
+        inner = graph(&[node("If", &["c"], &["z"], &[yes])], &[], &[port("z", FLOAT, &[Is(2)])], &[]);
+    }
+    says(&refused(&file(inner)), &["not ONNX", "recursion"]);
+}
+
+#[test]
+fn a_split_into_more_parts_than_results() {
+    let node = node("Split", &["x"], &["y"], &[int("axis", 0), int("num_outputs", 1 << 40)]);
+    let g = graph(&[node], &[port("x", FLOAT, &[Is(2)])], &[port("y", FLOAT, &[Open])], &[]);
+    let e = onnx::parse(&file(g)).unwrap().call(&[("x", Tensor::ones([2], DType::F32))]).unwrap_err().to_string();
+    says(&e, &["num_outputs is 1099511627776", "1, as many as the node has"]);
+}

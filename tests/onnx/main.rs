@@ -1,0 +1,7 @@
+//! ONNX models: what is done with them, and what is wrong with files and inputs.
+
+mod bad;
+mod exact;
+mod file;
+mod page;
+mod used;
