@@ -1,5 +1,6 @@
 //! Making tensors: zeros, ones, ranges, data of the host. Inside a trace these record ops.
 
+use crate::device;
 use crate::dispatch::{Call, Extents, enter, here, run_sized};
 use crate::error::{Code, Error};
 use crate::ops::prim;
@@ -31,7 +32,7 @@ fn made(
         }
     };
     match outcome {
-        Ok(array) => Tensor::array(array),
+        Ok(array) => Tensor::made(array),
         Err(e) => Tensor::error(e.at(here()).in_scope(&crate::scope::current())),
     }
 }
@@ -139,7 +140,7 @@ impl Tensor {
             return self.clone();
         }
         let ty = self.ty();
-        number("full_like", ty.shape, value.into(), ty.dtype)
+        device::among([self], || number("full_like", ty.shape, value.into(), ty.dtype))
     }
 
     /// The index along an axis at every place of a shape.

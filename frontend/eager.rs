@@ -5,6 +5,7 @@
 //! ops over one shape see one axis only.
 
 use crate::cache::Bounded;
+use crate::device;
 use crate::dispatch::{Call, Extents, Sized, here};
 use crate::error::{Error, Result};
 use crate::modes::Modes;
@@ -119,7 +120,7 @@ pub(crate) fn run(call: &Call<'_>, operands: &[&Tensor], sizes: &[Dim], body: &S
         Eager { call, tensors: operands, operands: sources, sizes, body, wanted, modes: crate::modes::current()? }
             .run(extents)
     };
-    attempt().unwrap_or_else(Tensor::error)
+    device::among(operands.iter().copied(), || attempt().unwrap_or_else(Tensor::error))
 }
 
 /// Where an operand's elements come from.

@@ -5,8 +5,8 @@
 //! anybody saw it is a logged event.
 
 use ir::{Location, Violation, ViolationKind};
-use runtime::ExecError;
 use runtime::events::{self, Event};
+use runtime::{DeviceError, ExecError};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -51,8 +51,12 @@ pub enum Code {
     HostConstant,
     /// A text is not a graph.
     Text,
+    /// A file cannot be read or written, or does not hold what it should.
+    File,
     /// Memory could not be had.
     Memory,
+    /// A device is not there, has failed, or is another than that of other tensors.
+    Device,
     /// The compiler or runtime is at fault.
     Bug,
 }
@@ -74,7 +78,9 @@ impl Code {
             Code::Panic => "panic",
             Code::HostConstant => "host-constant",
             Code::Text => "text",
+            Code::File => "file",
             Code::Memory => "memory",
+            Code::Device => "device",
             Code::Bug => "bug",
         }
     }
@@ -164,6 +170,7 @@ impl Error {
                 }
                 e
             }
+            ExecError::Device(e) => Error::device(e),
             ExecError::Bug(m) => Error::new(Code::Bug, "call", m, "this is a bug in tracewright, please report it"),
             ExecError::Op { op, origins, error } => {
                 let rule = error.to_string();
@@ -190,6 +197,13 @@ impl Error {
                 })
             }
         }
+    }
+
+    /// From a device that is not there or has failed.
+    pub(crate) fn device(e: DeviceError) -> Error {
+        let rule = format!("{}: {}", e.device, e.message);
+        let legal = if e.usable { "" } else { "the process cannot use the device any more" };
+        Error::new(Code::Device, "device", rule, legal)
     }
 
     fn edit(mut self, f: impl FnOnce(&mut Fault)) -> Error {
@@ -310,6 +324,12 @@ impl fmt::Display for Fault {
             write!(f, "\n  legal: {}", self.legal)?;
         }
         self.notes.iter().try_for_each(|n| write!(f, "\n  note: {n}"))
+    }
+}
+
+impl From<DeviceError> for Error {
+    fn from(e: DeviceError) -> Error {
+        Error::device(e)
     }
 }
 

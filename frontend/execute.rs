@@ -1,6 +1,7 @@
 //! Running graphs that are not cached by their caller: those of eager gradients.
 
 use crate::cache::Bounded;
+use crate::device;
 use crate::dispatch::here;
 use crate::error::{Error, Result};
 use crate::scope;
@@ -54,6 +55,10 @@ fn is_pure(graph: &Graph) -> bool {
 /// The lines in what is kept are those of the first graph of that structure. A call that fails at an op or for want of memory
 /// is therefore repeated with its own graph compiled, for the error to name its own lines.
 pub(crate) fn run(graph: &Graph, inputs: &[Array]) -> Result<Outputs> {
+    device::among_arrays(inputs, || run_here(graph, inputs))
+}
+
+fn run_here(graph: &Graph, inputs: &[Array]) -> Result<Outputs> {
     let key = Structure { modes: crate::modes::current()?, hash: graph.structural_hash(), graph: graph.clone() };
     let call = |executable: &Executable| {
         let mut inputs: Vec<Input> = inputs.iter().cloned().map(Input::Shared).collect();

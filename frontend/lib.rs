@@ -8,11 +8,12 @@ mod cell;
 pub mod control;
 mod create;
 pub mod custom;
-mod device;
+pub mod device;
 mod dispatch;
 mod eager;
 mod error;
 mod execute;
+pub mod io;
 pub mod jit;
 mod modes;
 mod nested;
@@ -50,7 +51,7 @@ pub use ops::{
 pub use promote::{Number, promote};
 pub use random::{Generator, Key, manual_seed, rand, rand_like, randint, randn, randn_like, randperm};
 pub use recording::Recording;
-pub use runtime::{Array, events, options, pool};
+pub use runtime::{Array, DeviceError, events, options, pool};
 pub use scope::scope;
 pub use tape::{enable_grad, no_grad};
 pub use tensor::{Tensor, extent};
@@ -72,3 +73,8 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/transforms.md")]
 pub struct Transforms;
+
+/// And that of the page on saved graphs.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/saved_graphs.md")]
+pub struct SavedGraphs;

@@ -50,6 +50,10 @@ impl Recording {
         Ok(Recording { graph, executable: OnceLock::new() })
     }
 
+    pub(crate) fn into_graph(self) -> Graph {
+        self.graph
+    }
+
     /// Types of the inputs.
     pub fn inputs(&self) -> Vec<Type> {
         self.graph.input_types()

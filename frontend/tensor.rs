@@ -1,6 +1,7 @@
 //! The tensor type and its boundaries: where values and errors come out.
 
-use crate::dispatch::here;
+use crate::device::made_here;
+use crate::dispatch::{enter, here};
 use crate::error::{Code, Error, Result};
 use crate::tape::Tracked;
 use crate::trace::{self, Traced};
@@ -67,8 +68,16 @@ impl Tensor {
 
     pub(crate) fn literal(literal: Literal) -> Tensor {
         match Array::from_literal(&literal) {
-            Ok(a) => Tensor::array(a),
+            Ok(a) => Tensor::made(a),
             Err(e) => Tensor::error(Error::exec(e).at(here())),
+        }
+    }
+
+    /// An array of the host, on the device that things are made on.
+    pub(crate) fn made(array: Array) -> Tensor {
+        match made_here(array) {
+            Ok(a) => Tensor::array(a),
+            Err(e) => Tensor::error(e.at(here())),
         }
     }
 
@@ -152,7 +161,7 @@ impl Tensor {
     /// Where its memory is, if it has any: a tensor that a call updated in place is where it was.
     pub fn data_ptr(&self) -> Option<usize> {
         match self.held() {
-            Held::Array(a) => Some(a.buffer().ptr() as usize),
+            Held::Array(a) => Some(a.address() as usize),
             _ => None,
         }
     }
@@ -249,15 +258,49 @@ impl Tensor {
         extent(&dim)
     }
 
-    /// The device it lives on.
+    /// The device it lives on: of a traced value, the one that the function is traced for.
     pub fn device(&self) -> Device {
-        Device::Cpu
+        match &self.0 {
+            Repr::Array(a) => a.device(),
+            Repr::View(v) => v.device,
+            Repr::Tracked(t) => t.value.device(),
+            Repr::Traced(_) | Repr::Error(_) => runtime::device::current().unwrap_or_default(),
+        }
     }
 
-    /// A copy on a device; the same tensor if it is there already.
+    /// A copy on a device; the same tensor if it is there already. A traced value stays where the function runs, and a
+    /// tensor on the tape where it is: another device is an error.
+    ///
+    /// ```
+    /// use tracewright::{Device, Tensor};
+    /// let x = Tensor::from([1.0f32, 2.0]).to_device(Device::Cpu);
+    /// assert_eq!(x.to_vec::<f32>()?, [1.0, 2.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
     pub fn to_device(&self, device: Device) -> Tensor {
-        match device {
-            Device::Cpu => self.clone(),
+        let _here = enter();
+        let refuse = |rule: String, legal: &str| {
+            let e = Error::new(Code::Device, "to_device", rule, legal).with_operands([self.ty().to_string()]);
+            Tensor::error(e.at(here()).in_scope(&crate::scope::current()))
+        };
+        if self.error_ref().is_some() || self.device() == device {
+            return self.clone();
+        }
+        if self.tracked().is_some() {
+            return refuse("a tensor on the tape cannot move".into(), "detach it, or move it before requires_grad");
+        }
+        match self.held() {
+            Held::Array(a) => match a.to_device(device) {
+                Ok(moved) => Tensor::array(moved),
+                Err(e) => Tensor::error(Error::exec(e).at(here()).in_scope(&crate::scope::current())),
+            },
+            Held::Traced(_) => {
+                let rule =
+                    format!("the function is traced for {}, and a value of it cannot move to {device}", self.device());
+                refuse(rule, "move arguments before the call, and results after it")
+            }
+            Held::Error(e) => Tensor::error(e),
         }
     }
 
@@ -282,6 +325,26 @@ impl Tensor {
         }
     }
 
+    /// Its array in the host's memory.
+    #[track_caller]
+    fn on_host(&self, what: &'static str) -> Result<Array> {
+        let located = |e| Error::exec(e).at(here()).in_scope(&crate::scope::current()).observed();
+        self.read(what)?.to_device(Device::Cpu).map_err(located)
+    }
+
+    /// Its array, on its device: the elements without a copy.
+    ///
+    /// ```
+    /// use tracewright::Tensor;
+    /// assert_eq!(Tensor::from([1i64, 2]).to_array()?.as_slice::<i64>(), Some(&[1, 2][..]));
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn to_array(&self) -> Result<Array> {
+        let _here = enter();
+        self.read("to_array").cloned()
+    }
+
     /// The elements in row-major order; `T` must be the Rust type of the dtype.
     ///
     /// ```
@@ -292,8 +355,8 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        let array = self.read("to_vec")?;
-        Ok(self.typed::<T>("to_vec", array)?.to_vec())
+        let array = self.on_host("to_vec")?;
+        Ok(self.typed::<T>("to_vec", &array)?.to_vec())
     }
 
     /// The only element of a tensor that has one; `T` must be the Rust type of the dtype.
@@ -305,8 +368,8 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn item<T: Element>(&self) -> Result<T> {
-        let array = self.read("item")?;
-        match self.typed::<T>("item", array)? {
+        let array = self.on_host("item")?;
+        match self.typed::<T>("item", &array)? {
             [x] => Ok(*x),
             other => Err(Error::new(
                 if other.is_empty() { Code::Empty } else { Code::Shape },
@@ -343,7 +406,7 @@ impl Tensor {
     /// The elements with their extents.
     #[track_caller]
     pub fn to_literal(&self) -> Result<Literal> {
-        self.read("to_literal")?.to_literal().map_err(|e| Error::exec(e).observed())
+        self.on_host("to_literal")?.to_literal().map_err(|e| Error::exec(e).observed())
     }
 
     /// The only element, whatever its dtype, as a number.
@@ -366,7 +429,7 @@ impl Tensor {
             return Some(Identity { trace: t.node.id | 1 << 63, at: t.slot, ty: Some(self.ty()) });
         }
         match self.held() {
-            Held::Array(a) => Some(Identity { trace: 0, at: a.buffer().ptr() as usize, ty: Some(a.ty()) }),
+            Held::Array(a) => Some(Identity { trace: 0, at: a.address() as usize, ty: Some(a.ty()) }),
             Held::Traced(t) => Some(Identity { trace: t.trace.id, at: t.value.at(), ty: None }),
             Held::Error(_) => None,
         }

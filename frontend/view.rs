@@ -10,8 +10,8 @@ use crate::tensor::{Repr, Tensor};
 use crate::trace::{self, record};
 use ir::ops::view;
 use ir::{Axes, DType, Dim, Shape};
-use runtime::Array;
 use runtime::array::byte_length;
+use runtime::{Array, Device};
 use smallvec::SmallVec;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -130,6 +130,8 @@ impl Steps {
 /// A view of an array that nobody has asked the elements of.
 pub(crate) struct View {
     pub dtype: DType,
+    /// Where its elements are.
+    pub device: Device,
     pub shape: Shape,
     /// Gone once there are elements.
     base: Mutex<Option<Array>>,
@@ -142,8 +144,8 @@ pub(crate) struct View {
 
 impl View {
     fn new(base: Array, shape: Shape, steps: SmallVec<[Step; 2]>, name: &'static str) -> View {
-        let (dtype, base) = (base.dtype(), Mutex::new(Some(base)));
-        View { dtype, shape, base, steps, name, line: here(), settled: OnceLock::new() }
+        let (dtype, device, base) = (base.dtype(), base.device(), Mutex::new(Some(base)));
+        View { dtype, device, shape, base, steps, name, line: here(), settled: OnceLock::new() }
     }
 
     /// The array that it is read from, and whether that holds its elements as they are.

@@ -1,7 +1,9 @@
 //! Compositions of 16-bit floats are computed in f32 and rounded once: what is too large for the dtype on the way does
 //! not show in the result. The same compiled, interpreted and unfused.
 
-use tracewright::options::{Options, with_options};
+mod target;
+
+use tracewright::options::with_options;
 use tracewright::{DType, Result, Tensor, grad, jit, nn};
 
 fn half(values: &[f32]) -> Tensor {
@@ -11,7 +13,7 @@ fn half(values: &[f32]) -> Tensor {
 /// The result in each way of running, as f32.
 fn everywhere(x: &Tensor, f: fn(&Tensor) -> Tensor) -> Vec<f32> {
     let run = |name: &str, value: &str| {
-        let mut options = Options::default();
+        let mut options = target::options();
         options.set(name, value).unwrap();
         with_options(options, || {
             jit(move |x: Tensor| f(&x)).call(x).unwrap().to_dtype(DType::F32).to_vec::<f32>().unwrap()

@@ -1,6 +1,8 @@
 //! What is symbolic is checked when it gets its value: before anything runs, with the same error compiled and
 //! interpreted.
 
+mod target;
+
 use std::ops::Bound;
 use tracewright::options::{Options, with_options};
 use tracewright::{Code, DType, Dim, Error, Result, Tensor, jit, keepdims};
@@ -14,7 +16,7 @@ fn arange(n: usize) -> Tensor {
 fn refused(f: fn(Tensor) -> Tensor, good: usize, bad: usize) -> String {
     let message = |jit_on: bool| {
         let f = jit(f).dynamic("arguments.0", 0, "B", 0..=64);
-        let options = Options { jit: jit_on, ..Options::default() };
+        let options = Options { jit: jit_on, ..target::options() };
         with_options(options, || {
             f.call(arange(good)).unwrap();
             let error = f.call(arange(bad)).map(|t| t.to_string()).unwrap_err();
@@ -89,7 +91,7 @@ fn an_empty_axis_is_fine_where_nothing_is_taken_of_it() -> Result<()> {
     let f =
         jit(|x: Tensor| (x.softmax(0), x.logsumexp(0), x.unsqueeze(1).max(1))).dynamic("arguments.0", 0, "B", 0..=9);
     for jit_on in [true, false] {
-        let options = Options { jit: jit_on, ..Options::default() };
+        let options = Options { jit: jit_on, ..target::options() };
         let (softmax, logsumexp, rows) = with_options(options, || f.call(arange(0)))?;
         assert_eq!((softmax.numel(), rows.numel()), (Dim::from(0), Dim::from(0)));
         assert_eq!(logsumexp.item::<f32>()?, f32::NEG_INFINITY);

@@ -1,49 +1,110 @@
-"""The workloads in PyTorch. `make` yields a function that runs one call to its end, and how many calls one timing takes."""
+"""The workloads in PyTorch.
+
+`make` yields a function that starts one call, how many calls one timing takes, and a function that waits for the device.
+Modes: none is eager; `compile` is torch.compile; `graphs` is torch.compile with CUDA graphs (`mode="reduce-overhead"`);
+`captured` is a training step that is compiled and then captured whole as one CUDA graph, the optimizer with it.
+"""
 
 import torch
 import torch.nn.functional as F
 
 VERSION = f"torch {torch.__version__}"
+LARGE = 1 << 26
 
 
-def make(workload, threads, compiled):
+def make(workload, threads, mode, device):
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    if workload.startswith("eager_"):
-        return eager(*workload.removeprefix("eager_").rsplit("_", 1))
-    if workload.startswith("tape_"):
-        return {"tape_chain_100": tape_chain, "tape_mlp_step": tape_mlp}[workload](), 20
-    compile = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
+    if device == "cpu":
+        return made(workload, mode, device)
+    with torch.device(device):
+        return made(workload, mode, device)
 
-    if workload == "mlp_train_step":
-        return mlp_step(compile), 1
+
+def made(workload, mode, device):
+    wait = torch.cuda.synchronize if device != "cpu" else lambda: None
+    if workload.startswith("eager_"):
+        return *eager(*workload.removeprefix("eager_").rsplit("_", 1)), wait
+    if workload.startswith("tape_"):
+        return {"tape_chain_100": tape_chain, "tape_mlp_step": tape_mlp}[workload](), 20, wait
+    compile = {
+        "": lambda f: f,
+        "compile": lambda f: torch.compile(f, dynamic=False),
+        "graphs": lambda f: torch.compile(f, dynamic=False, mode="reduce-overhead"),
+        "captured": lambda f: torch.compile(f, dynamic=False),
+    }[mode]
+
+    if workload in ("mlp_train_step", "digits_step"):
+        step = mlp_step(compile, device) if workload == "mlp_train_step" else digits_step(compile, device)
+        return Captured(step) if mode == "captured" else step, 1, wait
+
+    def sets(make):
+        """Inputs of several calls, so that none finds its own in the GPU's cache."""
+        first = make()
+        size = sum(x.nbytes for x in first if torch.is_tensor(x))
+        more = 0 if device == "cpu" else max(1, min(31, (512 << 20) // max(size, 1) - 1))
+        return [first] + [make() for _ in range(more)]
 
     if workload == "tiny_call_overhead":
-        f, operands, calls = lambda x: x * 2 + 1, [torch.randn(4)], 1000
+        f, many, calls = lambda x: x * 2 + 1, [[torch.randn(4)]], 1000
+    elif workload == "copy_64M":
+        target = torch.empty(LARGE)
+        f, many, calls = lambda x: target.copy_(x), sets(lambda: [torch.randn(LARGE)]), 1
+    elif workload == "add_64M":
+        f, many, calls = lambda x: x + 1.0, sets(lambda: [torch.randn(LARGE)]), 1
+    elif workload == "sum_64M":
+        f, many, calls = lambda x: x.sum(), sets(lambda: [torch.randn(LARGE)]), 1
     elif workload.startswith("deep_chain_"):
-        f, operands, calls = deep_chain(int(workload.removeprefix("deep_chain_"))), [torch.randn(1024)], 1
-    elif workload == "gelu_chain_64K":
-        f, operands, calls = lambda x: F.gelu(x * 1.3 + 0.2, approximate="tanh") * 0.7, [torch.randn(65536)], 20
-    elif workload == "softmax_4096x1024":
-        f, operands, calls = lambda x: F.softmax(x, -1), [torch.randn(4096, 1024)], 1
-    elif workload == "layernorm_8192x768":
-        f, operands, calls = lambda x, w, b: F.layer_norm(x, (768,), w, b), [torch.randn(8192, 768), torch.randn(768), torch.randn(768)], 1
+        f, many, calls = deep_chain(int(workload.removeprefix("deep_chain_"))), [[torch.randn(1024)]], 1
+    elif workload in ("gelu_chain_64K", "gelu_chain_64M"):
+        n, calls = (65536, 20) if workload.endswith("K") else (LARGE, 1)
+        f, many = lambda x: F.gelu(x * 1.3 + 0.2, approximate="tanh") * 0.7, sets(lambda: [torch.randn(n)])
+    elif workload in ("softmax_4096x1024", "softmax_64Kx1024"):
+        rows = 4096 if "4096" in workload else 1 << 16
+        f, many, calls = lambda x: F.softmax(x, -1), sets(lambda: [torch.randn(rows, 1024)]), 1
+    elif workload in ("layernorm_8192x768", "layernorm_64Kx1024"):
+        n, m = (8192, 768) if "768" in workload else (1 << 16, 1024)
+        f, calls = lambda x, w, b: F.layer_norm(x, (m,), w, b), 1
+        many = sets(lambda: [torch.randn(n, m), torch.randn(m), torch.randn(m)])
     elif workload == "stencil_1024":
-        f, operands, calls = stencil, [torch.randn(1024, 1024)], 1
+        f, many, calls = stencil, sets(lambda: [torch.randn(1024, 1024)]), 1
     elif workload == "stack_8x1M":
-        f, operands, calls = lambda *xs: torch.stack(xs, -1), [torch.randn(1 << 20) for _ in range(8)], 1
+        f, many, calls = lambda *xs: torch.stack(xs, -1), sets(lambda: [torch.randn(1 << 20) for _ in range(8)]), 1
     elif workload in ("mlp_gradient", "mlp_hvp", "per_example_gradients", "jacobian_64", "rnn_scan_200"):
         f, operands, calls = derivative(workload)
+        many = [operands]
     else:
         raise SystemExit(f"unknown workload {workload}")
 
-    f = compile(f)
+    f, turn = compile(f), 0
 
     def call():
+        nonlocal turn
+        turn = (turn + 1) % len(many)
         with torch.no_grad():
-            f(*operands)
+            f(*many[turn])
 
-    return call, calls
+    return call, calls, wait
+
+
+class Captured:
+    """A step as one CUDA graph, captured by the first call."""
+
+    def __init__(self, step):
+        self.step, self.graph = step, None
+
+    def __call__(self):
+        if self.graph is None:
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(3):
+                    self.step()
+            torch.cuda.current_stream().wait_stream(side)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self.step()
+        self.graph.replay()
 
 
 def eager(op, exponent):
@@ -151,17 +212,32 @@ def derivative(workload):
     return jacobian, [torch.randn(128, 64) * 0.1, torch.randn(64, 128) * 0.1, torch.randn(64)], 100
 
 
-def mlp_step(compile):
+def mlp_step(compile, device):
     model = torch.nn.Sequential(
         torch.nn.Linear(784, 512), torch.nn.ReLU(), torch.nn.Linear(512, 512), torch.nn.ReLU(), torch.nn.Linear(512, 10)
     )
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True, capturable=device != "cpu")
     x, y = torch.randn(128, 784), torch.randint(0, 10, (128,))
     loss = compile(lambda x, y: F.cross_entropy(model(x), y))
 
     def step():
         optimizer.zero_grad(set_to_none=True)
         loss(x, y).backward()
+        optimizer.step()
+
+    return step
+
+
+def digits_step(compile, device):
+    model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.GELU(), torch.nn.Linear(64, 10))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=True, capturable=device != "cpu")
+    x, y = torch.randn(64, 64), torch.randint(0, 10, (64,))
+    loss = compile(lambda x, y: F.cross_entropy(model(x), y))
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss(x, y).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
 
     return step

@@ -1,6 +1,6 @@
 //! The tape: forward and backward of eager code.
 
-use super::{Mlp, Times, batch, time};
+use super::{Mlp, Times, inputs, time};
 use tracewright::{Generator, Result, Tensor, nn, no_grad, tape};
 
 /// All of them.
@@ -22,8 +22,8 @@ pub fn workload(name: &str, rounds: usize) -> Result<Option<Times>> {
             })?
         }
         "tape_mlp_step" => {
-            let mut model = Mlp::new(&[64, 64, 10], &g);
-            let (x, y) = batch(32, 64, &g);
+            let mut model = inputs().mlp(&[64, 64, 10]);
+            let (x, y) = inputs().batch(32, 64);
             time(rounds, 20, || {
                 let leaves = tape::track(&model);
                 nn::cross_entropy(&leaves.forward(&x, Tensor::relu), &y).backward()?;

@@ -154,8 +154,8 @@ impl Builder {
     ) -> Result<Vec<Tensor>> {
         let [_, written] = outside.parts();
         let _exclusive = (!trace::active() && !written.is_empty()).then(cell::exclusive);
-        let values: Vec<Tensor> = outside.all.iter().map(Behind::value).collect();
-        let arguments = place(&values);
+        let beside = place(&Behind::values(&outside.all, &[]));
+        let arguments = place(&Behind::values(&outside.all, &beside));
         if let Some(e) = arguments.iter().find_map(Tensor::error_ref) {
             return Err(e.clone());
         }

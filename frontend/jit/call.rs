@@ -7,8 +7,10 @@ use super::key::{Describe, Signature};
 use super::lowered::{Lowered, Summary};
 use super::record::{Recorded, record};
 use super::{Arguments, Jit};
+use crate::device;
 use crate::dispatch::{enter, leave};
 use crate::error::{Error, Result};
+use crate::io::Exported;
 use crate::modes::Modes;
 use crate::tensor::Tensor;
 use crate::tree::{Tree, Visit, leaves};
@@ -130,7 +132,7 @@ impl<A: 'static, R: Tree> Jit<A, R> {
     }
 
     /// Traces for these arguments.
-    fn trace(&self, arguments: &dyn Arguments<A>, donated: bool) -> Result<(Signature, Recorded<R>)> {
+    pub(super) fn trace(&self, arguments: &dyn Arguments<A>, donated: bool) -> Result<(Signature, Recorded<R>)> {
         let modes = crate::modes::current()?;
         let mut dynamic = self.dynamic.clone();
         loop {
@@ -176,8 +178,8 @@ impl<A: 'static, R: Tree> Jit<A, R> {
         if trace::active() {
             return self.inline(arguments);
         }
-        let entry = self.entry(arguments, false)?;
-        entry.call(&|v| arguments.visit(v))
+        let walk = |v: &mut dyn Visit| arguments.visit(v);
+        device::where_leaves_are(&walk, || self.entry(arguments, false)?.call(&walk))
     }
 
     /// Records the function into the trace that is open.
@@ -196,15 +198,20 @@ impl<A: 'static, R: Tree> Jit<A, R> {
 
     fn compiled(&self, arguments: &dyn Arguments<A>) -> Result<Compiled<A, R>> {
         trace::refuse_inside("compile", trace::CALL_IT)?;
-        Ok(Compiled::new(self.entry(arguments, false)?))
+        let entry = device::where_leaves_are(&|v| arguments.visit(v), || self.entry(arguments, false))?;
+        Ok(Compiled::new(entry))
     }
 
     fn lowered(&self, what: &'static str, arguments: &dyn Arguments<A>, donated: bool) -> Result<Lowered> {
         trace::refuse_inside(what, trace::CALL_IT)?;
-        let (signature, recorded) = self.trace(arguments, donated)?;
-        let donations = recorded.donations(signature.donated);
-        let executable = Executable::inspect(&recorded.graph, &donations).map_err(Error::exec)?;
-        Ok(Lowered::new(recorded.graph, executable))
+        device::where_leaves_are(&|v| arguments.visit(v), || {
+            let (signature, recorded) = self.trace(arguments, donated)?;
+            let donations = recorded.donations(signature.donated);
+            let place = recorded.wiring.place()?;
+            let made = device::on(Some(place), || Executable::inspect(&recorded.graph, &donations));
+            let executable = made.map_err(Error::exec)?;
+            Ok(Lowered::new(recorded.graph, executable))
+        })
     }
 }
 
@@ -235,6 +242,13 @@ macro_rules! calls {
                 let _here = enter();
                 self.lowered("lower", &($state.borrow(), $($x.borrow(),)*), false).map_err(Error::observed)
             }
+
+            /// Traces it for these arguments, to be saved as a file; see [`Exported`].
+            #[track_caller]
+            pub fn export(&self, $state: impl Borrow<$first>, $($x: impl Borrow<$t>),*) -> Result<Exported> {
+                let _here = enter();
+                self.exported("export", &($state.borrow(), $($x.borrow(),)*), false).map_err(Error::observed)
+            }
         }
 
         impl<$first: Tree, $($t: Tree,)* R: Tree> Compiled<($first, $($t,)*), R> {
@@ -257,8 +271,11 @@ macro_rules! calls {
                     if trace::active() {
                         return self.inline(&(&*$state, $($x,)*));
                     }
-                    let entry = self.entry(&(&*$state, $($x,)*), true)?;
-                    entry.call_mut($state, &|_v: &mut dyn Visit| { $($x.visit(_v);)* })
+                    let place = device::of(&|v| (&*$state, $($x,)*).visit(v));
+                    device::on(place, || {
+                        let entry = self.entry(&(&*$state, $($x,)*), true)?;
+                        entry.call_mut($state, &|_v: &mut dyn Visit| { $($x.visit(_v);)* })
+                    })
                 })();
                 let (new, rest) = outcome.map_err(Error::observed)?;
                 *$state = new;
@@ -271,6 +288,13 @@ macro_rules! calls {
             pub fn lower_mut(&self, $state: impl Borrow<$first>, $($x: impl Borrow<$t>),*) -> Result<Lowered> {
                 let _here = enter();
                 self.lowered("lower_mut", &($state.borrow(), $($x.borrow(),)*), true).map_err(Error::observed)
+            }
+
+            /// Traces what a `call_mut` runs, to be saved as a file with the values of the state; see [`Exported`].
+            #[track_caller]
+            pub fn export_mut(&self, $state: impl Borrow<$first>, $($x: impl Borrow<$t>),*) -> Result<Exported> {
+                let _here = enter();
+                self.exported("export_mut", &($state.borrow(), $($x.borrow(),)*), true).map_err(Error::observed)
             }
         }
     )* };

@@ -4,6 +4,7 @@ use super::Arguments;
 use super::entry::Entry;
 use super::key::Describe;
 use super::lowered::Summary;
+use crate::device;
 use crate::dispatch::here;
 use crate::error::{Code, Error, Result};
 use crate::trace;
@@ -32,7 +33,7 @@ impl<A, R: Tree> Compiled<A, R> {
         let walk = |v: &mut dyn Visit| arguments.visit(v);
         let signature = &self.entry.signature;
         if self.entry.fits(&walk, false, &signature.modes) {
-            return self.entry.call(&walk);
+            return device::on(Some(signature.modes.device()), || self.entry.call(&walk));
         }
         let mut d = Describe::new(&[], None, signature.modes.clone());
         arguments.visit(&mut d);

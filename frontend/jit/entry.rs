@@ -4,6 +4,7 @@ use super::key::{Matcher, Signature};
 use super::lowered::Summary;
 use super::record::{Feed, Recorded, Source, Wiring};
 use crate::cell;
+use crate::device;
 use crate::dispatch::here;
 use crate::error::{Code, Error, Result};
 use crate::modes::Modes;
@@ -42,7 +43,9 @@ impl<R: Tree> Entry<R> {
     pub fn compile(signature: Signature, label: String, recorded: Recorded<R>, traced: Duration) -> Result<Entry<R>> {
         let donations = recorded.donations(signature.donated);
         let Recorded { graph, wiring } = recorded;
-        let executable = Executable::compile(&graph, &donations).map_err(Error::exec)?;
+        let place = wiring.place().map_err(|e| located(e, &label))?;
+        let made = device::on(Some(place), || Executable::compile(&graph, &donations));
+        let executable = made.map_err(|e| located(Error::exec(e), &label))?;
         let leaf_inputs = wiring.leaf_input.iter().filter(|(_, first)| *first).count();
         let donated = (0..leaf_inputs).map(|i| donations.iter().any(|d| d.0 == i)).collect();
         let (plans, used) = (Mutex::default(), AtomicU64::new(0));
@@ -88,7 +91,7 @@ impl<R: Tree> Entry<R> {
         let _exclusive = writes.then(cell::exclusive);
         arguments.extend(self.wiring.feeds.iter().map(|feed| match feed {
             Feed::Capture(t) => t.clone(),
-            Feed::Cell(i) => self.wiring.cells[*i].cell.stored(),
+            Feed::Cell(i) => self.wiring.cells[*i].cell.stored().to_device(self.executable.device()),
         }));
         let wanted: Vec<bool> = arguments.iter().map(|t| t.tracked().is_some()).collect();
         let known = |plans: &[(Vec<bool>, Arc<Plan>)]| plans.iter().find(|(w, _)| *w == wanted).map(|(_, p)| p.clone());
@@ -144,7 +147,8 @@ impl<R: Tree> Entry<R> {
                     _ => unreachable!("a capture is an array"),
                 },
                 Feed::Cell(i) => match self.wiring.cells[*i].cell.stored().held() {
-                    Held::Array(a) => a.clone(),
+                    // Where a cell was before does not matter.
+                    Held::Array(a) => a.to_device(self.executable.device()).map_err(|e| self.failed(e))?,
                     Held::Error(e) => return Err(e),
                     Held::Traced(_) => unreachable!("a cell outside of traces holds no traced value"),
                 },
@@ -165,10 +169,7 @@ impl<R: Tree> Entry<R> {
     }
 
     fn located(&self, e: Error) -> Error {
-        match e.location() {
-            Some(_) => e,
-            None => e.at(here()).note(format!("in the compiled function {}", self.label)),
-        }
+        located(e, &self.label)
     }
 
     fn array(&self, source: &Source, inputs: &Inputs, outputs: &Outputs) -> Array {
@@ -187,6 +188,14 @@ impl<R: Tree> Entry<R> {
             let source = sources.next().expect("one source per result leaf");
             Tensor::array(self.array(source, inputs, outputs))
         })
+    }
+}
+
+/// The error, at the line of the call if it has no other.
+fn located(e: Error, label: &str) -> Error {
+    match e.location() {
+        Some(_) => e,
+        None => e.at(here()).note(format!("in the compiled function {label}")),
     }
 }
 

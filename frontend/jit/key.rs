@@ -122,7 +122,10 @@ impl Signature {
         }
         if self.modes != now.modes {
             count += 1;
-            first.get_or_insert_with(|| "the options are others".into());
+            first.get_or_insert_with(|| match (self.modes.device(), now.modes.device()) {
+                (a, b) if a != b => format!("it ran on {a} and is to run on {b}"),
+                _ => "the options are others".into(),
+            });
         }
         for (i, (a, b)) in self.items.iter().zip(&now.items).enumerate() {
             if a != b || self.paths[i] != now.paths[i] {
@@ -159,7 +162,7 @@ impl fmt::Display for Signature {
 fn place(tensor: &Tensor, array: &Array) -> usize {
     match tensor.tracked() {
         Some(t) => Arc::as_ptr(t) as usize,
-        None => array.buffer().ptr() as usize,
+        None => array.address() as usize,
     }
 }
 

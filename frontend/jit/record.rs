@@ -3,6 +3,7 @@
 use super::key::Signature;
 use super::{Arguments, Function};
 use crate::cell::CellId;
+use crate::device::{self, Device};
 use crate::dispatch::{here, leave};
 use crate::error::{Code, Error, Result};
 use crate::strict;
@@ -23,7 +24,7 @@ pub(crate) enum Feed {
 }
 
 /// Where a result comes from.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Source {
     /// An output of the graph.
     Output(usize),
@@ -56,6 +57,27 @@ pub(crate) struct Wiring<R> {
 pub(crate) struct Recorded<R> {
     pub graph: Graph,
     pub wiring: Wiring<R>,
+}
+
+impl<R> Wiring<R> {
+    /// Where the function runs: on the GPU of what it captures, unless its arguments are on another one.
+    ///
+    /// # Errors
+    /// A tensor that it captures is elsewhere.
+    pub fn place(&self) -> Result<Device> {
+        let captures = self.feeds.iter().filter_map(|f| if let Feed::Capture(t) = f { Some(t) } else { None });
+        let mut place = crate::modes::current()?.device();
+        if place == Device::Cpu {
+            place = device::of_tensors(captures.clone()).unwrap_or(place);
+        }
+        for t in captures {
+            if let Some(other) = device::fixed_place(t).filter(|&other| other != place) {
+                let rule = format!("a captured tensor, {}, is on {other}, and the function runs on {place}", t.ty());
+                return Err(Error::new(Code::Argument, "jit", rule, "capture what `to_device` has moved there"));
+            }
+        }
+        Ok(place)
+    }
 }
 
 impl<R> Recorded<R> {

@@ -77,7 +77,11 @@ pub fn uniform(key: &Key, shape: impl Into<Shape>, dtype: DType, low: impl Into<
 #[track_caller]
 pub fn uniform_like(key: &Key, like: &Tensor, low: impl Into<Arg>, high: impl Into<Arg>) -> Tensor {
     let _here = enter();
-    if like.error_ref().is_some() { like.clone() } else { uniform(key, like.shape(), like.dtype(), low, high) }
+    if like.error_ref().is_some() {
+        like.clone()
+    } else {
+        uniform(&key.beside(like), like.shape(), like.dtype(), low, high)
+    }
 }
 
 /// Normal numbers: the inverse of the distribution function at uniform numbers of 24 bits (53 for f64), as JAX has it. The
@@ -106,7 +110,11 @@ pub fn normal(
 #[track_caller]
 pub fn normal_like(key: &Key, like: &Tensor, mean: impl Into<Arg>, deviation: impl Into<Arg>) -> Tensor {
     let _here = enter();
-    if like.error_ref().is_some() { like.clone() } else { normal(key, like.shape(), like.dtype(), mean, deviation) }
+    if like.error_ref().is_some() {
+        like.clone()
+    } else {
+        normal(&key.beside(like), like.shape(), like.dtype(), mean, deviation)
+    }
 }
 
 /// Standard normal numbers between two bounds, as those that fall there are distributed: by the error function and its

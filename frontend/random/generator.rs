@@ -4,12 +4,13 @@ use super::key::Key;
 use super::source::{FOLD, words_of};
 use super::{continuous, discrete, order};
 use crate::cell::Buffer;
+use crate::device::Device;
 use crate::dispatch::{enter, here};
 use crate::error::{Code, Error, Result};
 use crate::ops::Arg;
 use crate::tensor::Tensor;
 use crate::trace::{self, record};
-use crate::tree::{Fixed, Tree, Visit};
+use crate::tree::{Tree, Visit};
 use crate::{DType, scope};
 use ir::ops::create::Iota;
 use ir::{Literal, Shape};
@@ -60,7 +61,7 @@ impl Default for Generator {
 /// A generator is no leaf: which it is, is fixed, and its state goes in and out by itself.
 impl Tree for Generator {
     fn visit(&self, v: &mut dyn Visit) {
-        v.fixed(Fixed::Cell(self.0.id()));
+        v.cell(&self.0);
     }
     fn visit_mut(&mut self, _: &mut dyn FnMut(&mut Tensor)) {}
     fn map(&self, _: &mut dyn FnMut(&Tensor) -> Tensor) -> Generator {
@@ -75,8 +76,9 @@ impl std::fmt::Debug for Generator {
 }
 
 /// A key and a number of draws as an array, inside of traces too.
+/// In the host's memory, where draws outside of traces read it.
 fn state(key: u64, draws: u64) -> Tensor {
-    Tensor::literal(Literal::from_vec(&[2], vec![key, draws]))
+    Device::Cpu.scope(|| Tensor::literal(Literal::from_vec(&[2], vec![key, draws])))
 }
 
 impl Generator {

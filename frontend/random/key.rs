@@ -74,6 +74,11 @@ impl Key {
         &self.0
     }
 
+    /// The key where a tensor is.
+    pub(crate) fn beside(&self, tensor: &Tensor) -> Key {
+        Key(self.0.to_device(tensor.device()))
+    }
+
     /// `N` new keys, for which this one is used up.
     ///
     /// ```

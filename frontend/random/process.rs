@@ -2,6 +2,7 @@
 
 use super::generator::Generator;
 use super::{continuous, order};
+use crate::device;
 use crate::dispatch::enter;
 use crate::error::Result;
 use crate::ops::Arg;
@@ -61,7 +62,7 @@ pub fn randn(shape: impl Into<Shape>) -> Tensor {
 #[track_caller]
 pub fn rand_like(like: &Tensor) -> Tensor {
     let _here = enter();
-    continuous::uniform_like(&Generator::default().key(), like, 0.0, 1.0)
+    device::among([like], || continuous::uniform_like(&Generator::default().key(), like, 0.0, 1.0))
 }
 
 /// Standard normal numbers of the shape and dtype of a float tensor.
@@ -74,7 +75,7 @@ pub fn rand_like(like: &Tensor) -> Tensor {
 #[track_caller]
 pub fn randn_like(like: &Tensor) -> Tensor {
     let _here = enter();
-    continuous::normal_like(&Generator::default().key(), like, 0.0, 1.0)
+    device::among([like], || continuous::normal_like(&Generator::default().key(), like, 0.0, 1.0))
 }
 
 /// Integers (i64) from `low` to below `high`.

@@ -3,6 +3,7 @@
 use super::modes::{enable_grad, no_grad};
 use super::node::{Edge, Kind, Node};
 use super::watch::{Watch, untracked};
+use crate::device;
 use crate::dispatch::{enter, here};
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
@@ -94,6 +95,10 @@ impl Backward {
 
     /// Gradients to be added to what nodes keep, and those by `targets`.
     fn run(&self, targets: Option<&[Edge]>) -> Result<(Vec<(Edge, Tensor)>, Found)> {
+        device::among(self.roots.iter(), || self.run_here(targets))
+    }
+
+    fn run_here(&self, targets: Option<&[Edge]>) -> Result<(Vec<(Edge, Tensor)>, Found)> {
         trace::refuse_inside("backward", "grad, value_and_grad or vjp of a function; there is no tape in a trace")?;
         let mut pass = Pass {
             pending: FxHashMap::default(),
@@ -140,7 +145,8 @@ fn cotangent(root: &Tensor, given: Option<&Tensor>) -> Result<Tensor> {
         }
         None => {
             let dims = ty.shape.known().unwrap_or_default();
-            Array::filled(&dims, ir::Scalar::one(ty.dtype)).map(Tensor::array).map_err(Error::exec)
+            let one = Array::filled(&dims, ir::Scalar::one(ty.dtype)).map_err(Error::exec)?;
+            device::made_here(one).map(Tensor::array)
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::modes::frozen;
 use super::plan::Plan;
 use crate::cache::Bounded;
+use crate::device;
 use crate::error::Result;
 use crate::modes::Modes;
 use crate::tensor::Tensor;
@@ -51,6 +52,10 @@ pub(crate) fn plan(graph: &Graph, wanted: &[bool]) -> Result<Arc<Plan>> {
 
 /// The outputs of a graph for tensors some of which are tracked.
 pub(crate) fn apply(name: &'static str, graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>> {
+    device::among(arguments, || apply_here(name, graph, arguments))
+}
+
+fn apply_here(name: &'static str, graph: &Graph, arguments: &[Tensor]) -> Result<Vec<Tensor>> {
     let wanted: Vec<bool> = arguments.iter().map(|t| t.tracked().is_some()).collect();
     let hash = graph.structural_hash();
     let key = Key { modes: crate::modes::current()?, hash, wanted, graph: graph.clone() };

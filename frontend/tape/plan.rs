@@ -1,6 +1,7 @@
 //! An op or a graph with its gradient, in two parts: what runs forward, and what runs backward on what was kept.
 
 use super::node::{Edge, Kind, Node};
+use crate::device::{self, Device, made_here};
 use crate::dispatch::here;
 use crate::error::{Code, Error, Result};
 use crate::strict;
@@ -36,12 +37,14 @@ impl Saved {
 /// A graph that is compiled when it first runs.
 struct Part {
     graph: Graph,
+    /// Where it runs: a plan is kept under a key that names a device, and its gradient may be asked for elsewhere.
+    device: Option<Device>,
     executable: OnceLock<Executable>,
 }
 
 impl Part {
     fn new(graph: Graph) -> Part {
-        Part { graph, executable: OnceLock::new() }
+        Part { graph, device: runtime::device::current().ok(), executable: OnceLock::new() }
     }
 
     fn executable(&self) -> Result<&Executable> {
@@ -49,7 +52,7 @@ impl Part {
             return Ok(executable);
         }
         events::record(Event::Compile, format_args!("{} on the tape", self.graph.name));
-        let made = Executable::compile(&self.graph, &[]).map_err(Error::exec)?;
+        let made = device::on(self.device, || Executable::compile(&self.graph, &[])).map_err(Error::exec)?;
         Ok(self.executable.get_or_init(|| made))
     }
 
@@ -254,7 +257,7 @@ impl Plan {
                 let ty = graph.ty(graph.inputs()[first + number]);
                 let dims = self.extents(saved, given, ty.shape.iter())?;
                 let zeros = Array::filled(&dims, Scalar::zero(ty.dtype)).map_err(Error::exec)?;
-                Ok(Tensor::array(zeros))
+                made_here(zeros).map(Tensor::array)
             }
         };
         slots.enumerate().map(cotangent).collect()

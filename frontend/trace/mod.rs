@@ -58,6 +58,22 @@ pub(crate) fn active() -> bool {
     STACK.with_borrow(|s| !s.is_empty())
 }
 
+/// Runs `f` as if no trace were open: what it computes, of values that are known, is known at once.
+pub(crate) fn suspended<R>(f: impl FnOnce() -> R) -> R {
+    /// Puts the traces back, also in a panic.
+    struct Resume(Vec<Trace>, usize, usize);
+    impl Drop for Resume {
+        fn drop(&mut self) {
+            let inner = STACK.replace(std::mem::take(&mut self.0));
+            drop(inner);
+            AT_FIRST.set(self.1);
+            REFUSED.set(self.2);
+        }
+    }
+    let _resume = Resume(STACK.take(), AT_FIRST.get(), REFUSED.get());
+    f()
+}
+
 /// How many traces are open.
 pub(crate) fn depth() -> usize {
     STACK.with_borrow(Vec::len)
@@ -233,6 +249,11 @@ pub(crate) fn specialize(dim: &Dim, at: &'static Location<'static>) -> usize {
             Error::new(Code::Trace, "size", format!("the dimension {dim} has no value here"), "use it as a Dim").at(at),
         ),
     }
+}
+
+/// True if a symbol became a number since they were last taken.
+pub(crate) fn has_specialized() -> bool {
+    SPECIALIZED.with_borrow(|all| !all.is_empty())
 }
 
 /// The symbols that became numbers since the last call.

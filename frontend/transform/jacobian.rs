@@ -7,6 +7,7 @@ use super::append;
 use super::grad::gradient;
 use super::jvp::along;
 use super::traced::{self, Failure, Function, named, with_leaves};
+use super::vmap::record_apart;
 use crate::dispatch::{enter_at, here};
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
@@ -338,6 +339,7 @@ impl<'a> Builder<'a> {
         let batched = batch(graph, &axes, &n).map_err(|e| {
             Error::new(Code::Trace, self.kind, e.to_string(), "").at(here()).in_scope(&scope::current())
         })?;
+        record_apart(&batched, &n);
         let units = self.units(ty, &n);
         let values = self.inline(&batched.graph, Some(units));
         let mut b = self.emitter();

@@ -5,13 +5,14 @@
 //! compiled functions and in each other, and over values that the function captures.
 
 use crate::cell::{self, CellId};
+use crate::device;
 use crate::dispatch::{here, leave};
 use crate::error::{Error, Result};
 use crate::tensor::{Held, Repr, Tensor};
 use crate::tree::Tree;
 use crate::{execute, strict, tape, trace};
 use ir::{Graph, Literal, Type, Value};
-use runtime::Array;
+use runtime::{Array, Device};
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
@@ -43,14 +44,23 @@ impl Behind {
         }
     }
 
-    /// Its value. Outside of traces a cell is read when the graph runs, as in a compiled call: another thread may have
-    /// written it.
-    pub fn value(&self) -> Tensor {
-        match self {
+    /// Values, for a graph that runs on those tensors. Outside of traces a cell is read when the graph runs, as in a compiled
+    /// call: another thread may have written it, wherever it ran.
+    pub fn values(all: &[Behind], beside: &[Tensor]) -> Vec<Tensor> {
+        let captures = all.iter().filter_map(|b| match b {
+            Behind::Capture(t) => Some(t),
+            Behind::Cell(..) => None,
+        });
+        let place = device::of_tensors(beside.iter().chain(captures));
+        let value = |b: &Behind| match b {
             Behind::Capture(t) => t.clone(),
             Behind::Cell(_, source) if trace::active() => source.clone(),
-            Behind::Cell(cell, _) => cell.stored(),
-        }
+            Behind::Cell(cell, _) => match place {
+                Some(place) => cell.stored().to_device(place),
+                None => cell.stored(),
+            },
+        };
+        all.iter().map(value).collect()
     }
 }
 
@@ -165,7 +175,8 @@ pub(crate) fn is_of_type<T: Tree>() -> bool {
 }
 
 fn nothing() -> Tensor {
-    static NOTHING: LazyLock<Tensor> = LazyLock::new(|| Tensor::literal(Literal::from_vec::<bool>(&[0], Vec::new())));
+    static NOTHING: LazyLock<Tensor> =
+        LazyLock::new(|| Device::Cpu.scope(|| Tensor::literal(Literal::from_vec::<bool>(&[0], Vec::new()))));
     NOTHING.clone()
 }
 
@@ -226,7 +237,7 @@ pub(crate) fn trace_as<M: Tree, R: Tree>(
     let traced = with_leaves(model, leaves.iter().map(|leaf| inputs[leaf.input].clone()));
     let outcome = {
         let _line = leave();
-        catch_unwind(AssertUnwindSafe(|| f(&traced)))
+        catch_unwind(AssertUnwindSafe(|| device::among(leaves.iter().map(|l| &l.tensor), || f(&traced))))
     };
     let template = outcome.map_err(|payload| Failure::Panic(kind, payload))?;
     let lifted = || -> Result<_> {
@@ -306,7 +317,7 @@ impl<R: Tree> Function<R> {
         more: &[Tensor],
     ) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
         let _exclusive = (!trace::active() && !self.written.is_empty()).then(cell::exclusive);
-        let behind = self.behind.iter().map(Behind::value);
+        let behind = Behind::values(&self.behind, sources);
         let arguments: Vec<Tensor> = sources.iter().cloned().chain(behind).chain(more.iter().cloned()).collect();
         let results = apply(graph, &arguments)?;
         for ((cell, line), value) in self.written.iter().zip(&self.written_at).zip(&results[writes..]) {

@@ -26,7 +26,7 @@ impl Tree for Tensor {
 /// A cell is no leaf: which cell it is, is fixed, and its value goes in and out by itself.
 impl Tree for Buffer {
     fn visit(&self, v: &mut dyn Visit) {
-        v.fixed(Fixed::Cell(self.id()));
+        v.cell(self);
     }
     fn visit_mut(&mut self, _: &mut dyn FnMut(&mut Tensor)) {}
     fn map(&self, _: &mut dyn FnMut(&Tensor) -> Tensor) -> Self {

@@ -6,7 +6,7 @@ mod walk;
 
 pub(crate) use skeleton::{Owned, Skeleton};
 pub use walk::{Data, Fixed, Step, Visit};
-pub(crate) use walk::{Paths, leaves};
+pub(crate) use walk::{Named, Paths, leaves, named};
 
 use crate::tensor::Tensor;
 

@@ -1,5 +1,6 @@
 //! What a walk over a tree shows.
 
+use crate::cell::Buffer;
 use crate::tensor::Tensor;
 use std::any::Any;
 use std::fmt;
@@ -11,6 +12,10 @@ pub trait Visit {
     fn leaf(&mut self, tensor: &Tensor);
     /// Fixed data, or what shapes the tree: a length, a variant.
     fn fixed(&mut self, value: Fixed<'_>);
+    /// A cell, which is fixed data unless this says otherwise.
+    fn cell(&mut self, cell: &Buffer) {
+        self.fixed(Fixed::Cell(cell.id()));
+    }
     /// Goes into a part.
     fn enter(&mut self, _step: Step<'_>) {}
     /// Leaves that part.
@@ -142,6 +147,49 @@ pub(crate) fn leaves(walk: &dyn Fn(&mut dyn Visit), root: &str) -> Vec<(String, 
         }
     }
     let mut c = Collect(Paths::at(root), Vec::new());
+    walk(&mut c);
+    c.1
+}
+
+/// A tensor of a tree that has a name: a leaf, or what a cell holds.
+#[derive(Clone)]
+pub(crate) enum Named {
+    Leaf(Tensor),
+    Cell(Buffer),
+}
+
+impl Named {
+    /// The tensor.
+    pub fn tensor(&self) -> Tensor {
+        match self {
+            Named::Leaf(t) => t.clone(),
+            Named::Cell(cell) => cell.get(),
+        }
+    }
+}
+
+/// The leaves and cells of a walk with their paths below `root`; each cell once, at its first place.
+pub(crate) fn named(walk: &dyn Fn(&mut dyn Visit), root: &str) -> Vec<(String, Named)> {
+    struct Collect(Paths, Vec<(String, Named)>, Vec<u64>);
+    impl Visit for Collect {
+        fn leaf(&mut self, t: &Tensor) {
+            self.1.push((self.0.text().to_string(), Named::Leaf(t.clone())));
+        }
+        fn fixed(&mut self, _: Fixed<'_>) {}
+        fn cell(&mut self, cell: &Buffer) {
+            if !self.2.contains(&cell.id()) {
+                self.2.push(cell.id());
+                self.1.push((self.0.text().to_string(), Named::Cell(cell.clone())));
+            }
+        }
+        fn enter(&mut self, step: Step<'_>) {
+            self.0.enter(step);
+        }
+        fn exit(&mut self) {
+            self.0.exit();
+        }
+    }
+    let mut c = Collect(Paths::at(root), Vec::new(), Vec::new());
     walk(&mut c);
     c.1
 }

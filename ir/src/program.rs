@@ -91,6 +91,25 @@ impl Site {
     }
 }
 
+/// What becomes of a sum.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Activation {
+    /// Itself.
+    #[default]
+    None,
+    /// GELU in its approximation by tanh.
+    GeluTanh,
+}
+
+/// What is done to the sums of a product of floats before they are rounded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Epilogue {
+    /// A vector with one element for each column, which is added to every row.
+    pub bias: Option<BufferId>,
+    /// Then this.
+    pub activation: Activation,
+}
+
 /// A matrix product `out[b, i, j] = sum over l of lhs[b, i, l] * rhs[b, l, j]`; strides count elements.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Product {
@@ -104,6 +123,8 @@ pub struct Product {
     pub rhs: (BufferId, [Dim; 3]),
     /// Result, strides of batch, row and column.
     pub out: (BufferId, [Dim; 3]),
+    /// What is done to the sums.
+    pub epilogue: Epilogue,
 }
 
 /// For each row of `input[outer, n, inner]` along the middle axis, the positions in sorted order, as i64 of the same shape:
@@ -334,7 +355,10 @@ impl Program {
                 let (inputs, outputs): (Vec<_>, Vec<_>) = params.partition(|(_, p)| p.access == Access::In);
                 [inputs, outputs].map(|list| list.into_iter().map(|(b, _)| b).collect())
             }
-            StepKind::Product(p) => [vec![p.lhs.0, p.rhs.0], vec![p.out.0]],
+            StepKind::Product(p) => {
+                let operands = [Some(p.lhs.0), Some(p.rhs.0), p.epilogue.bias];
+                [operands.into_iter().flatten().collect(), vec![p.out.0]]
+            }
             StepKind::Sort(s) => [vec![s.input], vec![s.out]],
             StepKind::Opaque(o) => [o.inputs.clone(), o.outputs.clone()],
             StepKind::Copy { from, to } => [vec![*from], vec![*to]],

@@ -2,7 +2,7 @@
 
 use ir::kernel::text::parse;
 use ir::program::verify::verify;
-use ir::program::{Buffer, BufferId, Launch, Product, Program, Site, Slot, Sort, Step, StepKind, Storage};
+use ir::program::{Buffer, BufferId, Epilogue, Launch, Product, Program, Site, Slot, Sort, Step, StepKind, Storage};
 use ir::{DType, Dim, Literal, Scalar, Type};
 
 const HALVE: &str = "kernel @halve(%x: in f32, %y: out f32; N) {
@@ -188,10 +188,19 @@ fn in_place() {
         lhs: whole(0),
         rhs: whole(3),
         out: whole(4),
+        epilogue: Epilogue::default(),
     };
+    let step = |product| Step { kind: StepKind::Product(product), origins: Vec::new(), name: "dot".into() };
+    let plain = step(product.clone());
+    broken(|p| p.steps[3] = plain, &["invariant 8: step 3 (dot) writes b4 over input 0, which is read afterwards"]);
+    let biased = step(Product { epilogue: Epilogue { bias: Some(BufferId(1)), ..Epilogue::default() }, ..product });
     broken(
-        |p| p.steps[3] = Step { kind: StepKind::Product(product), origins: Vec::new(), name: "dot".into() },
-        &["invariant 8: step 3 (dot) writes b4 over input 0, which is read afterwards"],
+        |p| p.steps[3] = biased,
+        &[
+            "invariant 12: step 3 (dot) gives 1 columns of f32 the bias f32[B]",
+            "invariant 5: step 2 (halve) writes b3 over b1 in slot 0, which is needed until step 3 (dot)",
+            "invariant 8: step 3 (dot) writes b4 over input 0, which is read afterwards",
+        ],
     );
 }
 

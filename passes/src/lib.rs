@@ -9,8 +9,10 @@ pub mod contractions;
 pub mod cse;
 pub mod dce;
 pub mod driver;
+pub mod epilogues;
 pub mod fold;
 pub mod fuse;
+pub mod grain;
 pub mod hoist;
 pub mod inline;
 pub mod join;
@@ -24,6 +26,7 @@ pub mod split;
 pub mod widen;
 
 pub use driver::{CheckLevel, Outcome, PassObserver, PassRun, Settings};
+pub use grain::Grain;
 pub use pass::{Note, NoteKind, Pass, PassContext, PassError, PassOptions};
 pub use pipeline::{optimize, pipeline};
 pub use spec::{PassSpec, Skip, SpecError};

@@ -1,5 +1,6 @@
 //! What a pass is: the trait, what it may ask for, and how it fails.
 
+use crate::grain::Grain;
 use ir::Graph;
 
 /// A transformation of a graph. Passes only transform; the [driver](crate::driver) times, verifies, counts and bisects.
@@ -36,11 +37,13 @@ pub struct PassOptions {
     pub fold_bytes: usize,
     /// Work of all constant folding of one graph, in scalar operations.
     pub fold_work: usize,
+    /// How finely work is cut into tasks.
+    pub grain: Grain,
 }
 
 impl Default for PassOptions {
     fn default() -> Self {
-        PassOptions { strict16: false, fold_bytes: 64 << 10, fold_work: 1 << 20 }
+        PassOptions { strict16: false, fold_bytes: 64 << 10, fold_work: 1 << 20, grain: Grain::CPU }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::contractions::StrideContractions;
 use crate::cse::EliminateCommonSubexpressions;
 use crate::dce::EliminateDeadCode;
 use crate::driver::{Outcome, PassObserver, Settings, run};
+use crate::epilogues::FuseEpilogues;
 use crate::fold::FoldConstants;
 use crate::fuse::{Fuse, Isolate};
 use crate::hoist::Hoist;
@@ -53,7 +54,9 @@ pub fn pipeline() -> Vec<Box<dyn Pass>> {
         Box::new(Isolate),
         // Inside groups only, so after them.
         Box::new(Widen),
-        // Conversions that `widen` left without use.
+        // By what groups compute once rounding in between is gone.
+        Box::new(FuseEpilogues),
+        // Conversions that `widen` left without use, and products that have moved.
         Box::new(EliminateDeadCode),
     ]
 }

@@ -1,5 +1,6 @@
 //! Long reductions in two stages.
 
+use crate::grain::Grain;
 use crate::pass::{Pass, PassContext, PassError};
 use ir::graph::Rewrite;
 use ir::kernel::Combine;
@@ -8,18 +9,8 @@ use ir::ops::view::{Concatenate, Pad, Slice};
 use ir::{Axes, DType, Dim, Emit, EmitExt, Graph, Lowering, Op, Ranges, Region, Scalar, Shape, Value};
 use smallvec::smallvec;
 
-/// Elements from which a reduction is worth a second stage.
-const MIN_ELEMENTS: usize = 1 << 17;
-/// Elements that one part reduces at least.
-const MIN_PART: usize = 1 << 14;
 /// Extent of a symbolic axis from which it is worth a second stage.
 const LONG: usize = 1 << 16;
-/// Independent parts at which a reduction is parallel enough.
-const ENOUGH_PARTS: usize = 8;
-/// Parts that are made at most.
-const MAX_PARTS: usize = 64;
-/// Kept elements after the last reduced axis that one task takes.
-const COLUMNS: usize = 64;
 
 /// Splits reductions of many elements to few into two stages, so that they run on several threads. Where to split is a
 /// function of the shape alone, so results do not depend on the number of threads. Not `argmax` and `argmin`; of symbolic
@@ -37,12 +28,13 @@ impl Pass for SplitReductions {
     fn is_exact(&self) -> bool {
         false
     }
-    fn run(&self, graph: &mut Graph, _: &mut PassContext) -> Result<bool, PassError> {
+    fn run(&self, graph: &mut Graph, cx: &mut PassContext) -> Result<bool, PassError> {
+        let grain = cx.options.grain;
         let mut changed = false;
         for region in graph.reachable_regions() {
-            changed |= graph.rewrite(region, |graph, op| match plan(graph, op) {
+            changed |= graph.rewrite(region, |graph, op| match plan(graph, grain, op) {
                 Some(split) => Rewrite::Replace([apply(graph, region, op, &split)].into_iter().collect()),
-                None => match symbolic(graph, op) {
+                None => match symbolic(graph, grain, op) {
                     Some(split) => Rewrite::Replace([apply_symbolic(graph, region, op, split)].into_iter().collect()),
                     None => Rewrite::Keep,
                 },
@@ -79,15 +71,15 @@ fn identity(combine: Combine, dtype: DType) -> Option<Scalar> {
     })
 }
 
-fn plan(graph: &Graph, op: Op) -> Option<Split> {
+fn plan(graph: &Graph, grain: Grain, op: Op) -> Option<Split> {
     let data = graph.op(op);
     let Lowering::Reduce(combine) = data.primitive.lowering() else { return None };
     let ty = graph.ty(data.operands[0]);
     let identity = identity(combine, ty.dtype)?;
-    split(&ty.shape.known()?, data.primitive.reduced_axes(), identity)
+    split(grain, &ty.shape.known()?, data.primitive.reduced_axes(), identity)
 }
 
-fn split(dims: &[usize], reduced: &[usize], identity: Scalar) -> Option<Split> {
+fn split(grain: Grain, dims: &[usize], reduced: &[usize], identity: Scalar) -> Option<Split> {
     let mut axes: Vec<(usize, bool)> = Vec::new();
     for (a, &n) in dims.iter().enumerate() {
         let falls = reduced.contains(&a);
@@ -99,8 +91,9 @@ fn split(dims: &[usize], reduced: &[usize], identity: Scalar) -> Option<Split> {
     let total: usize = dims.iter().product();
     let last = axes.iter().rposition(|&(_, falls)| falls)?;
     let kept = |axes: &[(usize, bool)]| axes.iter().filter(|(_, falls)| !falls).map(|(n, _)| n).product::<usize>();
-    let independent = kept(&axes[..last]) * kept(&axes[last..]).div_ceil(COLUMNS);
-    if total < MIN_ELEMENTS || independent >= ENOUGH_PARTS {
+    let independent = kept(&axes[..last]) * kept(&axes[last..]).div_ceil(grain.columns as usize);
+    let rule = grain.split;
+    if total < rule.elements || independent >= rule.enough || total <= rule.each * independent {
         return None;
     }
     let (at, &(extent, _)) = axes
@@ -108,7 +101,8 @@ fn split(dims: &[usize], reduced: &[usize], identity: Scalar) -> Option<Split> {
         .enumerate()
         .filter(|(_, (_, falls))| *falls)
         .max_by_key(|(i, (n, _))| (*n, std::cmp::Reverse(*i)))?;
-    let wanted = (total / MIN_PART).min(MAX_PARTS / independent).min(extent / 2);
+    let wanted = (total / rule.part).min(rule.most / independent).min(extent / 2);
+    let wanted = if rule.balanced { wanted.min(extent.isqrt()) } else { wanted };
     if wanted < 2 {
         return None;
     }
@@ -117,15 +111,17 @@ fn split(dims: &[usize], reduced: &[usize], identity: Scalar) -> Option<Split> {
     Some(Split { axes, at, parts, part: extent.div_ceil(parts), identity })
 }
 
-/// A reduction along a symbolic axis in parts of [`MIN_PART`] elements and a rest.
+/// A reduction along a symbolic axis in parts of a number of elements and a rest.
 struct Symbolic {
     /// Extents with neighbouring reduced axes merged, and whether each is reduced.
     axes: Vec<(Dim, bool)>,
     /// The axis that is split.
     at: usize,
+    /// Elements of a part.
+    part: usize,
 }
 
-fn symbolic(graph: &Graph, op: Op) -> Option<Symbolic> {
+fn symbolic(graph: &Graph, grain: Grain, op: Op) -> Option<Symbolic> {
     let data = graph.op(op);
     let Lowering::Reduce(combine) = data.primitive.lowering() else { return None };
     let ty = graph.ty(data.operands[0]);
@@ -145,17 +141,17 @@ fn symbolic(graph: &Graph, op: Op) -> Option<Symbolic> {
     }
     let long = |(n, falls): &(Dim, bool)| *falls && ranges.is_non_negative(&(n - LONG));
     let at = axes.iter().rposition(long)?;
-    Some(Symbolic { axes, at })
+    Some(Symbolic { axes, at, part: grain.split.part })
 }
 
 fn apply_symbolic(graph: &mut Graph, region: Region, op: Op, split: Symbolic) -> Value {
     let data = graph.op(op).clone();
     let mut b = GraphEmitter { graph, region, origins: data.origins.clone() };
-    let Symbolic { axes, at } = split;
+    let Symbolic { axes, at, part } = split;
     let merged: Shape = axes.iter().map(|(n, _)| n.clone()).collect();
     let x = b.reshape(data.operands[0], &merged);
-    let parts = merged[at].floor_div(&Dim::from(MIN_PART));
-    let end = &parts * MIN_PART;
+    let parts = merged[at].floor_div(&Dim::from(part));
+    let end = &parts * part;
     let slice = |b: &mut GraphEmitter<'_>, from: Dim, to: Dim| {
         let none: Shape = axes.iter().map(|_| 0usize).collect();
         let op = Slice {
@@ -167,7 +163,7 @@ fn apply_symbolic(graph: &mut Graph, region: Region, op: Op, split: Symbolic) ->
     };
     let (whole, rest) = (slice(&mut b, Dim::from(0), end.clone()), slice(&mut b, end, merged[at].clone()));
     let mut shape = merged.with_axis(at, parts);
-    shape.insert(at + 1, Dim::from(MIN_PART));
+    shape.insert(at + 1, Dim::from(part));
     let whole = b.reshape(whole, &shape);
     let falls = (0..axes.len()).filter(|&a| axes[a].1);
     let place = at - falls.clone().filter(|&a| a < at).count();

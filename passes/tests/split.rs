@@ -7,6 +7,7 @@ use insta::assert_snapshot;
 use ir::ops::reduce::{ArgMax, ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, ReduceSum};
 use ir::{Axes, DType, Dim, Emit, Graph, Primitive, Type};
 use passes::split::SplitReductions;
+use passes::{Grain, Pass, PassContext, PassOptions};
 
 fn reduction(dtype: DType, dims: &[usize], op: impl Into<Primitive>) -> Graph {
     graph(|b| {
@@ -119,4 +120,27 @@ fn padding_changes_no_other_monoid() {
         let inputs = sample_inputs(&g);
         assert!(same(&eval(&g, &inputs)[0], &eval(&after, &inputs)[0]), "{}", show(&after));
     }
+}
+
+/// On a GPU there are thousands of tasks, and a second stage is a launch: short reductions stay.
+#[test]
+fn tasks_for_a_gpu() {
+    let settings = PassOptions { grain: Grain::GPU, ..PassOptions::default() };
+    let stages = |dims: &[usize], axes: &[usize]| {
+        let mut g = sum(dims, axes);
+        let mut cx = PassContext::new(settings);
+        SplitReductions.run(&mut g, &mut cx).unwrap();
+        assert!(!SplitReductions.run(&mut g, &mut cx).unwrap(), "split again: {}", show(&g));
+        let root = g.region(g.root());
+        let reduces = root.ops.iter().filter(|&&op| g.op(op).primitive.name() == "reduce_sum");
+        reduces.map(|&op| g.ty(g.op(op).operands[0]).shape.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(stages(&[1 << 26], &[0]), "[4096, 16384] [4096]");
+    assert_eq!(stages(&[8192], &[0]), "[8192]");
+    assert_eq!(stages(&[64, 100_000], &[1]), "[64, 80, 1250] [64, 80]");
+    assert_eq!(stages(&[512, 100_000], &[1]), "[512, 100000]");
+    // 16 warps take 32 columns each.
+    assert_eq!(stages(&[65_536, 512], &[0]), "[256, 256, 512] [256, 512]");
+    assert_eq!(stages(&[256, 512], &[0]), "[256, 512]");
+    assert_eq!(stages(&[65_536, 10_000], &[0]), "[65536, 10000]");
 }

@@ -4,17 +4,20 @@
 //! blocks are kept and handed out again: small ones by thread, large ones in one shared cache of bounded size.
 //!
 //! Invariants:
-//! - Data begins at a multiple of [`ALIGN`] bytes.
+//! - Data begins at a multiple of [`ALIGN`] bytes, unless it is part of a file; then at one of its elements' alignment.
 //! - Every byte is initialised, with unspecified contents unless the buffer was made zeroed or from data.
 //! - A request that cannot be met is an error, before the operating system is driven out of memory.
 
 mod cache;
+mod map;
 
 pub use cache::{
     AllocError, Stats, ThreadStats, check_room, set_cache_limit, set_memory_limit, stats, thread_stats, trim,
 };
 
-use cache::{Block, Header};
+pub use map::Map;
+
+use cache::{Block, Header, OF_FILE};
 use ir::{DType, Data, Element, Literal, TypedData, for_each_dtype};
 use std::any::TypeId;
 use std::fmt;
@@ -22,7 +25,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::fence;
 
-/// The alignment of a buffer's first byte.
+/// The alignment of a buffer's first byte, unless it is part of a file.
 pub const ALIGN: usize = 64;
 
 /// Why the bytes of a buffer could not become a tensor.
@@ -43,6 +46,9 @@ pub enum BufferError {
         /// Bytes needed, as text because it may not fit a number.
         needed: String,
     },
+    /// The first byte is not where an element may begin.
+    #[error("a buffer at a byte that is no multiple of {0} holds no elements of that size")]
+    Misaligned(usize),
     /// A byte that should be a truth value is neither 0 nor 1.
     #[error("byte {at} of a bool buffer is {value}, neither 0 nor 1")]
     Bool {
@@ -128,7 +134,7 @@ impl Buffer {
     /// The elements; the buffer must hold a whole number of them, and bools must be 0 or 1.
     pub fn view<T: Element>(&self) -> Result<&[T], BufferError> {
         self.check::<T>()?;
-        // SAFETY: aligned to 64, initialised, and `check` found whole and valid elements.
+        // SAFETY: initialised, and `check` found whole, aligned and valid elements.
         Ok(unsafe { std::slice::from_raw_parts(self.ptr().cast(), self.len() / size_of::<T>()) })
     }
 
@@ -154,9 +160,15 @@ impl Buffer {
         self.is_unique().then(|| unsafe { std::slice::from_raw_parts_mut(self.ptr(), self.len()) })
     }
 
-    /// True if this is the only handle. Stays true while the caller holds it and does not clone it.
+    /// True if this is the only handle, of memory that may be written: that of a file never is. Stays true while the
+    /// caller holds it and does not clone it.
     pub fn is_unique(&self) -> bool {
-        self.header().refs.load(Acquire) == 1
+        self.header().refs.load(Acquire) == 1 && !self.is_of_file()
+    }
+
+    /// True if the memory is part of a file.
+    pub fn is_of_file(&self) -> bool {
+        self.header().class.get() == OF_FILE
     }
 
     /// True if both are handles of one block.
@@ -175,10 +187,9 @@ impl Buffer {
     }
 
     /// The first byte. Compiled code writes through it; whoever does so sees to it that no view of the bytes that are
-    /// written is alive in any thread. Valid while a handle of the block exists.
+    /// written is alive in any thread, and that the buffer is not part of a file. Valid while a handle of the block exists.
     pub fn ptr(&self) -> *mut u8 {
-        // SAFETY: data follows the header in the same allocation.
-        unsafe { self.block.as_ptr().add(1).cast() }
+        self.header().data.get().as_ptr()
     }
 
     fn own(block: Block) -> Buffer {
@@ -197,6 +208,9 @@ impl Buffer {
             let dims = vec![bytes.div_ceil(size)];
             let needed = (dims[0] * size).to_string();
             return Err(BufferError::Size { bytes, dtype: T::DTYPE, dims, needed });
+        }
+        if !self.ptr().addr().is_multiple_of(align_of::<T>()) {
+            return Err(BufferError::Misaligned(align_of::<T>()));
         }
         if T::DTYPE == DType::Bool
             && let Some(at) = self.bytes().iter().position(|&b| b > 1)
@@ -233,6 +247,10 @@ impl Drop for Buffer {
         }
         // Everything that other handles did to the bytes comes before their next use.
         fence(Acquire);
+        if self.is_of_file() {
+            // SAFETY: the count fell to zero, so this was the last handle.
+            return unsafe { map::close(self.block) };
+        }
         // SAFETY: the count fell to zero, so this was the last handle.
         cache::give(unsafe { Block::from_raw(self.block) });
     }

@@ -160,7 +160,7 @@ impl<T> Shared<T> {
 
 impl Matmul {
     /// The same product with the batch as further rows, where the strides allow it.
-    fn fold_batch(&self) -> Matmul {
+    pub(crate) fn fold_batch(&self) -> Matmul {
         let rows_go_on =
             |operand: &Operand| Some(operand.strides[0]) == operand.strides[1].checked_mul(self.m as isize);
         let rows = self.batch.checked_mul(self.m);

@@ -1,9 +1,11 @@
 //! What can go wrong in a call.
 
+use crate::device::DeviceError;
 use ir::{EvalError, Graph, Op, Origin, Type};
 use std::fmt;
 
-/// A failed call. The runtime stays usable, and donated inputs are unchanged.
+/// A failed call. The runtime stays usable, and donated inputs are unchanged; but those of a GPU that refuses a launch, or breaks,
+/// after the call has begun to write to them may be half written, which the error says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExecError {
     /// The arguments do not fit the graph.
@@ -19,6 +21,8 @@ pub enum ExecError {
     },
     /// Memory could not be had.
     Memory(Shortage),
+    /// A device failed, or is not there.
+    Device(DeviceError),
     /// The compiler or runtime is at fault.
     Bug(String),
 }
@@ -108,8 +112,15 @@ impl fmt::Display for ExecError {
                 write!(f, "out of memory: {}", shortage.message)?;
                 shortage.largest.iter().try_for_each(|wanted| write!(f, "\n  {wanted}"))
             }
+            ExecError::Device(e) => write!(f, "{e}"),
             ExecError::Bug(message) => write!(f, "bug in tracewright: {message}"),
         }
     }
 }
 impl std::error::Error for ExecError {}
+
+impl From<DeviceError> for ExecError {
+    fn from(e: DeviceError) -> ExecError {
+        ExecError::Device(e)
+    }
+}

@@ -61,6 +61,8 @@ events! {
     CacheMiss = "cache miss", Cache, Debug;
     /// An entry left a cache that was full.
     Eviction = "eviction", Cache, Info;
+    /// A folder or file of the cache on disk is not used.
+    CacheRefused = "cache refused", Cache, Warn;
     /// Check level 3 could not compare with the interpreter, and did not.
     CheckSkipped = "check skipped", Passes, Info;
     /// A graph was compiled.
@@ -79,6 +81,10 @@ events! {
     DonationRefused = "donation refused", Memory, Debug;
     /// A donated buffer was held by somebody else and had to be copied.
     DonationCopied = "donation copied", Memory, Info;
+    /// A call was one recording that a GPU replayed.
+    Replay = "replay", Kernels, Trace;
+    /// The calls of a program are not recorded for a GPU.
+    ReplayRefused = "replay refused", Kernels, Info;
     /// What a function keeps for its gradient was chosen, to fit a budget of memory.
     Checkpoint = "checkpoint", Memory, Info;
     /// The compiler or runtime failed and went on another way; the reason names the reproducer.

@@ -5,12 +5,15 @@
 //! environment. A variable with an unknown name or value is an error, and stays one until [`set_default`] replaces it; an
 //! empty value means the default. Values that code gives are held against the same registry.
 
+mod folder;
 mod registry;
 mod suggest;
 
+pub use folder::CacheFolder;
 pub use registry::{Entry, REGISTRY, markdown};
 pub use suggest::suggest;
 
+use crate::device::Device;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt;
@@ -25,6 +28,10 @@ pub const PREFIX: &str = "TRACEWRIGHT_";
 /// The settings. Build one with `Options { check: 2, ..Options::default() }`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Options {
+    /// Where tensors are made, unless code says otherwise.
+    pub device: Device,
+    /// Whether GPUs record calls, and replay them as one thing.
+    pub graphs: bool,
     /// What to write to stderr.
     pub log: Artefacts,
     /// Where to put a numbered folder per compilation.
@@ -43,11 +50,17 @@ pub struct Options {
     pub strict: bool,
     /// Whether each 16-bit float op rounds its result, also within a fused group.
     pub strict16: bool,
+    /// Whether GPUs may round the operands of f32 products to the 11 bits of TF32, which is several times faster.
+    pub tf32: bool,
+    /// Where machine code of GPUs is kept from one process to the next.
+    pub cache: CacheFolder,
 }
 
 impl Default for Options {
     fn default() -> Options {
         Options {
+            device: Device::Cpu,
+            graphs: true,
             log: Artefacts::NONE,
             dump: None,
             check: 1,
@@ -57,6 +70,8 @@ impl Default for Options {
             threads: None,
             strict: false,
             strict16: false,
+            tf32: false,
+            cache: CacheFolder::User,
         }
     }
 }

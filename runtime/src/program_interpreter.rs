@@ -11,8 +11,8 @@ use ir::kernel::{Access, Kernel};
 use ir::ops::EvalContext;
 use ir::ops::control::chosen;
 use ir::program::{
-    Block, Branches, BufferId, Carried, Launch, Opaque, Product, Program, ScanLoop, Sort, Step, StepKind, Storage,
-    WhileLoop,
+    Activation, Block, Branches, BufferId, Carried, Launch, Opaque, Product, Program, ScanLoop, Sort, Step, StepKind,
+    Storage, WhileLoop,
 };
 use ir::{DType, Data, Dim, Literal, Origin, Scalar};
 use smallvec::SmallVec;
@@ -357,6 +357,7 @@ impl Machine<'_> {
         }
         let (lhs, rhs) = (self.read(p.lhs.0)?, self.read(p.rhs.0)?);
         let mut out: Vec<Option<Scalar>> = vec![None; self.poison(p.out.0)?.len()];
+        let bias = p.epilogue.bias.map(|b| self.read(b)).transpose()?;
         let element = |data: &Data, at: i64| {
             let at = usize::try_from(at).ok().filter(|&i| i < data.len());
             at.map_or_else(|| fault("reads out of range"), |i| Ok(data.get(i)))
@@ -368,6 +369,12 @@ impl Machine<'_> {
                     for l in 0..extents[3] {
                         let x = element(lhs, b * ls[0] + i * ls[1] + l * ls[2])?;
                         sum.add(x, element(rhs, b * rs[0] + l * rs[1] + j * rs[2])?);
+                    }
+                    if let Some(bias) = bias {
+                        sum.increase(element(bias, j)?);
+                    }
+                    if p.epilogue.activation == Activation::GeluTanh {
+                        sum.apply(gelu_tanh);
                     }
                     let at = usize::try_from(b * os[0] + i * os[1] + j * os[2]).ok();
                     let Some(slot) = at.and_then(|at| out.get_mut(at)) else { return fault("writes out of range") };
@@ -395,6 +402,11 @@ fn after(x: Scalar, y: Scalar, descending: bool) -> bool {
     if descending { larger(y, x) } else { larger(x, y) }
 }
 
+/// D. Hendrycks and K. Gimpel, "Gaussian Error Linear Units", 2016.
+fn gelu_tanh(x: f64) -> f64 {
+    0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
+}
+
 /// A sum of products in the accumulation type of a dtype.
 enum Sum {
     F64(f64),
@@ -415,6 +427,21 @@ impl Sum {
             Sum::F64(s) => *s += x.as_f64() * y.as_f64(),
             Sum::F32(s) => *s += x.as_f64() as f32 * y.as_f64() as f32,
             Sum::Int(s) => *s = s.wrapping_add(x.as_i64().wrapping_mul(y.as_i64())),
+        }
+    }
+    fn increase(&mut self, x: Scalar) {
+        match self {
+            Sum::F64(s) => *s += x.as_f64(),
+            Sum::F32(s) => *s += x.as_f64() as f32,
+            Sum::Int(s) => *s = s.wrapping_add(x.as_i64()),
+        }
+    }
+    fn apply(&mut self, f: impl Fn(f64) -> f64) {
+        match self {
+            Sum::F64(s) => *s = f(*s),
+            Sum::F32(s) => *s = f(f64::from(*s)) as f32,
+            // Only floats have activations.
+            Sum::Int(_) => {}
         }
     }
     fn end(self, dtype: DType) -> Scalar {

@@ -1,5 +1,8 @@
 //! Branches and loops: read from text, interpreted, compiled, and run as programs step by step.
 
+#[path = "../../tests/target/mod.rs"]
+mod target;
+
 use ir::{Graph, Literal, Scalar};
 use runtime::options::{Options, with_options};
 use runtime::program_interpreter::{self, RunOptions};
@@ -13,7 +16,7 @@ fn parse(text: &str) -> Graph {
 }
 
 fn call(exe: &Executable, inputs: &[Literal]) -> Result<Vec<Literal>, ExecError> {
-    let mut args: Vec<Input> = inputs.iter().map(|l| Input::Shared(Array::from_literal(l).unwrap())).collect();
+    let mut args: Vec<Input> = inputs.iter().map(|l| Input::Shared(target::array(l))).collect();
     exe.call(&mut args)?.iter().map(Array::to_literal).collect()
 }
 
@@ -32,7 +35,7 @@ fn close(want: &[Literal], got: &[Literal]) {
 fn all_ways(text: &str, inputs: &[Literal]) -> Vec<Literal> {
     let graph = parse(text);
     let want = interpreter::interpret(&graph, inputs).unwrap();
-    for options in [Options { check: 2, ..Options::default() }, Options { check: 3, ..Options::default() }] {
+    for options in [2, 3].map(|check| Options { check, ..target::options() }) {
         let exe = with_options(options, || Executable::compile(&graph, &[]).unwrap());
         assert!(exe.is_compiled(), "{:?}", exe.artifacts().fallback);
         close(&want, &call(&exe, inputs).unwrap());
@@ -41,7 +44,7 @@ fn all_ways(text: &str, inputs: &[Literal]) -> Vec<Literal> {
         let outputs = program_interpreter::run(program, inputs, &RunOptions::default());
         close(&want, &outputs.unwrap_or_else(|e| panic!("{e}\n{program:#?}")));
     }
-    let mut off = Options::default();
+    let mut off = target::options();
     off.set("PASSES", "-fuse,-dce,-cse").unwrap();
     let exe = with_options(off, || Executable::compile(&graph, &[]).unwrap());
     close(&want, &call(&exe, inputs).unwrap());

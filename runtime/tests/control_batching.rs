@@ -1,9 +1,12 @@
 //! Branches and loops for many examples at once against one run for each, interpreted and compiled.
 
+#[path = "../../tests/target/mod.rs"]
+mod target;
+
 use ir::verify::{Stage, verify};
 use ir::{DType, Dim, Graph, Literal, Scalar};
 use passes::batch::batch;
-use runtime::{Array, Executable, Input, interpreter};
+use runtime::{Executable, Input, interpreter};
 
 const SIZE: usize = 3;
 
@@ -30,7 +33,7 @@ fn part(all: &Literal, axis: Option<usize>, example: usize) -> Literal {
 fn compiled(g: &Graph, inputs: &[Literal]) -> Vec<Literal> {
     let exe = Executable::compile(g, &[]).unwrap();
     assert!(exe.is_compiled(), "{:?}", exe.artifacts().fallback);
-    let mut args: Vec<Input> = inputs.iter().map(|l| Input::Shared(Array::from_literal(l).unwrap())).collect();
+    let mut args: Vec<Input> = inputs.iter().map(|l| Input::Shared(target::array(l))).collect();
     exe.call(&mut args).unwrap_or_else(|e| panic!("{e}\n{g}")).iter().map(|a| a.to_literal().unwrap()).collect()
 }
 

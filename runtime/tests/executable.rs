@@ -1,10 +1,13 @@
 //! Compiled graphs against the interpreter.
 
+#[path = "../../tests/target/mod.rs"]
+mod target;
+
 use ir::ops::{GraphEmitter, create, index, reduce, region, unary, view};
 use ir::{DType, Data, Dim, Emit, EmitExt, Graph, Literal, Location, Origin, Scalar, Shape, Type, Value};
 use runtime::events::{Counters, Event, capture};
-use runtime::options::{Options, with_options};
-use runtime::{Array, ExecError, Executable, Input};
+use runtime::options::with_options;
+use runtime::{ExecError, Executable, Input};
 use smallvec::SmallVec;
 
 fn build(inputs: &[Type], f: impl FnOnce(&mut GraphEmitter<'_>, &[Value]) -> Vec<Value>) -> Graph {
@@ -33,7 +36,7 @@ fn compare(graph: &Graph, inputs: &[Literal]) -> Executable {
     let exe = Executable::compile(graph, &[]).unwrap();
     assert!(exe.is_compiled(), "{:?}", exe.artifacts().fallback);
     let want = runtime::interpreter::interpret(graph, inputs).unwrap();
-    let mut args: Vec<Input> = inputs.iter().map(|l| Input::Shared(Array::from_literal(l).unwrap())).collect();
+    let mut args: Vec<Input> = inputs.iter().map(|l| Input::Shared(target::array(l))).collect();
     let got = exe.call(&mut args).unwrap();
     for (i, (w, g)) in want.iter().zip(&got).enumerate() {
         let g = g.to_literal().unwrap();
@@ -126,7 +129,7 @@ fn gather_scatter_and_errors() {
     let idx = Literal::new(&[4], Data::I64(vec![3, 3, 0, 9]));
     let exe = compare(&g, &[sample(&x, 6), idx]);
     let bad = Literal::new(&[4], Data::I64(vec![3, 10, 0, -1]));
-    let mut args = [sample(&x, 6), bad.clone()].map(|l| Input::Shared(Array::from_literal(&l).unwrap()));
+    let mut args = [sample(&x, 6), bad.clone()].map(|l| Input::Shared(target::array(&l)));
     let compiled = exe.call(&mut args).unwrap_err();
     let interpreted = runtime::interpreter::interpret(&g, &[sample(&x, 6), bad]).unwrap_err();
     assert_eq!(compiled, interpreted);
@@ -206,7 +209,7 @@ fn a_step_without_a_kernel_is_interpreted_alone() {
         let inputs = [sample(&f32s([n, WIDTH]), 1), indices];
         let want = runtime::interpreter::interpret(&g, &inputs);
         let before = Counters::thread();
-        let got = exe.call(&mut inputs.map(|l| Input::Shared(Array::from_literal(&l).unwrap())));
+        let got = exe.call(&mut inputs.map(|l| Input::Shared(target::array(&l))));
         let steps = Counters::thread().since(&before)[Event::InterpretedStep];
         match (want, got) {
             (Ok(want), Ok(got)) => {
@@ -255,12 +258,12 @@ fn a_plan_that_no_memory_holds_is_the_callers_error() {
 #[test]
 fn a_graph_that_is_interpreted_as_a_whole_counts_at_every_call() {
     let mut graph = parsed("graph @g(%0: f32[2]) -> (f32[2]) {\n%1: f32[2] = neg %0\nreturn %1\n}");
-    let input = Array::from_literal(&sample(&f32s([2]), 1)).unwrap();
+    let input = target::array(&sample(&f32s([2]), 1));
     let steps = |exe: &Executable| {
         let call = || exe.call(&mut [Input::Shared(input.clone())]).map(drop).unwrap();
         Counters::of(|| (0..3).for_each(|_| call())).1[Event::InterpretedStep]
     };
-    let off = Options { jit: false, ..Options::default() };
+    let off = target::interpreted();
     let wanted = with_options(off, || Executable::compile(&graph, &[])).unwrap();
     assert_eq!(steps(&wanted), 0);
     // An op without an origin is a bug of whoever made the graph, which the verifier finds.
@@ -319,7 +322,7 @@ fn every_execution_matches_arguments_alike() {
     ];
     for (inputs, message) in cases {
         let want = ExecError::Argument(message.into());
-        let mut arguments: Vec<Input> = inputs.iter().map(|l| Input::Shared(Array::from_literal(l).unwrap())).collect();
+        let mut arguments: Vec<Input> = inputs.iter().map(|l| Input::Shared(target::array(l))).collect();
         assert_eq!(executable.call(&mut arguments).unwrap_err(), want);
         assert_eq!(runtime::interpreter::interpret(&graph, &inputs).unwrap_err(), want);
         assert_eq!(runtime::interpreter::interpret_observed(&graph, &inputs, &mut |_, _| {}).unwrap_err(), want);

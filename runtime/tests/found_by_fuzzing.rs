@@ -1,9 +1,12 @@
 //! Graphs that random testing found to be compiled wrongly, each in its smallest form.
 
+#[path = "../../tests/target/mod.rs"]
+mod target;
+
 use ir::{DType, Literal, Scalar};
 use runtime::interpreter::interpret;
 use runtime::options::{Options, with_options};
-use runtime::{Array, Executable, Input};
+use runtime::{Executable, Input};
 
 /// Compiles with every check and compares with the interpreter, for extents of the symbol `B` if there is one; with all
 /// passes, and without the simplifications and fusion that might hide what lowering does.
@@ -15,7 +18,7 @@ fn check(text: &str, batches: &[i64]) {
 
 fn check_without(passes: &str, text: &str, batches: &[i64]) {
     let graph = ir::text::parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let mut options = Options { check: 3, ..Options::default() };
+    let mut options = Options { check: 3, ..target::options() };
     options.set("PASSES", passes).unwrap();
     let executable = with_options(options, || Executable::compile(&graph, &[])).unwrap();
     assert!(executable.is_compiled(), "{:?}\n{text}", executable.artifacts().fallback);
@@ -29,7 +32,7 @@ fn check_without(passes: &str, text: &str, batches: &[i64]) {
         };
         let inputs: Vec<Literal> = graph.input_types().into_iter().map(input).collect();
         let want = interpret(&graph, &inputs).unwrap();
-        let mut arguments: Vec<Input> = inputs.iter().map(|l| Input::Shared(Array::from_literal(l).unwrap())).collect();
+        let mut arguments: Vec<Input> = inputs.iter().map(|l| Input::Shared(target::array(l))).collect();
         let got = executable.call(&mut arguments).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let got: Vec<Literal> = got.iter().map(|a| a.to_literal().unwrap()).collect();
         assert_eq!(want, got, "B = {batch}\n{text}");

@@ -34,7 +34,7 @@ fn a_state_stays_as_it_was_whatever_memory_is_missing() {
         let outcome;
         (state, outcome) = call(state);
         set_memory_limit(isize::MAX as usize);
-        let sum: f32 = state.buffer().to_vec::<f32>().unwrap().iter().sum();
+        let sum: f32 = state.as_slice::<f32>().unwrap().iter().sum();
         match outcome {
             Ok(()) => {
                 assert_eq!(sum, 2048.0);

@@ -260,7 +260,7 @@ fn a_value_that_is_kept_is_refused_later() {
 #[test]
 fn strict_mode_panics_at_the_op() {
     use tracewright::options::{Options, with_options};
-    let strict = Options { strict: true, ..Options::default() };
+    let strict = Options { strict: true, ..crate::target::options() };
     let x = numbers(&[2]);
     let run = || with_options(strict.clone(), || fori(0..3, |_, c: &Tensor| c.to_dtype(DType::F32), &x));
     let payload = catch_unwind(AssertUnwindSafe(run)).unwrap_err();

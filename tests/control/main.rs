@@ -6,16 +6,14 @@ mod derivatives;
 mod errors;
 mod loops;
 mod nesting;
+#[path = "../target/mod.rs"]
+mod target;
 mod values;
 
+use target::interpreted;
 use tracewright::events::{Event, capture};
 use tracewright::options::{Options, with_options};
 use tracewright::{DType, Element, Tensor, Tree, jit};
-
-/// Options under which the interpreter runs everything.
-fn interpreted() -> Options {
-    Options { jit: false, ..Options::default() }
-}
 
 /// Dtype, shape and bits of every leaf.
 fn bits(tree: &impl Tree) -> Vec<String> {
@@ -52,7 +50,7 @@ fn every_way<A: Tree, R: Tree>(f: impl Fn(&A) -> R + Clone + Send + Sync + 'stat
     assert_eq!(bits(&compiled()), want, "in jit");
     assert_eq!(bits(&with_options(interpreted(), || f(x))), want, "interpreted");
     assert_eq!(bits(&with_options(interpreted(), compiled)), want, "in jit, interpreted");
-    let checked = Options { check: 3, ..Options::default() };
+    let checked = Options { check: 3, ..target::options() };
     assert_eq!(bits(&with_options(checked, compiled)), want, "checked after every pass");
     out
 }

@@ -279,7 +279,14 @@ fn for_each_example_where_examples_differ() {
     assert_eq!(runs(&|| vmap(inside)(&x), &[1.0, 1.0, 2.0, 30.0]), 4);
     // An op that may fail is asked for nothing else, though it has no effects.
     let picky = |x: &Tensor| cond(&x.gt(0.0), || mistakes::positive(x), || -x);
-    close(&vmap(picky)(&x), [1.0, 1.0, 2.0, 30.0]);
+    let (y, events) = capture(|| vmap(picky)(&x));
+    close(&y, [1.0, 1.0, 2.0, 30.0]);
+    let said: Vec<&str> =
+        events.iter().filter(|e| e.event == Event::BatchedByLoop).map(|e| e.reason.as_str()).collect();
+    assert!(
+        said.len() == 1 && said[0].starts_with("switch at ") && said[0].contains("for each of 4 examples"),
+        "{said:?}"
+    );
     let slope = grad(move |x: &Tensor| cond(&x.gt(0.0), || sine(x), || -x));
     close(&vmap(slope)(&x), [2.0 * 2.0f64.cos(), -1.0, -1.0, 2.0 * 60.0f64.cos()]);
 }

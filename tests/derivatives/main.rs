@@ -6,6 +6,8 @@ mod nesting;
 mod parts;
 mod reports;
 mod samples;
+#[path = "../target/mod.rs"]
+mod target;
 
 use tracewright::Tensor;
 

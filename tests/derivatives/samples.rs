@@ -1,10 +1,11 @@
 //! The samples of every primitive, compiled: reverse mode against forward mode, and both again one order higher.
 
+use crate::target::array;
 use ir::ops::{GraphEmitter, Sample};
 use ir::{DType, EmitExt, Graph, Literal, Location, Origin, Primitive, Scalar, Type, Value};
 use passes::autodiff::{append_jvp, append_vjp};
 use runtime::interpreter::interpret;
-use runtime::{Array, Executable, Input};
+use runtime::{Executable, Input};
 use std::collections::BTreeSet;
 
 fn numbers(ty: &Type, seed: usize) -> Literal {
@@ -69,7 +70,7 @@ fn agree(s: &Sample, sides: &Sides, tolerance: f64) -> bool {
     let inputs: Vec<Literal> = given.chain(others).collect();
     let Ok(interpreted) = interpret(&sides.graph, &inputs) else { return false };
     let executable = Executable::compile(&sides.graph, &[]).unwrap();
-    let mut arrays: Vec<Input> = inputs.iter().map(|x| Input::Shared(Array::from_literal(x).unwrap())).collect();
+    let mut arrays: Vec<Input> = inputs.iter().map(|x| Input::Shared(array(x))).collect();
     let compiled = executable.call(&mut arrays).unwrap();
     let number = |l: &Literal| l.get(0).as_f64();
     let [a, b] = [0, 1].map(|i| number(&interpreted[i]));

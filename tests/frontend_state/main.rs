@@ -2,6 +2,8 @@
 
 mod check_mode;
 mod symbols;
+#[path = "../target/mod.rs"]
+mod target;
 
 use ir::program::Storage;
 use std::collections::BTreeMap;
@@ -105,11 +107,11 @@ fn fixed_data_of_any_type_counts() {
 
 #[test]
 fn settings_are_part_of_the_key() {
-    use tracewright::options::{Options, with_options};
+    use tracewright::options::with_options;
     let f = jit(|x: Tensor| x * 2.0);
     f.call(scalar(1.0)).unwrap();
     assert!(f.summary().unwrap().compiled);
-    let off = Options { jit: false, ..Options::default() };
+    let off = target::interpreted();
     with_options(off, || f.call(scalar(1.0))).unwrap();
     assert_eq!(f.summary().unwrap().fallback.as_deref(), Some("the JIT is off"));
     f.call(scalar(1.0)).unwrap();

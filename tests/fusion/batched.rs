@@ -1,5 +1,6 @@
 //! Batched functions compile to what one would write for all examples by hand.
 
+use crate::target::{Target, target};
 use crate::{bytes, f32s, steps};
 use tracewright::jit::Lowered;
 use tracewright::{Tensor, einsum, grad, jit, vmap};
@@ -25,7 +26,9 @@ fn forward_of_an_mlp() {
     let x = f32s([32, 64]);
     type Weights = (Tensor, Tensor, Tensor, Tensor);
     let by_hand = jit(|w: Weights, x: Tensor| mlp(&w, &x)).lower(weights(), &x).unwrap();
-    assert_eq!(steps(&by_hand), (2, 2));
+    // Products of GPUs take the last bias.
+    let launches = if target() == Target::Cpu { 2 } else { 1 };
+    assert_eq!(steps(&by_hand), (launches, 2));
     let batched = jit(|w: Weights, x: Tensor| vmap(|x: &Tensor| mlp(&w, x))(&x));
     alike(&batched.lower(weights(), &x).unwrap(), &by_hand);
     let columns = jit(|(w1, b1, w2, b2): Weights, x: Tensor| {
@@ -33,7 +36,7 @@ fn forward_of_an_mlp() {
     });
     alike(&columns.lower(weights(), &x).unwrap(), &by_hand);
     let symbolic = batched.dynamic("arguments.1", 0, "B", 1..=64).lower(weights(), &x).unwrap();
-    assert_eq!(steps(&symbolic), (2, 2));
+    assert_eq!(steps(&symbolic), (launches, 2));
 }
 
 #[test]

@@ -5,9 +5,12 @@ mod batched;
 mod boxes;
 mod counts;
 mod golden;
+mod graphs;
 mod joins;
 mod origins;
 mod recompute;
+#[path = "../target/mod.rs"]
+mod target;
 
 use ir::program::{Program, StepKind};
 use tracewright::events::{Event, capture};

@@ -3,7 +3,7 @@
 
 use crate::{program, refusals, steps};
 use tracewright::events::{Counters, Event};
-use tracewright::options::{Options, with_options};
+use tracewright::options::with_options;
 use tracewright::{DType, Tensor, concat, grad, jit};
 
 type Step = fn(&Tensor) -> Tensor;
@@ -69,7 +69,7 @@ fn work_grows_linearly_with_the_steps() {
 fn results_are_those_of_ops_one_by_one() {
     for (name, step) in STEPS {
         let run = |passes: &str| {
-            let mut options = Options::default();
+            let mut options = crate::target::options();
             options.set("PASSES", passes).unwrap();
             let f = jit(move |x: Tensor| {
                 let value = |x: &Tensor| (0..4).fold(x.clone(), |x, _| step(&x)).sum(..);

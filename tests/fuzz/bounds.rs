@@ -5,8 +5,8 @@ use crate::random::Random;
 use ir::ops::reduce::ArgMax;
 use ir::ops::view::Slice;
 use ir::{Dim, Primitive, Value};
+use runtime::Executable;
 use runtime::interpreter::interpret;
-use runtime::{Array, Executable, Input};
 
 /// Adds such an op to a case; the number of calls that it made illegal, `None` if nothing in the case is symbolic.
 pub fn check(case: &Case, seed: u64) -> Option<Result<usize, String>> {
@@ -50,8 +50,7 @@ pub fn check(case: &Case, seed: u64) -> Option<Result<usize, String>> {
         if interpret(&case.graph, arguments).is_err() {
             continue;
         }
-        let mut inputs: Vec<Input> =
-            arguments.iter().map(|l| Input::Shared(Array::from_literal(l).expect("small"))).collect();
+        let mut inputs = case.shared(arguments).expect("small");
         let got = executable.call(&mut inputs).map(|outputs| outputs.last().expect("one was added").dims().to_vec());
         match (interpret(&graph, arguments), got) {
             (Ok(want), Ok(got)) if want.last().expect("one was added").dims() == got => {}

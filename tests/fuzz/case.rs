@@ -2,6 +2,7 @@
 
 use crate::random::Random;
 use ir::{DType, Dim, Graph, Literal, Scalar, Symbol, Type};
+use runtime::{Array, Device, ExecError, Input};
 
 /// The symbol of graphs with a symbolic batch.
 pub const BATCH: &str = "B";
@@ -24,6 +25,20 @@ pub struct Case {
     pub check: u8,
     /// In which order the tasks of interpreted kernels run.
     pub order: u64,
+    /// Where it runs.
+    pub device: Device,
+}
+
+impl Case {
+    /// An argument where the case runs.
+    pub fn array(&self, literal: &Literal) -> Result<Array, ExecError> {
+        Array::from_literal(literal)?.to_device(self.device)
+    }
+
+    /// Arguments that calls leave as they are.
+    pub fn shared(&self, arguments: &[Literal]) -> Result<Vec<Input>, ExecError> {
+        arguments.iter().map(|l| self.array(l).map(Input::Shared)).collect()
+    }
 }
 
 /// What the elements of an input are.

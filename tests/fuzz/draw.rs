@@ -8,6 +8,7 @@ use crate::case::{self, BATCH, Case, Content, extent};
 use crate::random::Random;
 use ir::graph::SymbolDecl;
 use ir::{Axes, DType, Dim, Graph, Literal, Location, Origin, Primitive, Scalar, Shape, Symbol, Type, Value};
+use runtime::Device;
 
 /// How an input gets its elements.
 #[derive(Clone)]
@@ -373,8 +374,9 @@ impl Draw {
             passes.extend(optional.iter().filter(|_| self.r.percent(40)).map(|p| format!("-{}", p.name())));
             passes.dedup();
         }
+        let device = Device::Cpu;
         let (strict16, order, passes) = (self.r.percent(50), self.r.bits(), passes.join(","));
         let check = if self.r.percent(15) { 3 } else { 1 };
-        Case { graph: self.graph, arguments, batches: self.batches, donations, strict16, passes, check, order }
+        Case { graph: self.graph, arguments, batches: self.batches, donations, strict16, passes, check, order, device }
     }
 }

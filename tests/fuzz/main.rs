@@ -9,6 +9,8 @@ mod bounds;
 mod case;
 mod derivatives;
 mod draw;
+#[cfg(feature = "cuda")]
+mod gpu;
 mod random;
 mod shrink;
 mod stages;
@@ -16,6 +18,7 @@ mod stages;
 use case::Case;
 use ir::Primitive;
 use ir::ops::Sample;
+use runtime::Device;
 use stages::{Facts, Failure};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -35,8 +38,8 @@ struct Report {
     failures: Vec<(u64, String)>,
 }
 
-/// Checks the graphs of a range of seeds on all cores.
-fn run(first: u64, count: u64) -> Report {
+/// Checks the graphs of a range of seeds there, on all cores.
+fn run(first: u64, count: u64, device: Device) -> Report {
     let next = AtomicU64::new(first);
     let report = Mutex::new(Report { facts: Facts::default(), failures: Vec::new() });
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -49,7 +52,7 @@ fn run(first: u64, count: u64) -> Report {
                     if seed >= first + count || report.lock().unwrap().failures.len() >= ENOUGH {
                         break;
                     }
-                    let case = draw::draw(seed);
+                    let case = Case { device, ..draw::draw(seed) };
                     match stages::check(&case) {
                         Ok(facts) => own.add(facts),
                         Err(failure) => {
@@ -74,17 +77,20 @@ fn explain(seed: u64, case: &Case, failure: &Failure) -> String {
     for (batch, arguments) in small.batches.iter().zip(&small.arguments) {
         let _ = writeln!(text, "with B = {batch}: {arguments:?}");
     }
-    let Case { donations, strict16, order, passes, check, .. } = &small;
-    let _ =
-        writeln!(text, "donations {donations:?}, strict16 {strict16}, order {order}, passes `{passes}`, check {check}");
+    let Case { donations, strict16, order, passes, check, device, .. } = &small;
+    let _ = writeln!(
+        text,
+        "on {device}, donations {donations:?}, strict16 {strict16}, order {order}, passes `{passes}`, check {check}"
+    );
     text
 }
 
-fn judge(report: Report, count: u64, begun: Instant) {
-    let Report { facts, failures } = report;
+fn explain_all(failures: &[(u64, String)]) {
     let all: String = failures.iter().map(|(_, text)| format!("\n{text}")).collect();
     assert!(failures.is_empty(), "{} of the graphs failed:{all}", failures.len());
-    let share = facts.unknown as f64 / facts.compared.max(1) as f64;
+}
+
+fn summary(facts: &Facts, count: u64, begun: Instant) {
     println!(
         "{count} graphs in {:.1?}: {} ops with their dtypes drawn, {} ops compiled, {} kernels ({} runs of one on several threads), {} elements compared, {:.1} % of them open, \
          {} index errors, {} calls with donations, {} derivatives compared, {} extents refused, {} batched, {} of them through every stage",
@@ -94,7 +100,7 @@ fn judge(report: Report, count: u64, begun: Instant) {
         facts.kernels,
         facts.parallel,
         facts.compared,
-        share * 100.0,
+        share(facts) * 100.0,
         facts.errors,
         facts.donated,
         facts.derivatives,
@@ -102,6 +108,17 @@ fn judge(report: Report, count: u64, begun: Instant) {
         facts.batched[0],
         facts.batched[1],
     );
+}
+
+/// How many of the elements are open.
+fn share(facts: &Facts) -> f64 {
+    facts.unknown as f64 / facts.compared.max(1) as f64
+}
+
+fn judge(report: Report, count: u64, begun: Instant) {
+    let Report { facts, failures } = report;
+    explain_all(&failures);
+    summary(&facts, count, begun);
     // Every op, with every dtype that it has samples of. Groups are what the compiler makes, nobody records them.
     let operand = |s: &Sample| s.operands.first().map(|l| l.dtype());
     let typed = Primitive::all_samples().into_iter().filter_map(|s| Some((s.primitive.name(), operand(&s)?.name())));
@@ -121,7 +138,7 @@ fn judge(report: Report, count: u64, begun: Instant) {
         Vec::<&str>::new(),
         "these ops never reached a compiled graph"
     );
-    assert!(share < 0.1, "{:.1} % of the elements were not compared", share * 100.0);
+    assert!(share(&facts) < 0.1, "{:.1} % of the elements were not compared", share(&facts) * 100.0);
     assert!(
         [
             facts.errors,
@@ -140,19 +157,21 @@ fn judge(report: Report, count: u64, begun: Instant) {
 #[test]
 fn random_graphs_agree_with_the_interpreter_at_every_stage() {
     let begun = Instant::now();
-    judge(run(0, GRAPHS), GRAPHS, begun);
+    judge(run(0, GRAPHS, Device::Cpu), GRAPHS, begun);
+}
+
+/// What a variable says.
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("{name}={v} is no number")))
 }
 
 /// `FUZZ_GRAPHS` graphs (a million unless told), seeds from `FUZZ_FIRST` (10,000 unless told).
 #[test]
 #[ignore = "takes hours"]
 fn long_run() {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("{name}={v} is no number")))
-    };
     let (first, count) = (number("FUZZ_FIRST", GRAPHS), number("FUZZ_GRAPHS", 1_000_000));
     let begun = Instant::now();
-    judge(run(first, count), count, begun);
+    judge(run(first, count, Device::Cpu), count, begun);
 }
 
 #[test]

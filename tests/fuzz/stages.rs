@@ -7,14 +7,14 @@ use ir::ops::index::IndexMode;
 use ir::program::{Program, Step, StepKind};
 use ir::verify::Stage;
 use ir::{EvalError, Graph, Literal, Lowering, Primitive, Scalar};
-use passes::{CheckLevel, PassObserver, PassOptions, PassRun, PassSpec, Settings};
+use passes::{CheckLevel, Grain, PassObserver, PassOptions, PassRun, PassSpec, Settings};
 use runtime::bounds::{Bounded, analyse};
 use runtime::events::{Counters, Event};
 use runtime::executable::Executable;
 use runtime::interpreter::interpret;
-use runtime::options::{Options, with_options};
+use runtime::options::{self, Options, with_options};
 use runtime::program_interpreter::{self, ProgramError, RunOptions};
-use runtime::{Array, ExecError, Input, pool};
+use runtime::{Array, Device, ExecError, Input, pool};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -100,7 +100,8 @@ pub fn check(case: &Case) -> Checked<Facts> {
             }
         }));
     });
-    let mut options = Options { strict16: case.strict16, check: case.check, ..Options::default() };
+    let current = (*options::current().at("options")?).clone();
+    let mut options = Options { strict16: case.strict16, check: case.check, device: case.device, ..current };
     options.set("PASSES", &case.passes).at("options")?;
     PANIC.set(Some(String::new()));
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -142,9 +143,11 @@ fn stages(case: &Case) -> Checked<Facts> {
 
     let mut compare =
         Compare { case, last: expected.iter().map(outputs_of).collect(), expected, fallible: fallible(graph) };
+    let on_cpu = case.device == Device::Cpu;
+    let grain = if on_cpu { Grain::CPU } else { Grain::GPU };
     let settings = Settings {
         check: CheckLevel::Passes,
-        options: PassOptions { strict16: case.strict16, ..PassOptions::default() },
+        options: PassOptions { strict16: case.strict16, grain, ..PassOptions::default() },
         spec: PassSpec::parse(&case.passes, &passes::pipeline()).at("options")?,
     };
     let optimised = passes::optimize(graph.clone(), &settings, Some(&mut compare));
@@ -157,7 +160,7 @@ fn stages(case: &Case) -> Checked<Facts> {
     round_trips(&optimised)?;
     verify(&optimised, Stage::Fused).at("verifier after fusion")?;
 
-    let mut program = passes::lower::lower(&optimised, &case.donations).at("lower")?;
+    let mut program = passes::lower::lower_for(grain, &optimised, &case.donations, &|_| None).at("lower")?;
     program.checks = ir::program::shape_checks(graph);
     for k in &program.kernels {
         let broken = ir::kernel::verify::verify(k).err().unwrap_or_default();
@@ -231,9 +234,10 @@ fn stages(case: &Case) -> Checked<Facts> {
     if executable.program() != Some(&program) {
         return fail("compile", "compiling again gives another program");
     }
-    let exact = only_exact(&optimised);
+    let exact =
+        only_exact(&optimised) && (on_cpu || !ops(&optimised).any(|d| OWN_FUNCTIONS.contains(&d.primitive.name())));
     for (n, arguments) in case.arguments.iter().enumerate() {
-        let got = call(&executable, arguments, &[])?;
+        let got = call(case, &executable, arguments, &[])?;
         match (&expected[n], &lowered[n], &got) {
             (Ok(want), Ok(interpreted), Ok(got)) => {
                 agree(want, got).at("run")?;
@@ -248,13 +252,22 @@ fn stages(case: &Case) -> Checked<Facts> {
                 return fail("run", format!("kernels in the interpreter and compiled end differently: {errors:?}"));
             }
         }
-        facts.parallel += parallel(&executable, &program, case.batches[n]);
-        for threads in 1..=3 {
-            let again = pool::with_threads(threads, || call(&executable, arguments, &[]))?;
-            identical(&got, &again).at(&format!("run on {threads} threads"))?;
+        if on_cpu {
+            facts.parallel += parallel(&executable, &program, case.batches[n]);
+            for threads in 1..=3 {
+                let again = pool::with_threads(threads, || call(case, &executable, arguments, &[]))?;
+                identical(&got, &again).at(&format!("run on {threads} threads"))?;
+            }
+        } else {
+            #[cfg(feature = "cuda")]
+            for schedule in crate::gpu::schedules(case.order) {
+                crate::gpu::set_schedule(schedule);
+                let again = call(case, &executable, arguments, &[])?;
+                identical(&got, &again).at(&format!("run with {schedule:?}"))?;
+            }
         }
         if !case.donations.is_empty() {
-            let again = call(&executable, arguments, &case.donations)?;
+            let again = call(case, &executable, arguments, &case.donations)?;
             identical(&got, &again).at("run with donated inputs")?;
             facts.donated += 1;
         }
@@ -321,6 +334,9 @@ fn unneeded(case: &Case, n: usize) -> Option<Vec<Bounded>> {
     let values = |b: &[Bounded]| -> Vec<Literal> { b.iter().map(|b| b.value.clone()).collect() };
     same(&values(&filled), &values(&clamped)).is_ok().then_some(filled)
 }
+
+/// Ops whose routines have the bits of one library of functions on the processor, and of another one on GPUs.
+const OWN_FUNCTIONS: [&str; 3] = ["random_log_gamma", "log_gamma_slope", "random_poisson"];
 
 /// True if every execution of the kernels gives the same bits: no function of some ulps, no product in any order.
 fn only_exact(graph: &Graph) -> bool {
@@ -425,10 +441,10 @@ fn no_detour(counts: &Counters) -> Result<(), String> {
 type Called = Result<Vec<Literal>, ExecError>;
 
 /// Calls an executable; donated inputs must be unchanged if it fails.
-fn call(executable: &Executable, arguments: &[Literal], donations: &[(usize, usize)]) -> Checked<Called> {
+fn call(case: &Case, executable: &Executable, arguments: &[Literal], donations: &[(usize, usize)]) -> Checked<Called> {
     let mut inputs: Vec<Input> = Vec::new();
     for (i, l) in arguments.iter().enumerate() {
-        let array = Array::from_literal(l).at("run")?;
+        let array = case.array(l).at("run")?;
         let donated = donations.iter().any(|d| d.0 == i);
         inputs.push(if donated { Input::Donated(array) } else { Input::Shared(array) });
     }

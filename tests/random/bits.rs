@@ -1,6 +1,6 @@
 //! The bits are the same however they are computed.
 
-use tracewright::options::{Options, with_options};
+use tracewright::options::with_options;
 use tracewright::{DType, Key, Tensor, jit, pool, random};
 
 fn draws(key: &Key) -> Vec<Tensor> {
@@ -32,7 +32,7 @@ fn bits(all: &[Tensor]) -> Vec<Vec<u64>> {
 }
 
 fn with(name: &str, value: &str, f: impl FnOnce()) {
-    let mut options = Options::default();
+    let mut options = crate::target::options();
     options.set(name, value).unwrap();
     with_options(options, f);
 }

@@ -8,3 +8,5 @@ mod gamma;
 mod integers;
 mod kernels;
 mod state;
+#[path = "../target/mod.rs"]
+mod target;

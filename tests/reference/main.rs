@@ -14,3 +14,5 @@ mod ordered;
 mod primitives;
 mod reduced;
 mod special;
+#[path = "../target/mod.rs"]
+mod target;

@@ -4,6 +4,8 @@ mod families;
 mod functions;
 mod memory;
 mod semantics;
+#[path = "../target/mod.rs"]
+mod target;
 
 use tracewright::Tensor;
 

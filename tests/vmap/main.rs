@@ -6,6 +6,8 @@ mod nesting;
 mod primitives;
 mod random;
 mod state;
+#[path = "../target/mod.rs"]
+mod target;
 
 use tracewright::Tensor;
 

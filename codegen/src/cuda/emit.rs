@@ -1,10 +1,13 @@
 //! The function of a kernel.
 
-use super::expr::{self, type_name};
-use super::vector::{self, Packs};
+mod loops;
+
+use super::expr;
+use super::rows::Registers;
+use super::vector::Packs;
 use super::{BLOCK, RESIDENT, Rows, WARPS, index};
 use ir::kernel::*;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write;
 
 /// A line of the function.
@@ -17,8 +20,16 @@ macro_rules! line {
 
 /// The function as text.
 pub(super) fn function(kernel: &Kernel, entry: &str, scratch: Rows) -> String {
-    let mut e =
-        Emitter { kernel, text: String::new(), depth: 0, loops: Vec::new(), lanes: None, packs: Packs::default() };
+    let mut e = Emitter {
+        kernel,
+        text: String::new(),
+        depth: 0,
+        loops: Vec::new(),
+        lanes: None,
+        packs: Packs::default(),
+        registers: Registers::of(kernel),
+        wide: BTreeSet::new(),
+    };
     e.whole(entry, scratch);
     e.text
 }
@@ -38,8 +49,12 @@ struct Emitter<'a> {
     loops: Vec<(Iter, String)>,
     /// The lanes loop around.
     lanes: Option<Iter>,
-    /// What the vector loop around moves as one.
+    /// What the loop around moves as one.
     packs: Packs,
+    /// Scratch rows that are in registers.
+    registers: Registers,
+    /// Parameters of which several elements are moved as one, with the bytes of that.
+    wide: BTreeSet<(u32, usize)>,
 }
 
 impl Emitter<'_> {
@@ -48,7 +63,7 @@ impl Emitter<'_> {
     }
 
     fn open(&mut self, text: &str) {
-        self.push(&format!("{text} {{"));
+        self.push(format!("{text} {{").trim_start());
         self.depth += 1;
     }
 
@@ -62,20 +77,24 @@ impl Emitter<'_> {
         let mut parameters: Vec<String> = Vec::new();
         for (i, p) in kernel.params.iter().enumerate() {
             let constant = if p.access == Access::In { "const " } else { "" };
-            parameters.push(format!("{constant}{}* p{i}", type_name(p.dtype)));
+            parameters.push(format!("{constant}{}* p{i}", p.dtype.name()));
         }
         parameters.extend((0..kernel.extents).map(|i| format!("i64 x{i}")));
         let status = if kernel.sites > 0 { "tw_status*" } else { "void*" };
         parameters.push(format!("{status} statuses"));
         parameters.push("char* scratch".into());
+        parameters.push("tw_run run".into());
         let name: String = kernel.name.chars().filter(|c| !c.is_control()).collect();
         line!(self, "// {name}");
-        self.open(&format!("TW_KERNEL void __launch_bounds__({BLOCK}, {RESIDENT}) {entry}({})", parameters.join(", ")));
+        let resident = if self.registers.taken > 16 { RESIDENT / 2 } else { RESIDENT };
+        self.open(&format!("TW_KERNEL void __launch_bounds__({BLOCK}, {resident}) {entry}({})", parameters.join(", ")));
+        line!(self, "if (tw_begin(run)) return;");
         (0..kernel.extents).for_each(|i| line!(self, "const idx e{i} = (idx)x{i};"));
         line!(self, "const int lane = threadIdx.x % 32;");
         line!(self, "const i64 warps = (i64)gridDim.x * {WARPS};");
         line!(self, "const i64 warp = (i64)blockIdx.x * {WARPS} + threadIdx.x / 32;");
         self.scratch(scratch);
+        let start = self.text.len();
         let mut ends: Vec<String> = Vec::new();
         for (n, nest) in kernel.nests.iter().enumerate() {
             let grid = self.index(nest.grid);
@@ -96,10 +115,10 @@ impl Emitter<'_> {
                 self.open(condition);
             }
             let before = if n == 0 { String::new() } else { format!(" - {}", ends[n - 1]) };
-            line!(self, "const idx i{} = (idx)(task{before});", nest.task.0);
+            line!(self, "const idx n{} = (idx)(task{before});", nest.task.0);
             self.block(&nest.body.0);
             // The next task of this warp has the same scratch rows.
-            if !kernel.scratch.is_empty() {
+            if (0..kernel.scratch.len()).any(|s| self.registers.count(s as u32).is_none()) {
                 line!(self, "__syncwarp();");
             }
             if condition.is_some() {
@@ -108,43 +127,53 @@ impl Emitter<'_> {
         }
         self.close();
         self.close();
+        let tests: Vec<String> = self.wide.iter().map(|(p, bytes)| format!("tw_multiple(p{p}, {bytes})")).collect();
+        if !tests.is_empty() {
+            self.text.insert_str(start, &format!("    const bool aligned = {};\n", tests.join(" && ")));
+        }
     }
 
     /// The scratch rows of this warp, one after the other, each at a multiple of 64 bytes.
     fn scratch(&mut self, rows: Rows) {
         let kernel = self.kernel;
-        if kernel.scratch.is_empty() {
+        for (i, s) in kernel.scratch.iter().enumerate() {
+            if let Some(count) = self.registers.count(i as u32) {
+                line!(self, "{} s{i}[{count}];", s.dtype.name());
+            }
+        }
+        let in_memory = |i: usize| self.registers.count(i as u32).is_none();
+        let rest: Vec<(usize, &Scratch)> = kernel.scratch.iter().enumerate().filter(|(i, _)| in_memory(*i)).collect();
+        if rest.is_empty() {
             return;
         }
-        let bytes: Vec<String> = kernel
-            .scratch
+        let bytes: Vec<String> = rest
             .iter()
-            .map(|s| format!("(((i64)tw_most({}, 0) * {} + 63) & ~63ll)", self.index(s.len), s.dtype.size()))
+            .map(|(_, s)| format!("(((i64)tw_most({}, 0) * {} + 63) & ~63ll)", self.index(s.len), s.dtype.size()))
             .collect();
         match rows {
             Rows::Shared => {
                 let known = |s: &Scratch| kernel.indices.as_const(s.len).unwrap_or(0).max(0) * s.dtype.size() as i64;
-                let total: i64 = kernel.scratch.iter().map(|s| (known(s) + 63) & !63).sum();
+                let total: i64 = rest.iter().map(|(_, s)| (known(s) + 63) & !63).sum();
                 line!(self, "alignas(64) TW_SHARED char shared_rows[{WARPS}][{}];", total.max(64));
                 line!(self, "char* rows = shared_rows[threadIdx.x / 32];");
             }
             Rows::Global => line!(self, "char* rows = scratch + warp * ({});", bytes.join(" + ")),
         }
-        for (i, s) in kernel.scratch.iter().enumerate() {
-            let ty = type_name(s.dtype);
-            let before: String = bytes[..i].iter().map(|b| format!(" + {b}")).collect();
+        for (n, (i, s)) in rest.into_iter().enumerate() {
+            let ty = s.dtype.name();
+            let before: String = bytes[..n].iter().map(|b| format!(" + {b}")).collect();
             line!(self, "{ty}* s{i} = ({ty}*)(rows{before});");
         }
     }
 
     pub(super) fn index(&self, i: Index) -> String {
-        index::text(self.kernel, i, &|it| format!("i{}", it.0))
+        index::text(self.kernel, i, &|it| format!("n{}", it.0))
     }
 
     /// Memory whose contents change while a task runs.
     fn is_shared(&self, memory: Memory) -> bool {
         match memory {
-            Memory::Scratch(_) => true,
+            Memory::Scratch(s) => self.registers.count(s).is_none(),
             Memory::Param(p) => self.kernel.params[p as usize].access == Access::InOut,
         }
     }
@@ -167,7 +196,7 @@ impl Emitter<'_> {
         for stmt in block {
             match stmt {
                 Stmt::Let { var, expr } => {
-                    let ty = type_name(self.kernel.vars[var.at()]);
+                    let ty = self.kernel.vars[var.at()].name();
                     let value = self.expr(*var, expr);
                     line!(self, "const {ty} v{} = {value};", var.0);
                 }
@@ -182,6 +211,12 @@ impl Emitter<'_> {
     fn place(&self, memory: Memory, index: Index) -> String {
         match memory {
             Memory::Param(p) => format!("p{p}[{}]", self.index(index)),
+            Memory::Scratch(s) if self.registers.count(s).is_some() => {
+                match (self.registers.parts(s), self.loops.last()) {
+                    (Some(parts @ 2..), Some((part, _))) => format!("s{s}[turn * {parts} + n{}]", part.0),
+                    _ => format!("s{s}[turn]"),
+                }
+            }
             Memory::Scratch(s) => format!("s{s}[{}]", self.index(index)),
         }
     }
@@ -197,9 +232,9 @@ impl Emitter<'_> {
             Expr::Compare(op, a, b) => expr::compare(*op, &name(a), &name(b)),
             Expr::Select(c, a, b) => format!("{} ? {} : {}", name(c), name(a), name(b)),
             Expr::Convert(a, to) => expr::convert(dtype(a), *to, &name(a)),
-            Expr::Bitcast(a, to) => format!("tw_bits<{}>({})", type_name(*to), name(a)),
+            Expr::Bitcast(a, to) => format!("tw_bits<{}>({})", to.name(), name(a)),
             Expr::Load { .. } if self.packs.loads(var).is_some() => {
-                format!("pack{}.at[part]", self.packs.loads(var).unwrap_or(0))
+                format!("pack{}{}", self.packs.loads(var).unwrap_or(0), self.packs.part())
             }
             Expr::Load { memory, index, mask: None } => self.place(*memory, *index),
             Expr::Load { memory, index, mask: Some((m, other)) } => {
@@ -215,7 +250,7 @@ impl Emitter<'_> {
     fn store(&mut self, memory: Memory, index: Index, value: Var, mask: Option<Var>) {
         let mask = mask.map(|m| format!("v{}", m.0));
         if let Some(pack) = self.packs.stores(memory, index) {
-            return line!(self, "pack{pack}.at[part] = v{};", value.0);
+            return line!(self, "pack{pack}{} = v{};", self.packs.part(), value.0);
         }
         let place = self.place(memory, index);
         if self.lanes.is_some() {
@@ -244,8 +279,8 @@ impl Emitter<'_> {
         let order = self
             .loops
             .iter()
-            .fold(String::from("(i64)0"), |order, (iter, extent)| format!("({order} * ({extent}) + i{})", iter.0));
-        line!(self, "if ({wrong}) tw_offence(statuses + {site}, task, {order}, {index}, (i64)({bound}));");
+            .fold(String::from("(i64)0"), |order, (iter, extent)| format!("({order} * ({extent}) + n{})", iter.0));
+        line!(self, "if ({wrong}) tw_offence(run, statuses + {site}, task, {order}, {index}, (i64)({bound}));");
     }
 
     /// Declares accumulators with what they start from, named after their results.
@@ -253,7 +288,7 @@ impl Emitter<'_> {
         for a in accumulators {
             let dtype = self.kernel.vars[a.results[0].at()];
             let start = expr::constant(expr::identity(a.combine, dtype));
-            line!(self, "{} v{} = {start};", type_name(dtype), a.results[0].0);
+            line!(self, "{} v{} = {start};", dtype.name(), a.results[0].0);
             if let Some(position) = a.results.get(1) {
                 line!(self, "i64 v{} = 9223372036854775807ll;", position.0);
             }
@@ -264,113 +299,6 @@ impl Emitter<'_> {
         let own: Vec<String> = a.results.iter().map(|r| format!("v{}", r.0)).collect();
         let text = expr::combine(a.combine, self.kernel.vars[a.results[0].at()], &own, other);
         self.push(&text);
-    }
-
-    fn serial_loop(&mut self, l: &Loop) {
-        let extent = self.index(l.extent);
-        self.begin(&l.accumulators);
-        let i = format!("i{}", l.iter.0);
-        self.open(&format!("for (idx {i} = 0; {i} < {extent}; {i}++)"));
-        self.loops.push((l.iter, extent));
-        self.block(&l.body.0);
-        self.accumulate(l);
-        self.loops.pop();
-        self.close();
-    }
-
-    fn accumulate(&mut self, l: &Loop) {
-        for a in &l.accumulators {
-            let inputs: Vec<String> = a.inputs.iter().map(|v| format!("v{}", v.0)).collect();
-            self.combine(a, &inputs);
-        }
-    }
-
-    fn lanes_loop(&mut self, l: &Loop) {
-        let extent = self.index(l.extent);
-        let i = format!("i{}", l.iter.0);
-        let meets = self.meets(&l.body.0);
-        if meets.loads || meets.stores {
-            line!(self, "__syncwarp();");
-        }
-        self.begin(&l.accumulators);
-        self.loops.push((l.iter, extent.clone()));
-        self.lanes = Some(l.iter);
-        let first = match vector::plan(self.kernel, l) {
-            Some(plan) => {
-                self.vector_loop(l, &extent, plan);
-                format!("head{} + lane", l.iter.0)
-            }
-            None => "lane".into(),
-        };
-        self.open(&format!("for (idx {i} = {first}; {i} < {extent}; {i} += 32)"));
-        self.block(&l.body.0);
-        self.accumulate(l);
-        self.close();
-        self.lanes = None;
-        self.loops.pop();
-        for a in &l.accumulators {
-            self.open("for (int by = 16; by > 0; by /= 2)");
-            // All threads take part before any looks at what it got.
-            for r in &a.results {
-                line!(self, "const {} d{1} = tw_down(v{1}, by);", type_name(self.kernel.vars[r.at()]), r.0);
-            }
-            let other: Vec<String> = a.results.iter().map(|r| format!("d{}", r.0)).collect();
-            self.combine(a, &other);
-            self.close();
-            a.results.iter().for_each(|r| line!(self, "v{0} = tw_first(v{0});", r.0));
-        }
-        if meets.stores {
-            line!(self, "__syncwarp();");
-        }
-    }
-
-    /// The iterations of a lanes loop that threads take several at a time, if the addresses allow it.
-    fn vector_loop(&mut self, l: &Loop, extent: &str, plan: Packs) {
-        let (kernel, width) = (self.kernel, plan.width());
-        let i = format!("i{}", l.iter.0);
-        let head = format!("head{}", l.iter.0);
-        let start = |index: Index| {
-            index::text(kernel, index, &|it| if it == l.iter { "0".into() } else { format!("i{}", it.0) })
-        };
-        let name = |memory: Memory| match memory {
-            Memory::Param(p) => format!("p{p}"),
-            Memory::Scratch(s) => format!("s{s}"),
-        };
-        let aligned: Vec<String> = plan
-            .all()
-            .map(|p| format!("tw_aligned<{}, {width}>({} + {})", type_name(p.dtype), name(p.memory), start(p.index)))
-            .collect();
-        let mut distinct: Vec<String> = Vec::new();
-        aligned.into_iter().for_each(|a| {
-            if !distinct.contains(&a) {
-                distinct.push(a)
-            }
-        });
-        line!(self, "const idx {head} = {} ? ({extent}) / {width} * {width} : 0;", distinct.join(" && "));
-        self.open(&format!("for (idx at{0} = lane * {width}; at{0} < {head}; at{0} += {1})", l.iter.0, 32 * width));
-        let at = |index: Index| {
-            index::text(kernel, index, &|it| if it == l.iter { format!("at{}", it.0) } else { format!("i{}", it.0) })
-        };
-        for (n, p) in plan.all().enumerate() {
-            let pack = format!("tw_pack<{}, {width}>", type_name(p.dtype));
-            if p.is_load() {
-                line!(self, "const {pack} pack{n} = *(const {pack}*)({} + {});", name(p.memory), at(p.index));
-            } else {
-                line!(self, "{pack} pack{n};");
-            }
-        }
-        line!(self, "#pragma unroll");
-        self.open(&format!("for (int part = 0; part < {width}; part++)"));
-        line!(self, "const idx {i} = at{} + part;", l.iter.0);
-        self.packs = plan;
-        self.block(&l.body.0);
-        let plan = std::mem::take(&mut self.packs);
-        self.close();
-        for (n, p) in plan.all().enumerate().filter(|(_, p)| !p.is_load()) {
-            let pack = format!("tw_pack<{}, {width}>", type_name(p.dtype));
-            line!(self, "*({pack}*)({} + {}) = pack{n};", name(p.memory), at(p.index));
-        }
-        self.close();
     }
 }
 

@@ -3,25 +3,6 @@
 use ir::kernel::{BinaryOp, Combine, CompareOp, Draw, UnaryOp};
 use ir::{DType, Scalar};
 
-/// The name of a type.
-pub(super) fn type_name(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F64 => "f64",
-        DType::F32 => "f32",
-        DType::F16 => "f16",
-        DType::BF16 => "bf16",
-        DType::I64 => "i64",
-        DType::I32 => "i32",
-        DType::I16 => "i16",
-        DType::I8 => "i8",
-        DType::U64 => "u64",
-        DType::U32 => "u32",
-        DType::U16 => "u16",
-        DType::U8 => "u8",
-        DType::Bool => "bool",
-    }
-}
-
 /// A constant.
 pub(super) fn constant(x: Scalar) -> String {
     match x {
@@ -53,7 +34,7 @@ pub(super) fn unary(op: UnaryOp, dtype: DType, x: &str) -> String {
         UnaryOp::Sign if float => format!("tw_float_sign({x})"),
         UnaryOp::IsNan => format!("{x} != {x} ? {} : {}", constant(Scalar::one(dtype)), constant(Scalar::zero(dtype))),
         UnaryOp::Not if dtype == DType::Bool => format!("!{x}"),
-        UnaryOp::Not => format!("({})~{x}", type_name(dtype)),
+        UnaryOp::Not => format!("({})~{x}", dtype.name()),
         UnaryOp::Popcnt => format!("tw_popcount({x})"),
         op => format!("tw_{}({x})", op.name()),
     }
@@ -85,7 +66,7 @@ pub(super) fn binary(op: BinaryOp, dtype: DType, a: &str, b: &str) -> String {
                 BinaryOp::Or => '|',
                 _ => '^',
             };
-            format!("({})({a} {sign} {b})", type_name(dtype))
+            format!("({})({a} {sign} {b})", dtype.name())
         }
         BinaryOp::Atan2 | BinaryOp::LogGammaSlope | BinaryOp::Shl | BinaryOp::Shr => {
             format!("tw_{}({a}, {b})", op.name())
@@ -115,11 +96,11 @@ pub(super) fn convert(from: DType, to: DType, x: &str) -> String {
         return convert(DType::F32, to, &format!("tw_widen({x})"));
     }
     match to {
-        DType::F16 | DType::BF16 => format!("tw_{}({})", type_name(to), convert(from, DType::F32, x)),
+        DType::F16 | DType::BF16 => format!("tw_{}({})", to.name(), convert(from, DType::F32, x)),
         DType::Bool => format!("{x} != 0"),
-        DType::F64 | DType::F32 => format!("({}){x}", type_name(to)),
-        _ if from.is_float() => format!("tw_int<{}>({x})", type_name(to)),
-        _ => format!("({}){x}", type_name(to)),
+        DType::F64 | DType::F32 => format!("({}){x}", to.name()),
+        _ if from.is_float() => format!("tw_int<{}>({x})", to.name()),
+        _ => format!("({}){x}", to.name()),
     }
 }
 

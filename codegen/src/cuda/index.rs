@@ -65,3 +65,25 @@ pub(super) fn stride(kernel: &Kernel, i: Index, of: Iter, inside: &HashSet<Var>)
         FloorDiv(a, b) | Mod(a, b) | Min(a, b) | Max(a, b) => (go(a)? == 0 && go(b)? == 0).then_some(0),
     }
 }
+
+/// A number that divides an expression whatever the variables are, with 0 for a loop variable; 0 if all of it is 0.
+pub(super) fn divisor(kernel: &Kernel, i: Index, zero: Iter) -> i64 {
+    use IndexNode::*;
+    let go = |i| divisor(kernel, i, zero);
+    match kernel.indices.node(i) {
+        Const(n) => n.checked_abs().unwrap_or(1),
+        Iter(it) => i64::from(it != zero),
+        Extent(_) | Var(_) => 1,
+        Add(a, b) | Min(a, b) | Max(a, b) => greatest(go(a), go(b)),
+        Mul(a, b) => match (go(a), go(b)) {
+            (x, y) if x == 0 || y == 0 => 0,
+            (x, y) => x.checked_mul(y).unwrap_or(1),
+        },
+        FloorDiv(..) | Mod(..) => 1,
+    }
+}
+
+/// The greatest common divisor.
+fn greatest(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { greatest(b, a % b) }
+}

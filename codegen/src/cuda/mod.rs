@@ -15,7 +15,14 @@
 mod emit;
 mod expr;
 mod index;
+pub mod library;
+#[cfg(feature = "cuda")]
+pub mod nvrtc;
+mod reach;
+mod rows;
 mod vector;
+
+pub use reach::is_narrow;
 
 use crate::sizes::Sizes;
 use ir::kernel::{Expr, Kernel, Stmt, UnaryOp};
@@ -27,8 +34,8 @@ pub const BLOCK: u32 = 128;
 pub const RESIDENT: u32 = 8;
 /// Tasks that a block runs at once.
 pub const WARPS: u32 = BLOCK / 32;
-/// Scratch bytes of a task, at most, that are kept in shared memory: with four tasks in a block a block has no more than 32 KiB.
-pub const SHARED_SCRATCH: usize = 8 << 10;
+/// Scratch bytes of a task, at most, that are kept in shared memory: four tasks have what a block may have, 48 KiB.
+pub const SHARED_SCRATCH: usize = 12 << 10;
 
 /// Why a kernel has no CUDA text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +48,7 @@ pub enum SourceError {
 /// How wide index arithmetic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IndexWidth {
-    /// 32 bits: for calls in which no tensor has 2^30 elements or more.
+    /// 32 bits: for calls in which no tensor has 2^30 elements or more, where [`is_narrow`] holds.
     Bits32,
     /// 64 bits.
     Bits64,
@@ -65,7 +72,7 @@ pub struct Source {
 /// Where the scratch rows of tasks are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rows {
-    /// In shared memory, or there are none.
+    /// In shared memory or in registers, or there are none.
     Shared,
     /// In memory that the launch gives, [`Source::scratch_bytes`] for each warp.
     Global,
@@ -86,9 +93,45 @@ pub struct Status {
     pad: u32,
 }
 
+/// Where a launch stands among the steps of a call; the last parameter of every kernel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// A word of the device that gets the number of the first launch that meets an index out of range.
+    pub failed: u64,
+    /// A word that gets the number of the step when the launch begins, or 0.
+    pub progress: u64,
+    /// The number of the step.
+    pub step: u32,
+    /// Not 0 if the launch does nothing once an earlier one has failed.
+    pub gated: u32,
+    /// The number of the launch in its call, from 1.
+    pub launch: u32,
+}
+
 impl Status {
     /// No offence.
     pub const NONE: Status = Status { index: 0, bound: 0, task: i64::MAX, order: i64::MAX, lock: 0, pad: 0 };
+
+    /// As it lies in the memory of a device.
+    pub fn to_bytes(&self) -> [u8; 40] {
+        let mut bytes = [0; 40];
+        for (to, word) in bytes.chunks_exact_mut(8).zip([self.index, self.bound, self.task, self.order]) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes[32..36].copy_from_slice(&self.lock.to_le_bytes());
+        bytes
+    }
+
+    /// The status that lies in the memory of a device as those 40 bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Status {
+        let word = |i: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[8 * i..8 * i + 8]);
+            i64::from_le_bytes(word)
+        };
+        Status { index: word(0), bound: word(1), task: word(2), order: word(3), lock: word(4) as u32, pad: 0 }
+    }
 
     /// True if there was an offence.
     pub fn is_set(&self) -> bool {
@@ -98,7 +141,7 @@ impl Status {
 
 impl Source {
     /// The text of a kernel: a function of that name, of pointers to the buffers, then the extents (i64), the statuses of
-    /// the sites, and scratch memory.
+    /// the sites, scratch memory, and a [`Run`].
     ///
     /// ```
     /// use codegen::cuda::{IndexWidth, Source};
@@ -122,9 +165,8 @@ impl Source {
             return Err(SourceError::Invalid(list.join("; ")));
         }
         let sizes = Sizes::new(kernel);
-        let known = kernel.scratch.iter().all(|s| kernel.indices.as_const(s.len).is_some());
-        let scratch = match known.then(|| sizes.scratch_bytes(&[])).flatten() {
-            Some(bytes) if bytes <= SHARED_SCRATCH => Rows::Shared,
+        let scratch = match rows::in_memory(kernel) {
+            Some(bytes) if bytes <= SHARED_SCRATCH as i64 => Rows::Shared,
             _ => Rows::Global,
         };
         let index = match width {
@@ -157,11 +199,9 @@ impl Source {
     }
 }
 
-/// The parts of the prelude that a kernel needs.
-fn parts(kernel: &Kernel) -> Vec<&'static str> {
-    let mut needs = Needs::default();
-    kernel.nests.iter().for_each(|n| needs.block(&n.body.0));
-    let mut parts = vec![
+/// The parts of the prelude that every kernel needs.
+fn base() -> [&'static str; 8] {
+    [
         concat!("#ifndef TW_HOST\n", include_str!("prelude/cuda.cu"), "#endif\n\n"),
         include_str!("prelude/base.cu"),
         "\n",
@@ -169,9 +209,15 @@ fn parts(kernel: &Kernel) -> Vec<&'static str> {
         "\n",
         include_str!("prelude/float.cu"),
         "\n",
-        include_str!("prelude/warp.cu"),
-        "\n",
-    ];
+        concat!(include_str!("prelude/warp.cu"), "\n"),
+    ]
+}
+
+/// The parts of the prelude that a kernel needs.
+fn parts(kernel: &Kernel) -> Vec<&'static str> {
+    let mut needs = Needs::default();
+    kernel.nests.iter().for_each(|n| needs.block(&n.body.0));
+    let mut parts = base().to_vec();
     let optional = [
         (needs.functions, include_str!("prelude/math.cu")),
         (needs.special || needs.random, include_str!("prelude/special.cu")),

@@ -9,6 +9,22 @@ pub fn scalar_of_bits(dtype: DType, bits: u64) -> Scalar {
     Scalar::from_bits(dtype, bits)
 }
 
+/// The elements as they stand in memory.
+pub fn to_bytes(data: &Data) -> Vec<u8> {
+    let size = data.dtype().size();
+    (0..data.len()).flat_map(|i| data.get(i).bits().to_le_bytes()[..size].to_vec()).collect()
+}
+
+/// The elements that stand in memory like that.
+pub fn from_bytes(dtype: DType, bytes: &[u8]) -> Data {
+    let scalar = |b: &[u8]| {
+        let mut bits = [0; 8];
+        bits[..b.len()].copy_from_slice(b);
+        scalar_of_bits(dtype, u64::from_le_bytes(bits))
+    };
+    Data::collect(dtype, bytes.chunks(dtype.size()).map(scalar))
+}
+
 /// How far compiled and interpreted results may be apart.
 #[derive(Clone, Copy)]
 pub enum Within {

@@ -169,6 +169,41 @@ fn serial_loops_in_lanes() {
     finish();
 }
 
+/// Each of the loops may be one access of several elements.
+#[test]
+fn short_serial_loops_one_after_another() {
+    for (dtype, part) in [(DType::F32, 4), (DType::F32, 2), (DType::I64, 2), (DType::U8, 16), (DType::F64, 3)] {
+        let text = format!(
+            "kernel @parts(%a: in {dtype}, %b: in {dtype}, %o: out {dtype}, %q: out {dtype}; N) {{
+               nest %t in 0..1 work N {{
+                 for %i in 0..N lanes {{
+                   for %k in 0..{part} {{
+                     %x: {dtype} = load %a[%i*{part} + %k]
+                     yield sum %x -> %s: {dtype}
+                   }}
+                   for %k1 in 0..{part} {{
+                     %y: {dtype} = load %b[%i*{part} + %k1]
+                     %z: {dtype} = add %y, %s
+                     store %o[%i*{part} + %k1], %z
+                   }}
+                   for %k2 in 0..{part} {{
+                     %v: {dtype} = load %a[%i*{part} + %k2]
+                     %w: {dtype} = mul %v, %v
+                     store %q[%i*{part} + %k2], %w
+                   }}
+                 }}
+               }}
+             }}"
+        );
+        for n in LENGTHS {
+            let [a, b] = [3, 4].map(|seed| Random::new(seed).data(dtype, part * n));
+            let zeros = || Data::filled(Scalar::zero(dtype), part * n);
+            check_text(&text, &[a, b, zeros(), zeros()], &[n as i64], Within::Bits);
+        }
+    }
+    finish();
+}
+
 #[test]
 fn serial_loops_whose_length_varies() {
     let text = "kernel @triangle(%a: in f32, %o: out f32; N) {

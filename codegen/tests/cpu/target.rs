@@ -1,9 +1,9 @@
 //! Runs a kernel compiled and interpreted, and compares.
 
-use crate::data::{Within, near, scalar_of_bits};
+use crate::data::{Within, from_bytes, near, to_bytes};
 use codegen::cpu::{CompileOptions, CompiledKernel, Compiler, Status};
+use ir::Data;
 use ir::kernel::{Kernel, interp};
-use ir::{DType, Data};
 use std::sync::OnceLock;
 
 /// Long bodies of lanes loops are compiled in another way.
@@ -52,20 +52,6 @@ impl Drop for Guarded {
         // SAFETY: `new` made this map, and nothing refers to it any more.
         unsafe { libc::munmap(self.map.cast(), self.pages + PAGE) };
     }
-}
-
-fn to_bytes(data: &Data) -> Vec<u8> {
-    let size = data.dtype().size();
-    (0..data.len()).flat_map(|i| data.get(i).bits().to_le_bytes()[..size].to_vec()).collect()
-}
-
-fn from_bytes(dtype: DType, bytes: &[u8]) -> Data {
-    let scalar = |b: &[u8]| {
-        let mut bits = [0; 8];
-        bits[..b.len()].copy_from_slice(b);
-        scalar_of_bits(dtype, u64::from_le_bytes(bits))
-    };
-    Data::collect(dtype, bytes.chunks(dtype.size()).map(scalar))
 }
 
 /// Runs compiled code on copies of the buffers, over the tasks in those parts.

@@ -1,9 +1,9 @@
 //! Runs generated CUDA C++ on the processor, under several schedules of threads, and compares with the kernel interpreter.
 
-use crate::data::{Within, near, scalar_of_bits};
-use codegen::cuda::{IndexWidth, Rows, Source, Status, WARPS};
+use crate::data::{Within, from_bytes, near, to_bytes};
+use codegen::cuda::{IndexWidth, Rows, Run, Source, Status, WARPS};
+use ir::Data;
 use ir::kernel::{Kernel, interp};
-use ir::{DType, Data};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
@@ -13,6 +13,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The C++ compiler.
 const COMPILER: &str = "g++";
+/// What runs the threads of kernels.
+const SHIM: [(&str, &str); 4] = [
+    ("block.h", include_str!("../../../runtime/emulator/src/block.h")),
+    ("shim.h", include_str!("../../../runtime/emulator/src/shim.h")),
+    ("threads.h", include_str!("../../../runtime/emulator/src/threads.h")),
+    ("threads.cpp", include_str!("../../../runtime/emulator/src/threads.cpp")),
+];
 /// Kernels in one translation unit, at most.
 const UNIT: usize = 64;
 /// Long bodies of lanes loops are nothing special.
@@ -20,7 +27,9 @@ pub const LONG_BODIES: bool = false;
 /// How exact random numbers are that need functions: those of another library.
 pub const DRAWN: Within = Within::Ulps(64);
 /// First in, first out; last in; and two orders by chance.
-const SCHEDULES: [(c_int, c_uint); 4] = [(0, 0), (1, 0), (2, 7), (2, 1234)];
+pub const SCHEDULES: [(c_int, c_uint); 4] = [(0, 0), (1, 0), (2, 7), (2, 1234)];
+/// So many elements behind a multiple of 64 bytes buffers begin, in turn: groups of elements have no whole accesses then.
+const SHIFTS: [usize; 4] = [0, 1, 0, 3];
 
 /// A call that waits for its kernel to be compiled.
 struct Case {
@@ -92,20 +101,22 @@ pub fn finish() {
     }
 }
 
-/// What each schedule makes of a kernel whose function was changed: the buffers, or what went wrong.
+/// What each schedule makes of a kernel whose function was changed, with buffers that begin so many elements behind a
+/// multiple of 64 bytes: the buffers, or what went wrong.
 pub fn outcomes(
     kernel: &Kernel,
     data: &[Data],
     extents: &[i64],
+    shift: usize,
     edit: &dyn Fn(&str) -> String,
 ) -> Vec<Result<Vec<Data>, String>> {
     let unit = Unit::edited(std::slice::from_ref(kernel), edit);
     let case = Case { kernel: 0, data: data.to_vec(), extents: extents.to_vec(), within: Within::Bits };
-    let run = |&(schedule, seed): &(c_int, c_uint)| Ok(unit.run(&unit.sources[0][0], &case, schedule, seed)?.0);
+    let run = |&(schedule, seed): &(c_int, c_uint)| Ok(unit.run(&unit.sources[0][0], &case, schedule, seed, shift)?.0);
     SCHEDULES.iter().map(run).collect()
 }
 
-type Launch = unsafe extern "C" fn(*mut *mut c_void, c_uint, c_int, c_uint) -> *const c_char;
+pub type Launch = unsafe extern "C" fn(*mut *mut c_void, c_uint, c_int, c_uint) -> *const c_char;
 
 /// Kernels as a shared object, each with indices of both widths.
 struct Unit {
@@ -114,17 +125,22 @@ struct Unit {
 }
 
 /// A shared object of that C++.
-fn load(text: &str) -> *mut c_void {
+pub fn load(text: &str) -> *mut c_void {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("cuda_{}_{number}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for generated code");
     let (source, object) = (folder.join("kernels.cpp"), folder.join("kernels.so"));
-    std::fs::write(folder.join("shim.h"), include_str!("shim.h")).expect("a file of the shim");
+    for (name, text) in SHIM {
+        std::fs::write(folder.join(name), text).expect("a file of the shim");
+    }
     std::fs::write(&source, text).expect("a file of generated code");
     let flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-w", "-shared", "-fPIC"];
-    let output =
-        Command::new(COMPILER).args(flags).arg(&source).arg("-o").arg(&object).output().expect("the compiler starts");
+    // A GPU refuses such accesses, this processor does not.
+    let flags = flags.into_iter().chain(["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]);
+    let sources = [&source, &folder.join("threads.cpp")];
+    let output = Command::new(COMPILER).args(flags).args(sources).arg("-o").arg(&object).output();
+    let output = output.expect("the compiler starts");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
@@ -178,9 +194,10 @@ impl Unit {
         let source = &self.sources[number][usize::from(!narrow)];
         let mut want = case.data.clone();
         let recorded = interp::run(kernel, &mut want, &case.extents).unwrap_or_else(|e| panic!("{kernel}\n{e}"));
-        for (schedule, seed) in SCHEDULES {
-            let how = format!("schedule {schedule}/{seed}, {width:?}\n{kernel}\n{}", source.function);
-            let (got, statuses) = self.run(source, case, schedule, seed).unwrap_or_else(|e| panic!("{e}, {how}"));
+        for ((schedule, seed), shift) in SCHEDULES.into_iter().zip(SHIFTS) {
+            let how = format!("schedule {schedule}/{seed}, shift {shift}, {width:?}\n{kernel}\n{}", source.function);
+            let (got, statuses) =
+                self.run(source, case, schedule, seed, shift).unwrap_or_else(|e| panic!("{e}, {how}"));
             for (p, (got, want)) in got.iter().zip(&want).enumerate() {
                 for i in 0..got.len() {
                     let (got, want) = (got.get(i), want.get(i));
@@ -200,11 +217,13 @@ impl Unit {
         case: &Case,
         schedule: c_int,
         seed: c_uint,
+        shift: usize,
     ) -> Result<(Vec<Data>, Vec<Status>), String> {
         let name = CString::new(format!("{}_launch", source.entry)).expect("no zero in a name");
         // SAFETY: the library exports that function, of that type, for each of its kernels.
         let launch: Launch = unsafe { std::mem::transmute(libc::dlsym(self.library, name.as_ptr())) };
-        let mut buffers: Vec<Aligned> = case.data.iter().map(|d| Aligned::new(&to_bytes(d))).collect();
+        let mut buffers: Vec<Aligned> =
+            case.data.iter().map(|d| Aligned::shifted(&to_bytes(d), shift * d.dtype().size())).collect();
         let mut pointers: Vec<*mut u8> = buffers.iter_mut().map(|b| b.at()).collect();
         let mut extents = case.extents.clone();
         let mut statuses = vec![Status::NONE; source.sites()];
@@ -216,17 +235,25 @@ impl Unit {
         let mut scratch = Aligned::new(&vec![0xa5; bytes]);
         let mut status: *mut Status = statuses.as_mut_ptr();
         let mut rows: *mut u8 = scratch.at();
+        let (mut failed, mut progress) = (0u32, 0u32);
+        let [at_failed, at_progress] = [&mut failed, &mut progress].map(|word| std::ptr::from_mut(word).addr() as u64);
+        let mut place = Run { failed: at_failed, progress: at_progress, step: 7, gated: 1, launch: 3 };
         let mut arguments: Vec<*mut c_void> = Vec::new();
         arguments.extend(pointers.iter_mut().map(|p| std::ptr::from_mut(p).cast()));
         arguments.extend(extents.iter_mut().map(|e| std::ptr::from_mut(e).cast()));
         arguments.push(std::ptr::from_mut(&mut status).cast());
         arguments.push(std::ptr::from_mut(&mut rows).cast());
+        arguments.push(std::ptr::from_mut(&mut place).cast());
         // SAFETY: the arguments are those of the kernel; buffers are as long as the interpreter found them to be enough.
         let failure = unsafe { launch(arguments.as_mut_ptr(), grid, schedule, seed) };
         if !failure.is_null() {
-            // SAFETY: it is a constant of the library.
+            // SAFETY: it is a text of the library, which is copied at once.
             return Err(unsafe { CStr::from_ptr(failure) }.to_string_lossy().into_owned());
         }
+        // SAFETY: both are words of this function.
+        let [failed, progress] = [&raw const failed, &raw const progress].map(|word| unsafe { word.read_volatile() });
+        assert_eq!(progress, 7, "the step is known");
+        assert_eq!(failed != 0, statuses.iter().any(Status::is_set), "one word says whether a site has failed");
         Ok((case.data.iter().zip(&buffers).map(|(d, b)| from_bytes(d.dtype(), b.bytes())).collect(), statuses))
     }
 }
@@ -239,7 +266,7 @@ impl Drop for Unit {
 }
 
 /// Bytes at a multiple of 64, with a border that must stay as it is.
-struct Aligned {
+pub struct Aligned {
     memory: Vec<u8>,
     from: usize,
     len: usize,
@@ -249,33 +276,23 @@ const BORDER: usize = 256;
 const MARK: u8 = 0x5a;
 
 impl Aligned {
-    fn new(bytes: &[u8]) -> Aligned {
+    pub fn new(bytes: &[u8]) -> Aligned {
+        Aligned::shifted(bytes, 0)
+    }
+    /// So many bytes behind that.
+    fn shifted(bytes: &[u8], shift: usize) -> Aligned {
         let mut memory = vec![MARK; bytes.len() + 2 * BORDER + 64];
-        let from = BORDER + memory[BORDER..].as_ptr().align_offset(64);
+        let from = BORDER + memory[BORDER..].as_ptr().align_offset(64) + shift;
         memory[from..from + bytes.len()].copy_from_slice(bytes);
         Aligned { memory, from, len: bytes.len() }
     }
-    fn at(&mut self) -> *mut u8 {
+    pub fn at(&mut self) -> *mut u8 {
         self.memory[self.from..].as_mut_ptr()
     }
-    fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         let end = self.from + self.len;
         let border = self.memory[..self.from].iter().chain(&self.memory[end..]);
         assert!(border.into_iter().all(|&b| b == MARK), "memory beside a buffer was written");
         &self.memory[self.from..end]
     }
-}
-
-fn to_bytes(data: &Data) -> Vec<u8> {
-    let size = data.dtype().size();
-    (0..data.len()).flat_map(|i| data.get(i).bits().to_le_bytes()[..size].to_vec()).collect()
-}
-
-fn from_bytes(dtype: DType, bytes: &[u8]) -> Data {
-    let scalar = |b: &[u8]| {
-        let mut bits = [0; 8];
-        bits[..b.len()].copy_from_slice(b);
-        scalar_of_bits(dtype, u64::from_le_bytes(bits))
-    };
-    Data::collect(dtype, bytes.chunks(dtype.size()).map(scalar))
 }

@@ -17,6 +17,7 @@ use ir::ops::GraphEmitter;
 use ir::ops::create::Iota;
 use ir::origin::OriginId;
 use ir::{Dim, Emit, EmitExt, Graph, Origin, Shape, Type, Value};
+use runtime::events::{self, Event};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
 /// A function of one example as a function of many: every leaf of the argument has the examples along its first axis, and
@@ -168,6 +169,7 @@ fn results<R: Tree>(function: &mut Function<R>, examples: &Examples, outs: &Axes
     let batched = catch_unwind(AssertUnwindSafe(|| passes::batch::batch(&function.graph, &axes, &examples.size)))
         .map_err(|payload| strict::bug(payload, "vmap"))?
         .map_err(|e| located(Error::new(Code::Trace, "vmap", e.to_string(), "")))?;
+    record_apart(&batched, &examples.size);
 
     let (of_results, of_writes) = batched.outputs.split_at(choice.len());
     if let Some(i) = of_writes.iter().position(Option::is_some) {
@@ -247,4 +249,13 @@ fn numbered(graph: &Graph, input: usize, size: &Dim, origin: OriginId) -> Graph 
     let outputs = out.inline(root, graph, &arguments);
     out.set_outputs(outputs);
     out
+}
+
+/// Counts what runs for one example after the other.
+pub(super) fn record_apart(batched: &passes::batch::Batched, size: &Dim) {
+    for (op, origins) in &batched.apart {
+        let at = origins.first().map(|origin| format!(" at {origin}")).unwrap_or_default();
+        let why = "as an op in it has effects or may fail, and not all examples may ask for it";
+        events::record(Event::BatchedByLoop, format_args!("{op}{at} runs for each of {size} examples, {why}"));
+    }
 }

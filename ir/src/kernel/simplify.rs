@@ -47,7 +47,8 @@ impl IndexTable {
         Some(())
     }
 
-    pub(super) fn of_sum(&mut self, sum: Sum) -> Index {
+    pub(super) fn of_sum(&mut self, mut sum: Sum) -> Index {
+        self.rejoin(&mut sum);
         let mut total = None;
         for (base, coefficient) in sum.terms {
             let term = match coefficient {
@@ -69,6 +70,24 @@ impl IndexTable {
             (Some(total), c) => {
                 let c = self.constant(c);
                 self.intern(IndexNode::Add(total, c))
+            }
+        }
+    }
+
+    /// `x / c * (c * k) + x % c * k` is `x * k`.
+    fn rejoin(&self, sum: &mut Sum) {
+        let found = sum.terms.iter().enumerate().find_map(|(m, &(base, k))| {
+            let IndexNode::Mod(x, c) = self.node(base) else { return None };
+            let whole = self.as_const(c)?.checked_mul(k)?;
+            let quotient = |&(q, by): &(Index, i64)| by == whole && self.node(q) == IndexNode::FloorDiv(x, c);
+            Some((m, sum.terms.iter().position(quotient)?, x, k))
+        });
+        if let Some((m, q, x, k)) = found {
+            let before = (sum.terms.clone(), sum.constant);
+            sum.terms.remove(m.max(q));
+            sum.terms.remove(m.min(q));
+            if self.terms(x, k, sum).is_none() {
+                (sum.terms, sum.constant) = before;
             }
         }
     }

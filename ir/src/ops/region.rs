@@ -22,8 +22,10 @@ pub enum FusionKind {
     Reduce,
     /// Several independent groups that share a launch.
     Many,
+    /// A product of matrices, and what becomes of its sums.
+    Product,
 }
-word_attribute!(FusionKind { Loop = "loop", Reduce = "reduce", Many = "many" });
+word_attribute!(FusionKind { Loop = "loop", Reduce = "reduce", Many = "many", Product = "product" });
 
 op_struct! {
     /// A group that becomes one kernel. Its region is ordinary IR: parameters are the operands, yields the results.

@@ -18,13 +18,14 @@
 //! 10. A sort writes i64, of as many elements as it reads, which are those that its extents name.
 //! 11. What branches yield, and what loops carry, take apart and stack, are buffers of the types that belong together, and
 //!     those that change place from iteration to iteration are moving. A copy is of as many bytes.
+//! 12. The bias of a product has its dtype, and one element for each column. Only products of floats have an epilogue.
 //!
 //! Steps are numbered depth first, so that those inside a branch or loop come after it. What a loop reads from outside is
 //! needed until its last step.
 //!
 //! Not checked: what kernels do with their buffers, which their own verifier and interpreter see to.
 
-use super::{BufferId, Carried, Program, Step, StepKind, Storage};
+use super::{BufferId, Carried, Epilogue, Program, Step, StepKind, Storage};
 use crate::DType;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -103,7 +104,7 @@ impl Verifier<'_> {
             let inside = step.kind.blocks().into_iter().flat_map(|b| &b.yields).all(buffer);
             let exists = match &step.kind {
                 StepKind::Launch(l) => l.kernel < p.kernels.len() && l.buffers.iter().all(buffer),
-                StepKind::Product(m) => [m.lhs.0, m.rhs.0, m.out.0].iter().all(buffer),
+                StepKind::Product(m) => [m.lhs.0, m.rhs.0, m.out.0].iter().chain(&m.epilogue.bias).all(buffer),
                 StepKind::Sort(s) => [s.input, s.out].iter().all(buffer),
                 StepKind::Opaque(o) => o.inputs.iter().chain(&o.outputs).all(buffer),
                 StepKind::Interpret { inputs, outputs, .. } => inputs.iter().chain(outputs).all(buffer),
@@ -212,6 +213,15 @@ impl Verifier<'_> {
                 if given != taken || counts.iter().any(|(given, taken)| given != taken) {
                     let what = format!("gives {given:?}, {counts:?}; its kernel takes {taken:?}");
                     self.report(2, format!("{} {what} (extents and sites given, taken)", self.step_name(i)));
+                }
+            }
+            StepKind::Product(m) => {
+                let fits = |b: BufferId| ty(b).dtype == m.dtype && ty(b).shape.numel() == m.extents[2];
+                let plain = m.epilogue == Epilogue::default();
+                if !(plain || m.dtype.is_float()) || !m.epilogue.bias.is_none_or(fits) {
+                    let bias = m.epilogue.bias.map_or("none".into(), |b| ty(b).to_string());
+                    let what = format!("gives {} columns of {} the bias {bias}", m.extents[2], m.dtype);
+                    self.report(12, format!("{} {what}", self.step_name(i)));
                 }
             }
             StepKind::Sort(s) => {

@@ -47,9 +47,10 @@ fn graph_into(
     params: &[Tracked],
 ) -> Result<Vec<Tracked>, Unbatchable> {
     let to = std::mem::replace(&mut b.to, Graph::new(""));
-    let mut inner = Batcher { from: body, to, size: b.size.clone(), origins: HashMap::new() };
+    let apart = std::mem::take(&mut b.apart);
+    let mut inner = Batcher { from: body, to, size: b.size.clone(), origins: HashMap::new(), apart };
     let yields = inner.region(body.root(), into, params);
-    b.to = inner.to;
+    (b.to, b.apart) = (inner.to, inner.apart);
     yields
 }
 

@@ -21,6 +21,9 @@ pub struct Batched {
     pub graph: Graph,
     /// For each output which axis is the extra one. Those without are the same for all examples.
     pub outputs: Vec<Option<usize>>,
+    /// Branches and loops that run for one example after the other, where running for all at once would be seen: name, and
+    /// where it was recorded.
+    pub apart: Vec<(&'static str, Vec<Origin>)>,
 }
 
 /// An op that cannot be batched.
@@ -57,7 +60,7 @@ pub fn batch(graph: &Graph, axes: &[Option<usize>], size: &Dim) -> Result<Batche
     assert_eq!(axes.len(), graph.inputs().len(), "one axis or none for each input");
     let mut to = Graph::new(&graph.name);
     to.symbols = graph.symbols.clone();
-    let mut batcher = Batcher { from: graph, to, size: size.clone(), origins: HashMap::new() };
+    let mut batcher = Batcher { from: graph, to, size: size.clone(), origins: HashMap::new(), apart: Vec::new() };
     let mut params = Vec::new();
     for (&v, &axis) in graph.inputs().iter().zip(axes) {
         let mut ty = graph.ty(v).clone();
@@ -70,7 +73,7 @@ pub fn batch(graph: &Graph, axes: &[Option<usize>], size: &Dim) -> Result<Batche
     let yields = batcher.region(graph.root(), root, &params)?;
     batcher.to.set_outputs(yields.iter().map(|t| t.value).collect());
     let outputs = yields.iter().map(|t| t.axis).collect();
-    Ok(Batched { graph: batcher.to, outputs })
+    Ok(Batched { graph: batcher.to, outputs, apart: batcher.apart })
 }
 
 /// A value of the new graph, and which axis is the extra one, if it has one.
@@ -101,6 +104,7 @@ struct Batcher<'a> {
     size: Dim,
     /// Origins of the old graph in the new one.
     origins: HashMap<OriginId, OriginId>,
+    apart: Vec<(&'static str, Vec<Origin>)>,
 }
 
 impl Batcher<'_> {

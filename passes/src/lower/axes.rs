@@ -43,7 +43,7 @@ pub(super) fn merge(axes: Vec<Axis>, polynomials: &[Dim], mut merged: impl FnMut
 }
 
 /// The factor of a variable in an expression that is linear in it; `None` where it is not.
-fn coefficient(d: &Dim, variable: &Symbol) -> Option<Dim> {
+pub(super) fn coefficient(d: &Dim, variable: &Symbol) -> Option<Dim> {
     let mut sum = Dim::from(0);
     for t in d.terms() {
         let mut count = 0;

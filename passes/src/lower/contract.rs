@@ -2,7 +2,7 @@
 
 use super::LowerError;
 use ir::ops::ContractAxes;
-use ir::program::{BufferId, Product};
+use ir::program::{BufferId, Epilogue, Product};
 use ir::{Axes, Dim, Graph, Op, Shape};
 
 /// The axes of an operand: batch, left over, summed.
@@ -74,5 +74,6 @@ pub(super) fn lower_product(
         lhs: (lhs, [lb, lm, lk]),
         rhs: (rhs, [rb, rk, rn]),
         out: (out, out_strides),
+        epilogue: Epilogue::default(),
     })
 }

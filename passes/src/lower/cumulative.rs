@@ -1,14 +1,15 @@
 //! Scans to kernels: a task for each block of independent columns, the running values in memory of the task.
 
 use super::nest::GroupKernel;
-use super::scatter::{Extents, TASK_COLUMNS, nothing, product};
+use super::scatter::{Extents, nothing, product};
+use crate::grain::Grain;
 use ir::kernel::{Access, KernelBuilder, LoopKind, Memory, Var};
 use ir::ops::Cumulative;
 use ir::{Dim, Graph, Op};
 use smallvec::SmallVec;
 
 /// The kernel with parameters operands, result.
-pub(super) fn lower_cumulative(graph: &Graph, op: Op) -> GroupKernel {
+pub(super) fn lower_cumulative(graph: &Graph, grain: Grain, op: Op) -> GroupKernel {
     let data = graph.op(op);
     let ty = graph.ty(data.results[0]);
     let Cumulative { axis, reverse, start } =
@@ -26,7 +27,7 @@ pub(super) fn lower_cumulative(graph: &Graph, op: Op) -> GroupKernel {
     // Each element is read and written by one iteration, in that order.
     let elementwise = (0..memory.len()).map(|param| (param, 0)).collect();
     let single = inner.is(1);
-    let width = inner.known().map_or(TASK_COLUMNS, |n| n.min(TASK_COLUMNS));
+    let width = inner.known().map_or(grain.running, |n| n.min(grain.running));
     let blocks = inner.ceil_div(&Dim::from(width));
     let mut e = Extents { k: &mut k, symbols: &mut symbols };
     let [oi, ni, qi, blocks] = [&outer, &extent, &inner, &blocks].map(|d| e.index(d));

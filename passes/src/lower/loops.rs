@@ -1,17 +1,16 @@
 //! Nests of plain loops: every element of an iteration space is computed and stored.
 
 use super::LowerError;
-use super::axes::merge;
+use super::axes::{Axis, merge};
 use super::boxes::{Part, boxes};
 use super::nest::{bind_row, empty_nest, extents_index, is_empty, iteration, linear, product};
 use super::pull::{IndexVec, NodeId, Puller};
+use super::tiles;
+use crate::grain::Grain;
 use crate::join::joins_many;
 use ir::kernel::{LoopKind, Memory};
 use ir::{Dim, Graph, Op, Region, Shape, Value};
 use std::collections::HashSet;
-
-/// Elements that one task of a nest covers, about.
-const TASK_ELEMENTS: i64 = 4096;
 
 /// The elements of a nest, and where they go.
 pub(super) struct Target<'a> {
@@ -57,6 +56,7 @@ pub(super) fn long_join(graph: &Graph, region: Region) -> Option<(Op, usize)> {
 /// Adds the pairs of a parameter and an output that may be the same memory to `elementwise`.
 pub(super) fn loop_nest(
     mut p: Puller<'_>,
+    grain: Grain,
     shape: &Shape,
     target: Target<'_>,
     stores: &[(usize, Value, Memory)],
@@ -87,19 +87,30 @@ pub(super) fn loop_nest(
 
     let order = p.order(&roots);
     let cost = order.len() as i64;
+    if let Some(warp) = grain.warp {
+        let crossing = tiles::crossing(&p, &order, &axes, warp);
+        if let Some((other, loads)) = crossing {
+            return tiles::tile_nest(p, warp, (&order, &roots), &axes, other, &loads, (&target, stores));
+        }
+        let short = |a: &Axis| a.extent.known().is_some_and(|n| n < warp.row);
+        if axes.len() > 1 && axes.last().is_some_and(short) {
+            return flat_nest(p, grain, (&order, &roots), &axes, (&target, stores));
+        }
+    }
     let (outer, inner) = match axes.split_last() {
         Some((inner, outer)) => (outer.to_vec(), inner.extent.clone()),
         None => (Vec::new(), Dim::from(1)),
     };
     let inner_variable = axes.last().map(|a| a.variable.clone());
     let rows = product(&outer);
+    let elements = grain.elements;
     // How a task covers the space: a block of one row, or several whole rows.
     let block = match inner.known() {
-        Some(n) if n <= 2 * TASK_ELEMENTS => n.max(1),
-        _ => TASK_ELEMENTS,
+        Some(n) if n <= 2 * elements => n.max(1),
+        _ => elements,
     };
     let rows_per_task =
-        if inner.known().is_some_and(|n| n <= block) && !outer.is_empty() { (TASK_ELEMENTS / block).max(1) } else { 1 };
+        if inner.known().is_some_and(|n| n <= block) && !outer.is_empty() { (elements / block).max(1) } else { 1 };
     let blocks = inner.ceil_div(&Dim::from(block));
     let grid_dim = if rows_per_task > 1 { rows.ceil_div(&Dim::from(rows_per_task)) } else { &rows * &blocks };
     let grid = extents_index(&mut p, &grid_dim)?;
@@ -144,7 +155,8 @@ pub(super) fn loop_nest(
         bind_row(&mut p, &outer, row)?;
         p.emit_level(&order, 0)?;
         let left = p.k.indices.sub(inner_index, start);
-        (start, p.k.indices.min(left, block_index))
+        let whole = grain.warp.is_some() && inner.known().is_some_and(|n| n % block == 0);
+        (start, if whole { block_index } else { p.k.indices.min(left, block_index) })
     };
     let lane = p.k.begin_loop(length, LoopKind::Lanes);
     p.set_depth(lane_level);
@@ -162,6 +174,44 @@ pub(super) fn loop_nest(
     if rows_per_task > 1 {
         p.k.end_loop();
     }
+    p.k.end_nest();
+    Ok(())
+}
+
+/// The elements of short rows one after the other: neighbouring lanes have neighbouring elements, also across rows.
+fn flat_nest(
+    mut p: Puller<'_>,
+    grain: Grain,
+    (order, roots): (&[NodeId], &[NodeId]),
+    axes: &[Axis],
+    (target, stores): (&Dim, &[(usize, Value, Memory)]),
+) -> Result<(), LowerError> {
+    let total = product(axes);
+    let blocks = total.ceil_div(&Dim::from(grain.elements));
+    let (grid, total) = (extents_index(&mut p, &blocks)?, extents_index(&mut p, &total)?);
+    let work = p.k.index(order.len() as i64 * grain.elements);
+    let task = p.k.begin_nest(grid, work);
+    axes.iter().for_each(|a| p.set_level(&a.variable, 1));
+    p.compute_levels(order);
+    p.emit_level(order, 0)?;
+    let block = p.k.index(grain.elements);
+    let start = p.k.indices.mul(task, block);
+    let left = p.k.indices.sub(total, start);
+    let length = p.k.indices.min(left, block);
+    let lane = p.k.begin_loop(length, LoopKind::Lanes);
+    p.set_depth(1);
+    let at = p.k.indices.add(start, lane);
+    bind_row(&mut p, axes, at)?;
+    // Whatever is read where it is stored moves by one with the lanes.
+    let dense = axes.iter().fold(Dim::from(0), |i, a| i * &a.extent + Dim::symbol(a.variable.name()));
+    p.alias(&dense, at);
+    p.emit_level(order, 1)?;
+    let position = p.index(target)?;
+    for (&(_, _, memory), &root) in stores.iter().zip(roots) {
+        let value = p.var(root);
+        p.k.store(memory, position, value);
+    }
+    p.k.end_loop();
     p.k.end_nest();
     Ok(())
 }

@@ -5,16 +5,23 @@ mod boxes;
 pub mod contract;
 mod control;
 mod cumulative;
+pub mod epilogue;
 mod loops;
 mod nest;
+mod passes;
 mod plan;
 mod pull;
+mod reduce;
+mod running;
 mod scatter;
+mod tiles;
 
+use crate::grain::Grain;
+use epilogue::Found;
 use ir::graph::Definition;
 use ir::kernel::Kernel;
 use ir::ops::Sorting;
-use ir::program::{Buffer, BufferId, Launch, Opaque, Program, Site, Sort, Step, StepKind, Storage};
+use ir::program::{Buffer, BufferId, Epilogue, Launch, Opaque, Program, Site, Sort, Step, StepKind, Storage};
 use ir::{DType, Dim, Graph, Lowering, Op, Origin, Region, Value};
 use nest::GroupKernel;
 use scatter::product;
@@ -46,7 +53,17 @@ pub fn lower_except(
     donations: &[(usize, usize)],
     refuse: &dyn Fn(&Kernel) -> Option<String>,
 ) -> Result<Program, LowerError> {
-    let mut l = Lowerer::new(graph, refuse);
+    lower_for(Grain::CPU, graph, donations, refuse)
+}
+
+/// As [`lower_except`], with tasks of that grain, which the passes before should have had as well.
+pub fn lower_for(
+    grain: Grain,
+    graph: &Graph,
+    donations: &[(usize, usize)],
+    refuse: &dyn Fn(&Kernel) -> Option<String>,
+) -> Result<Program, LowerError> {
+    let mut l = Lowerer::new(graph, grain, refuse);
     for op in schedule(graph, graph.root()) {
         l.op(op)?;
     }
@@ -80,6 +97,7 @@ type Elementwise = HashMap<usize, HashSet<(usize, usize)>>;
 
 struct Lowerer<'a> {
     graph: &'a Graph,
+    grain: Grain,
     refuse: &'a dyn Fn(&Kernel) -> Option<String>,
     program: Program,
     buffer_of: HashMap<Value, BufferId>,
@@ -95,9 +113,10 @@ struct Lowerer<'a> {
 }
 
 impl<'a> Lowerer<'a> {
-    fn new(graph: &'a Graph, refuse: &'a dyn Fn(&Kernel) -> Option<String>) -> Self {
+    fn new(graph: &'a Graph, grain: Grain, refuse: &'a dyn Fn(&Kernel) -> Option<String>) -> Self {
         let mut l = Lowerer {
             graph,
+            grain,
             refuse,
             program: Program {
                 name: graph.name.clone(),
@@ -161,14 +180,21 @@ impl<'a> Lowerer<'a> {
             Lowering::Fused => {
                 let region = data.regions[0];
                 let name = group_name(self.graph, region);
-                let group = nest::lower_group(self.graph, region, &name);
+                if let Some((product, found)) = epilogue::of_group(self.graph, region) {
+                    return self.product_group(op, name, product, found);
+                }
+                let group = nest::lower_group(self.graph, self.grain, region, &name);
                 self.kernel(op, name, group)?;
             }
             Lowering::Scatter(combine) => {
-                self.kernel(op, name.into(), Ok(scatter::lower_scatter(self.graph, op, combine)))?;
+                self.kernel(op, name.into(), Ok(scatter::lower_scatter(self.graph, self.grain, op, combine)))?;
             }
             Lowering::Cumulative => {
-                self.kernel(op, name.into(), Ok(cumulative::lower_cumulative(self.graph, op)))?;
+                let kernel = match self.grain.warp {
+                    Some(warp) => running::lower_running(self.graph, warp, op),
+                    None => cumulative::lower_cumulative(self.graph, self.grain, op),
+                };
+                self.kernel(op, name.into(), Ok(kernel))?;
             }
             Lowering::Sort => {
                 let Sorting { axis, descending } = data.primitive.sorting().expect("a sort says along what");
@@ -208,6 +234,24 @@ impl<'a> Lowerer<'a> {
             }
             other => return Err(LowerError::Bug(format!("{name} ({other:?}) outside a fused group"))),
         }
+        Ok(())
+    }
+
+    /// A group of a product and what becomes of its sums.
+    fn product_group(&mut self, op: Op, name: String, product: Op, found: Found) -> Result<(), LowerError> {
+        let (data, inner) = (self.graph.op(op), self.graph.op(product));
+        let params = &self.graph.region(data.regions[0]).params;
+        let outside = |v: Value| {
+            let at = params.iter().position(|&p| p == v);
+            let at = at.ok_or_else(|| LowerError::Bug("a product of what its group computes".into()))?;
+            Ok::<_, LowerError>(self.buffer_of[&data.operands[at]])
+        };
+        let (lhs, rhs) = (outside(inner.operands[0])?, outside(inner.operands[1])?);
+        let bias = found.bias.map(outside).transpose()?;
+        let out = self.new_buffer(data.results[0]);
+        let mut product = contract::lower_product(self.graph, product, lhs, rhs, out)?;
+        product.epilogue = Epilogue { bias, activation: found.activation };
+        self.push(op, name, StepKind::Product(product));
         Ok(())
     }
 
@@ -295,7 +339,10 @@ fn group_name(graph: &Graph, region: ir::Region) -> String {
     let mut names: Vec<&str> = Vec::new();
     for &op in graph.region(region).ops.iter().rev() {
         let primitive = &graph.op(op).primitive;
-        let telling = matches!(primitive.lowering(), Lowering::Pointwise | Lowering::Reduce(_) | Lowering::Gather);
+        let telling = matches!(
+            primitive.lowering(),
+            Lowering::Pointwise | Lowering::Reduce(_) | Lowering::Gather | Lowering::Contract
+        );
         if telling && !names.contains(&primitive.name()) {
             names.push(primitive.name());
         }

@@ -7,13 +7,14 @@
 
 mod code;
 mod levels;
+mod line;
 
 use super::LowerError;
 use ir::dim::Atom;
 use ir::graph::Definition;
 use ir::kernel::{Access, Index, IndexNode, KernelBuilder, Memory, Var};
 use ir::ops::index::IndexMode;
-use ir::{Dim, Graph, Lowering, Ranges, Scalar, Symbol, Value};
+use ir::{DType, Dim, Graph, Lowering, Ranges, Scalar, Symbol, Value};
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 
@@ -74,7 +75,7 @@ pub(super) struct SiteInfo {
 
 /// Where the values of a region that come from outside are.
 pub(super) struct Buffers {
-    /// Memory of each region parameter that is read.
+    /// Memory of each region parameter that is read, and of what else is not to be computed.
     pub params: HashMap<Value, Memory>,
 }
 
@@ -238,13 +239,12 @@ impl<'a> Puller<'a> {
             self.nodes[id.at()].kind = Kind::Pieces(smallvec![], Some(Scalar::zero(self.graph.ty(v).dtype)));
             return Ok(());
         }
-        let op = match self.graph.value(v).def {
-            Definition::Param(..) => {
-                let memory = self.buffers.params[&v];
-                self.nodes[id.at()].kind = Kind::Load(memory, self.linear(v, &index));
-                return Ok(());
-            }
-            Definition::Result(op, _) => op,
+        if let Some(&memory) = self.buffers.params.get(&v) {
+            self.nodes[id.at()].kind = Kind::Load(memory, self.linear(v, &index));
+            return Ok(());
+        }
+        let Definition::Result(op, _) = self.graph.value(v).def else {
+            return Err(LowerError::Bug("a parameter without memory".into()));
         };
         let graph = self.graph;
         let data = graph.op(op);
@@ -376,6 +376,43 @@ impl<'a> Puller<'a> {
             }
         }
         all
+    }
+
+    /// True if a node comes from memory, other than that of the task.
+    pub fn is_loaded(&self, id: NodeId) -> bool {
+        let from_memory = |id: &NodeId| matches!(self.nodes[id.at()].kind, Kind::Load(Memory::Param(_), _));
+        self.order(&[id]).iter().any(from_memory)
+    }
+
+    /// Where a node loads from memory, if it does so without a condition and at an index that is no value.
+    pub fn plain_load(&self, id: NodeId) -> Option<&Dim> {
+        let node = &self.nodes[id.at()];
+        match &node.kind {
+            Kind::Load(Memory::Param(_), linear) if node.mask == MaskId(0) => {
+                (!linear.symbols().iter().any(|s| s.name().starts_with("$g"))).then_some(linear)
+            }
+            _ => None,
+        }
+    }
+
+    /// The memory that a node loads from.
+    pub fn memory(&self, id: NodeId) -> Option<Memory> {
+        if let Kind::Load(memory, _) = self.nodes[id.at()].kind { Some(memory) } else { None }
+    }
+
+    /// Makes a node load from elsewhere.
+    pub fn load_from(&mut self, id: NodeId, memory: Memory, linear: Dim) {
+        self.nodes[id.at()].kind = Kind::Load(memory, linear);
+    }
+
+    /// The type of a node.
+    pub fn dtype(&self, id: NodeId) -> DType {
+        self.graph.ty(self.nodes[id.at()].value).dtype
+    }
+
+    /// An expression with variables that were merged away left out.
+    pub fn substituted(&self, d: &Dim) -> Dim {
+        d.substitute(&|s| self.replaced.get(s).cloned())
     }
 
     /// The number of nodes.

@@ -126,7 +126,11 @@ pub(super) fn bounds(name: &str, operands: &[&Bounded], result: &Literal, strict
                 "rem" => arithmetic(remainder((x, ex), at(1))),
                 "pow" => power((x, ex), at(1), z, dtype, strict16),
                 // Whether an attempt is rejected may hang on the last bit of the parameter.
-                "random_log_gamma" | "random_poisson" => jump(at(3).1 > 0.0),
+                "random_log_gamma" | "random_poisson" if at(3).1 > 0.0 => UNKNOWN,
+                // GPUs have functions of their own: whether an attempt is rejected hangs on the rounding of large terms.
+                "random_log_gamma" if z.is_finite() => 1e-13 * (1.0 + z.abs()),
+                "random_poisson" if at(3).0 > 1e6 && z.is_finite() => UNKNOWN,
+                "random_log_gamma" | "random_poisson" => 0.0,
                 // Far out, and for extreme shapes, quadrature finds nothing.
                 "log_gamma_slope" if ex + at(1).1 > 0.0 || !z.is_finite() => UNKNOWN,
                 "log_gamma_slope" if !(1e-6..1e8).contains(&x) || at(1).0.exp() > x + 50.0 * (1.0 + x.sqrt()) => {

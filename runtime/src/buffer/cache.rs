@@ -17,11 +17,31 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(super) struct Header {
     pub refs: AtomicUsize,
     pub len: AtomicUsize,
-    class: Cell<u32>,
+    /// The first byte of the data: behind the header, or in a file.
+    pub data: Cell<NonNull<u8>>,
+    pub class: Cell<u32>,
     /// What the system gave; the header is at the first multiple of its alignment.
     base: Cell<*mut u8>,
     next: Cell<Option<NonNull<Header>>>,
 }
+
+impl Header {
+    /// Of data that is no block of the cache.
+    pub fn of_file(data: NonNull<u8>, len: usize) -> Header {
+        Header {
+            refs: AtomicUsize::new(1),
+            len: AtomicUsize::new(len),
+            data: Cell::new(data),
+            class: Cell::new(OF_FILE),
+            base: Cell::new(null_mut()),
+            next: Cell::new(None),
+        }
+    }
+}
+
+/// The class of what is no block of the cache.
+pub(super) const OF_FILE: u32 = u32::MAX;
+
 const _: () = assert!(size_of::<Header>() == ALIGN);
 
 /// Sole ownership of a block, with a count of one and a length. Not given back when dropped.
@@ -295,11 +315,12 @@ impl Block {
         let _ = LOCAL.try_with(|local| local.system_allocs.set(local.system_allocs.get() + 1));
         // SAFETY: the layout has room for two alignments more than the data: the gap before the header, and the header.
         let header = unsafe { base.add(base.align_offset(ALIGN)).cast::<Header>() };
-        // SAFETY: as above.
+        // SAFETY: as above; data follows the header in the same allocation.
         unsafe {
             header.write(Header {
                 refs: AtomicUsize::new(1),
                 len: AtomicUsize::new(0),
+                data: Cell::new(header.add(1).cast()),
                 class: Cell::new(class as u32),
                 base: Cell::new(base.as_ptr()),
                 next: Cell::new(None),

@@ -1,23 +1,24 @@
 //! Binding: from a program with symbols to sizes, offsets and launch ranges for the extents of one call.
 
 use super::Compiled;
+use super::machine::Machine;
 use super::opaque::BoundOpaque;
 use super::shortage::{largest, wanted};
 use crate::array::byte_length;
-use crate::contract::{self, Matmul, Operand};
+use crate::contract::{Matmul, Operand};
+use crate::cuda::Replays;
 use crate::error::{ExecError, Shortage};
 use crate::interpreter::Bindings;
 use crate::signature::{Signature, SymbolValues};
-use crate::sort::{self, Rows};
-use codegen::cpu::CompiledKernel;
-use ir::program::{BufferId, Carried, Elements, Program, Step, StepKind, Storage};
+use crate::sort::Rows;
+use ir::program::{BufferId, Carried, Elements, Epilogue, Program, Step, StepKind, Storage};
 use ir::{DType, Dim, EvalError};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Where a buffer's memory is during a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Input(usize),
     Output(usize),
     /// The output, or the donated input if its memory may be taken.
@@ -32,14 +33,16 @@ pub(super) enum Place {
 }
 
 /// A step with its numbers filled in.
-pub(super) enum BoundStep {
-    Launch {
-        kernel: usize,
-        buffers: SmallVec<[usize; 8]>,
-        extents: SmallVec<[i64; 4]>,
-        tasks: u64,
-        work: u64,
-    },
+pub(crate) struct BoundStep {
+    /// Its place among all steps, those inside of steps included.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "errors of GPUs name steps"))]
+    pub number: u32,
+    pub kind: BoundKind,
+}
+
+/// What a step does, in numbers.
+pub(crate) enum BoundKind {
+    Launch(BoundLaunch),
     Product(BoundProduct),
     Sort(BoundSort),
     Opaque(Box<BoundOpaque>),
@@ -67,10 +70,22 @@ pub(super) enum BoundStep {
 }
 
 /// What a loop carries, with its bytes.
-pub(super) type BoundCarried = SmallVec<[(Carried, usize); 4]>;
+pub(crate) type BoundCarried = SmallVec<[(Carried, usize); 4]>;
+
+/// A launch with its numbers filled in.
+pub(crate) struct BoundLaunch {
+    pub kernel: usize,
+    pub buffers: SmallVec<[usize; 8]>,
+    pub extents: SmallVec<[i64; 4]>,
+    pub tasks: u64,
+    pub work: u64,
+    /// The number of its first index check among those of all launches.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "GPUs report all checks at once"))]
+    pub first_site: usize,
+}
 
 /// A sort with its numbers filled in.
-pub(super) struct BoundSort {
+pub(crate) struct BoundSort {
     dtype: DType,
     extents: [usize; 3],
     descending: bool,
@@ -88,12 +103,14 @@ impl BoundSort {
 }
 
 /// A matrix product with its numbers filled in.
-pub(super) struct BoundProduct {
+pub(crate) struct BoundProduct {
     dtype: DType,
     /// batch, m, n, k
     extents: [usize; 4],
     /// Left operand, right operand, result.
     pub buffers: [usize; 3],
+    /// What becomes of the sums: GPUs alone do it here.
+    pub epilogue: Epilogue,
     strides: [[isize; 3]; 3],
 }
 
@@ -107,13 +124,25 @@ impl BoundProduct {
 }
 
 /// A program bound to extents.
-pub(super) struct Bound {
+pub(crate) struct Bound {
     pub symbols: SymbolValues,
     pub places: Vec<Place>,
     pub steps: Vec<BoundStep>,
     pub arena: usize,
-    /// Working memory that a thread needs at most in a step.
+    /// Working memory that a part of the machine needs at most in a step: a thread, or all of a GPU.
     pub scratch: usize,
+    /// Index checks of all launches.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "GPUs report all checks at once"))]
+    pub sites: usize,
+    /// The largest number of elements, or extent of a launch.
+    #[cfg_attr(
+        not(feature = "cuda"),
+        expect(dead_code, reason = "kernels for GPUs have 32-bit indices where they can")
+    )]
+    pub largest: u64,
+    /// What a GPU has recorded of calls.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only GPUs record"))]
+    pub replays: Replays,
     /// Type and extents of each output.
     pub outputs: Vec<(DType, SmallVec<[usize; 4]>)>,
 }
@@ -123,7 +152,7 @@ const ALIGN: usize = 64;
 impl Bound {
     pub fn new(
         program: &Program,
-        kernels: &[Arc<CompiledKernel>],
+        machine: &Machine,
         signature: &Signature,
         symbols: SymbolValues,
     ) -> Result<Bound, ExecError> {
@@ -169,27 +198,45 @@ impl Bound {
             let dims: SmallVec<[usize; 4]> = ty.shape.iter().map(extent).collect::<Result<_, _>>()?;
             outputs.push((ty.dtype, dims));
         }
+        let mut largest = 0;
         for (i, b) in program.buffers.iter().enumerate() {
             let dims: SmallVec<[usize; 4]> = b.ty.shape.iter().map(extent).collect::<Result<_, _>>()?;
-            byte_length(b.ty.dtype, &dims)
+            let bytes = byte_length(b.ty.dtype, &dims)
                 .map_err(|e| e.wanting(|| wanted(program, BufferId(i as u32), signature, &symbols)))?;
+            largest = largest.max((bytes / b.ty.dtype.size()) as u64);
         }
         outputs.iter().try_for_each(|(dtype, dims)| byte_length(*dtype, dims).map(drop))?;
-        let mut binder = Binder { program, kernels, signature, symbols: &symbols, scratch: 0 };
+        let mut binder =
+            Binder { program, machine, signature, symbols: &symbols, scratch: 0, sites: 0, steps: 0, largest };
         let steps = binder.block(&program.steps)?;
-        let scratch = binder.scratch;
-        Ok(Bound { symbols, places, steps, arena, scratch, outputs })
+        let Binder { scratch, sites, largest, .. } = binder;
+        Ok(Bound { symbols, places, steps, arena, scratch, sites, largest, replays: Replays::default(), outputs })
+    }
+}
+
+impl Bound {
+    /// Fills in where the buffers of the arena are.
+    pub fn place_arena(&self, arena: *mut u8, pointers: &mut [*mut u8]) {
+        for (pointer, place) in pointers.iter_mut().zip(&self.places) {
+            if let Place::Arena(offset) = place {
+                *pointer = arena.wrapping_add(*offset);
+            }
+        }
     }
 }
 
 /// Fills in the numbers of steps.
 struct Binder<'a> {
     program: &'a Program,
-    kernels: &'a [Arc<CompiledKernel>],
+    machine: &'a Machine,
     signature: &'a Signature,
     symbols: &'a SymbolValues,
-    /// Working memory that a thread needs at most.
+    /// Working memory that a part of the machine needs at most.
     scratch: usize,
+    sites: usize,
+    /// How many were met.
+    steps: u32,
+    largest: u64,
 }
 
 impl Binder<'_> {
@@ -211,27 +258,32 @@ impl Binder<'_> {
     }
 
     fn step(&mut self, step: &Step) -> Result<BoundStep, ExecError> {
-        Ok(match &step.kind {
+        let number = self.steps;
+        self.steps += 1;
+        let kind = match &step.kind {
             StepKind::Launch(l) => {
                 let extents: SmallVec<[i64; 4]> = l.extents.iter().map(|d| self.eval(d)).collect::<Result<_, _>>()?;
-                let kernel = &self.kernels[l.kernel];
-                let too_large = || {
+                let Some(size) = self.machine.launch(l.kernel, &extents) else {
                     let message = format!("a size in kernel {} overflows", step.name);
                     let largest = largest(self.program, self.signature, self.symbols);
-                    ExecError::Memory(Shortage { message, largest })
+                    return Err(ExecError::Memory(Shortage { message, largest }));
                 };
-                let grids = kernel.grids(&extents).ok_or_else(too_large)?;
-                let works = kernel.works(&extents).ok_or_else(too_large)?;
-                let tasks = grids.iter().map(|&g| g.max(0) as u64).sum();
-                let work = grids.iter().zip(&works).map(|(&g, &w)| (g.max(0) as u64).saturating_mul(w.max(0) as u64));
-                self.scratch = self.scratch.max(kernel.scratch_bytes(&extents).ok_or_else(too_large)?);
-                BoundStep::Launch {
+                self.scratch = self.scratch.max(size.scratch);
+                self.largest = extents.iter().fold(self.largest, |most, e| most.max(e.unsigned_abs()));
+                let kernel = &self.program.kernels[l.kernel];
+                if matches!(self.machine, Machine::Cuda(_)) && !codegen::cuda::is_narrow(kernel, &extents) {
+                    self.largest = u64::MAX;
+                }
+                let first_site = self.sites;
+                self.sites += l.sites.len();
+                BoundKind::Launch(BoundLaunch {
                     kernel: l.kernel,
                     buffers: l.buffers.iter().map(|b| b.at()).collect(),
-                    tasks,
-                    work: work.fold(0, u64::saturating_add),
+                    tasks: size.tasks,
+                    work: size.work,
                     extents,
-                }
+                    first_site,
+                })
             }
             StepKind::Product(p) => {
                 let strides = |s: &[Dim; 3]| {
@@ -244,11 +296,12 @@ impl Binder<'_> {
                     dtype: p.dtype,
                     extents: [e[0], e[1], e[2], e[3]],
                     buffers: [p.lhs.0.at(), p.rhs.0.at(), p.out.0.at()],
+                    epilogue: p.epilogue,
                     strides: [strides(&p.lhs.1)?, strides(&p.rhs.1)?, strides(&p.out.1)?],
                 };
                 let sizes = product.on([std::ptr::null_mut(); 3]);
-                self.scratch = self.scratch.max(contract::library().scratch_bytes(&sizes));
-                BoundStep::Product(product)
+                self.scratch = self.scratch.max(self.machine.product_scratch(&sizes));
+                BoundKind::Product(product)
             }
             StepKind::Sort(s) => {
                 let e: SmallVec<[usize; 3]> = s.extents.iter().map(|d| self.extent(d)).collect::<Result<_, _>>()?;
@@ -259,24 +312,24 @@ impl Binder<'_> {
                     buffers: [s.input.at(), s.out.at()],
                 };
                 let rows = sort.on([std::ptr::null_mut(); 2]);
-                self.scratch = self.scratch.max(sort::library().scratch_bytes(&rows));
-                BoundStep::Sort(sort)
+                self.scratch = self.scratch.max(self.machine.sort_scratch(&rows));
+                BoundKind::Sort(sort)
             }
             StepKind::Opaque(o) => {
                 let extent = |d: &Dim| self.extent(d);
-                BoundStep::Opaque(Box::new(BoundOpaque::new(self.program, step, o, &extent)?))
+                BoundKind::Opaque(Box::new(BoundOpaque::new(self.program, step, o, &extent)?))
             }
-            StepKind::Interpret { .. } => BoundStep::Interpret,
-            StepKind::Copy { from, to } => BoundStep::Copy { from: from.at(), to: to.at(), bytes: self.bytes(*to)? },
+            StepKind::Interpret { .. } => BoundKind::Interpret,
+            StepKind::Copy { from, to } => BoundKind::Copy { from: from.at(), to: to.at(), bytes: self.bytes(*to)? },
             StepKind::Switch(s) => {
-                BoundStep::Switch { blocks: s.blocks.iter().map(|b| self.block(&b.steps)).collect::<Result<_, _>>()? }
+                BoundKind::Switch { blocks: s.blocks.iter().map(|b| self.block(&b.steps)).collect::<Result<_, _>>()? }
             }
-            StepKind::While(w) => BoundStep::While {
+            StepKind::While(w) => BoundKind::While {
                 condition: self.block(&w.condition.steps)?,
                 body: self.block(&w.body.steps)?,
                 carried: self.carried(&w.carried)?,
             },
-            StepKind::Scan(s) => BoundStep::Scan {
+            StepKind::Scan(s) => BoundKind::Scan {
                 length: self.extent(&s.length)?,
                 body: self.block(&s.body.steps)?,
                 carried: self.carried(&s.carried)?,
@@ -287,7 +340,8 @@ impl Binder<'_> {
                     .map(|e| Ok((*e, self.bytes(e.element)?)))
                     .collect::<Result<_, ExecError>>()?,
             },
-        })
+        };
+        Ok(BoundStep { number, kind })
     }
 
     fn carried(&self, carried: &[Carried]) -> Result<BoundCarried, ExecError> {
@@ -309,7 +363,7 @@ impl Compiled {
             return Ok(plans[0].clone());
         }
         drop(plans);
-        let new = Arc::new(Bound::new(&self.program, &self.kernels, &self.signature, values)?);
+        let new = Arc::new(Bound::new(&self.program, &self.machine, &self.signature, values)?);
         let mut plans = self.bound.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         plans.insert(0, new.clone());
         plans.truncate(super::BOUND_PLANS);

@@ -3,17 +3,20 @@
 use super::bind::Bound;
 use super::failure::Failure;
 use super::inspect::{Inspector, Stage};
-use super::{Compiled, Executable, Mode, kernels, report};
+use super::machine::Machine;
+use super::{Compiled, Executable, Mode, cpu, kernels, report};
 use crate::array::Array;
+use crate::cuda::{self, Gpu};
+use crate::device::{self, Device};
 use crate::error::ExecError;
 use crate::events::{self, Event};
 use crate::options::{self, Artefact, Options};
 use crate::signature::{Signature, SymbolValues};
-use codegen::cpu::{CompileOptions, CompiledKernel};
+use codegen::cpu::CompileOptions;
 use ir::Graph;
 use ir::kernel::Kernel;
 use ir::program::{Program, Storage};
-use passes::{CheckLevel, PassOptions, PassRun, PassSpec, Settings};
+use passes::{CheckLevel, Grain, PassOptions, PassRun, PassSpec, Settings};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -57,17 +60,21 @@ impl Executable {
     fn build(graph: &Graph, donations: &[(usize, usize)], keep: bool) -> Result<Executable, ExecError> {
         let options = options::current().map_err(|e| ExecError::Argument(e.to_string()))?;
         let settings = settings(&options)?;
+        let device = device::current().map_err(|e| ExecError::Argument(e.to_string()))?;
+        if let Device::Cuda(number) = device {
+            Gpu::get(number)?;
+        }
         let mut artifacts = Artifacts::default();
         let watch = options.nan.then(|| graph.clone());
         if !options.jit {
             artifacts.fallback = Some("the JIT is off".into());
-            return Ok(Executable { mode: Mode::interpreted(graph, true), artifacts, watch });
+            return Ok(Executable { mode: Mode::interpreted(graph, true), artifacts, device, watch });
         }
         let start = Instant::now();
         let mut inspector = Inspector::new(graph, &options, keep);
         // A panic of the compiler is a bug of ours as any other.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            compile(graph, donations, (&settings, &options), &mut inspector, &mut artifacts)
+            compile(graph, donations, (&settings, &options), device, &mut inspector, &mut artifacts)
         }))
         .unwrap_or_else(|panic| Err(Failure::Bug(format!("bug in tracewright: {}", panic_message(&*panic)))));
         artifacts.total = start.elapsed();
@@ -77,7 +84,7 @@ impl Executable {
                 events::count(Event::Compile);
                 events::write(Artefact::Passes, || timing.clone());
                 artifacts.stages = inspector.finish(&timing);
-                return Ok(Executable { mode: Mode::Compiled(Box::new(compiled)), artifacts, watch });
+                return Ok(Executable { mode: Mode::Compiled(Box::new(compiled)), artifacts, device, watch });
             }
             Err(Failure::User(e)) => {
                 inspector.finish(&timing);
@@ -92,7 +99,7 @@ impl Executable {
         events::record(Event::Fallback, format!("{} is interpreted: {reason}", graph.name));
         artifacts.fallback = Some(reason);
         artifacts.stages = inspector.finish(&timing);
-        Ok(Executable { mode: Mode::interpreted(graph, false), artifacts, watch })
+        Ok(Executable { mode: Mode::interpreted(graph, false), artifacts, device, watch })
     }
 }
 
@@ -117,9 +124,15 @@ fn compile(
     graph: &Graph,
     donations: &[(usize, usize)],
     (settings, options): (&Settings, &Options),
+    device: Device,
     inspector: &mut Inspector,
     artifacts: &mut Artifacts,
 ) -> Result<Compiled, Failure> {
+    let grain = match device {
+        Device::Cpu => Grain::CPU,
+        _ => Grain::GPU,
+    };
+    let settings = &Settings { options: PassOptions { grain, ..settings.options }, ..settings.clone() };
     let outcome = passes::optimize(graph.clone(), settings, Some(inspector))?;
     artifacts.passes = outcome.runs;
     report::passes(&graph.name, &artifacts.passes, &outcome.notes);
@@ -131,7 +144,7 @@ fn compile(
         let start = Instant::now();
         let reason = |kernel: &Kernel| refused.get(&kernels::anonymous(kernel)).cloned();
         let refuse = |kernel: &Kernel| if refused.is_empty() { None } else { reason(kernel) };
-        let mut program = passes::lower::lower_except(&outcome.graph, donations, &refuse)?;
+        let mut program = passes::lower::lower_for(grain, &outcome.graph, donations, &refuse)?;
         program.checks = ir::program::shape_checks(graph);
         artifacts.lower += start.elapsed();
         if settings.check >= CheckLevel::Boundaries
@@ -144,12 +157,20 @@ fn compile(
         inspector.program(&program);
         inspector.check_program(&program).map_err(Failure::Bug)?;
         let start = Instant::now();
-        match kernels::compile_all(&program.kernels, code, threads) {
-            Ok(kernels) => {
+        if let Device::Cuda(number) = device {
+            let gpu = Gpu::get(number).map_err(ExecError::from)?;
+            let machine = Machine::Cuda(cuda::Kernels::new(gpu, &program, inspector.keeps_text())?);
+            artifacts.codegen += start.elapsed();
+            inspector.kernels(&program, &machine);
+            report::program(&program, &machine);
+            return Ok(Compiled::new(program, machine)?);
+        }
+        match kernels::compile_all(&program.kernels, code, threads).map(|k| Machine::Cpu(cpu::Kernels(k))) {
+            Ok(machine) => {
                 artifacts.codegen += start.elapsed();
-                inspector.kernels(&program, &kernels);
-                report::program(&program, &kernels);
-                return Ok(Compiled::new(program, kernels)?);
+                inspector.kernels(&program, &machine);
+                report::program(&program, &machine);
+                return Ok(Compiled::new(program, machine)?);
             }
             Err(first) => {
                 let failures = kernels::refused(&program.kernels, code)?;
@@ -169,21 +190,22 @@ fn compile(
 }
 
 impl Compiled {
-    fn new(program: Program, kernels: Vec<Arc<CompiledKernel>>) -> Result<Compiled, ExecError> {
+    fn new(program: Program, machine: Machine) -> Result<Compiled, ExecError> {
+        let device = machine.device();
         let constants = program
             .buffers
             .iter()
             .map(|b| match &b.storage {
-                Storage::Constant(literal) => Array::from_literal(literal).map(Some),
+                Storage::Constant(literal) => Array::from_literal(literal)?.to_device(device).map(Some),
                 _ => Ok(None),
             })
             .collect::<Result<_, _>>()?;
         let signature = Signature::of(&program.inputs, &program.symbols);
         let fixed = if signature.is_static() {
-            Some(Arc::new(Bound::new(&program, &kernels, &signature, SymbolValues::new())?))
+            Some(Arc::new(Bound::new(&program, &machine, &signature, SymbolValues::new())?))
         } else {
             None
         };
-        Ok(Compiled { program, kernels, constants, signature, fixed, bound: Mutex::default() })
+        Ok(Compiled { program, machine, constants, signature, fixed, bound: Mutex::default() })
     }
 }

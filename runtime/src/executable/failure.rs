@@ -45,7 +45,9 @@ impl From<CompileError> for Failure {
 impl From<ExecError> for Failure {
     fn from(e: ExecError) -> Failure {
         match e {
-            ExecError::Argument(_) | ExecError::Op { .. } | ExecError::Memory(_) => Failure::User(e),
+            ExecError::Argument(_) | ExecError::Op { .. } | ExecError::Memory(_) | ExecError::Device(_) => {
+                Failure::User(e)
+            }
             ExecError::Bug(_) => Failure::Bug(e.to_string()),
         }
     }

@@ -2,11 +2,11 @@
 //! pass, reproducers.
 
 use super::compare::Comparison;
+use super::machine::Machine;
 use super::page::page;
 use super::report::describe;
 use crate::events::{self, Event};
 use crate::options::Options;
-use codegen::cpu::CompiledKernel;
 use ir::Graph;
 use ir::program::Program;
 use ir::text::PrintOptions;
@@ -14,7 +14,7 @@ use passes::{PassObserver, PassRun};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// One stage of a compilation.
@@ -72,11 +72,10 @@ impl Inspector {
         self.comparison.as_ref().map_or(Ok(()), |c| c.check_program(program))
     }
 
-    pub fn kernels(&mut self, program: &Program, kernels: &[Arc<CompiledKernel>]) {
-        for (i, k) in kernels.iter().enumerate().take(program.kernels.len()) {
-            if let (Some(clif), Some(assembly)) = (k.clif(), k.disassembly()) {
-                self.stage(format!("kernel{i}.clif"), || clif.into());
-                self.stage(format!("kernel{i}.asm"), || assembly.into());
+    pub fn kernels(&mut self, program: &Program, machine: &Machine) {
+        for i in 0..program.kernels.len() {
+            for (kind, text) in machine.texts(i) {
+                self.stage(format!("kernel{i}.{kind}"), || text.into());
             }
         }
     }

@@ -5,21 +5,25 @@
 //! arena, and runs the steps. In a steady state it allocates nothing but its outputs and the arena, both from the buffer
 //! cache, and hashes nothing.
 
-mod bind;
+pub(crate) mod bind;
 mod compare;
 mod compile;
-mod control;
+pub(crate) mod control;
+pub(crate) mod cpu;
 mod failure;
 mod inspect;
+pub(crate) mod interpreted;
 mod kernels;
+pub(crate) mod machine;
 mod non_finite;
-mod opaque;
+pub(crate) mod opaque;
 mod page;
 mod report;
 mod run;
 mod shortage;
 
 use crate::array::Array;
+use crate::device::Device;
 use crate::error::ExecError;
 use crate::events::{self, Event};
 use crate::interpreter::{self, Bindings};
@@ -28,6 +32,7 @@ use bind::Bound;
 use codegen::cpu::CompiledKernel;
 use ir::program::{Program, ShapeCheck};
 use ir::{Graph, Literal};
+use machine::Machine;
 use smallvec::SmallVec;
 use std::sync::{Arc, Mutex};
 
@@ -66,6 +71,7 @@ const BOUND_PLANS: usize = 64;
 pub struct Executable {
     mode: Mode,
     artifacts: Artifacts,
+    device: Device,
     /// The graph as traced, if calls look for the first NaN or infinity.
     watch: Option<Graph>,
 }
@@ -82,15 +88,17 @@ enum Mode {
     },
 }
 
-struct Compiled {
-    program: Program,
-    kernels: Vec<Arc<CompiledKernel>>,
+pub(crate) struct Compiled {
+    pub program: Program,
+
     constants: Vec<Option<Array>>,
     signature: Signature,
     /// The plan when no extent is symbolic.
     fixed: Option<Arc<Bound>>,
     /// Plans by the values of the symbols, the last used first.
     bound: Mutex<Vec<Arc<Bound>>>,
+    /// Recordings in the plans launch its kernels, so it goes last.
+    machine: Machine,
 }
 
 impl std::fmt::Debug for Executable {
@@ -102,7 +110,7 @@ impl std::fmt::Debug for Executable {
                     "Executable({}: {} steps, {} kernels)",
                     c.program.name,
                     c.program.steps.len(),
-                    c.kernels.len()
+                    c.program.kernels.len()
                 )
             }
             Mode::Interpreted { graph, .. } => write!(f, "Executable({}, interpreted)", graph.name),
@@ -121,6 +129,15 @@ impl Mode {
 impl Executable {
     /// Runs it. On an error every argument is as it was.
     pub fn call(&self, inputs: &mut [Input]) -> Result<Outputs, ExecError> {
+        let mut before = SmallVec::new();
+        let outcome = self.gather(inputs, &mut before).and_then(|()| self.run(inputs));
+        if outcome.is_err() {
+            before.into_iter().for_each(|(i, input)| inputs[i] = input);
+        }
+        outcome
+    }
+
+    fn run(&self, inputs: &mut [Input]) -> Result<Outputs, ExecError> {
         if let Some(graph) = &self.watch {
             non_finite::find(graph, inputs)?;
         }
@@ -136,9 +153,31 @@ impl Executable {
                     .collect::<Result<_, _>>()?;
                 let bindings = Bindings::of(&graph.input_types(), &graph.symbols, &literals)?;
                 checks.iter().try_for_each(|check| bindings.check(check))?;
-                interpreter::interpret_bound(graph, &bindings, &literals)?.iter().map(Array::from_literal).collect()
+                let results = interpreter::interpret_bound(graph, &bindings, &literals)?;
+                results.iter().map(|l| Array::from_literal(l)?.to_device(self.device)).collect()
             }
         }
+    }
+
+    /// Sees to it that the arguments are where the executable runs. Scalars of the processor, and what has no
+    /// elements, are taken along; `before` gets what they were.
+    fn gather(&self, inputs: &mut [Input], before: &mut SmallVec<[(usize, Input); 4]>) -> Result<(), ExecError> {
+        for (i, input) in inputs.iter_mut().enumerate() {
+            let Some(array) = input.array().filter(|a| a.device() != self.device) else { continue };
+            if array.device() != Device::Cpu || !(array.dims().is_empty() || array.byte_len() == 0) {
+                let (at, here) = (array.device(), self.device);
+                let what = format!("argument {i}, {}, is on {at}, and the function runs on {here}", array.ty());
+                return Err(ExecError::Argument(format!("{what}; move it there before the call")));
+            }
+            let there = Input::Shared(array.to_device(self.device)?);
+            before.push((i, std::mem::replace(input, there)));
+        }
+        Ok(())
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// True if no part of it runs in the interpreter.
@@ -162,7 +201,7 @@ impl Executable {
     /// Machine code of a kernel of the program.
     pub fn kernel(&self, number: usize) -> Option<&CompiledKernel> {
         match &self.mode {
-            Mode::Compiled(c) => c.kernels.get(number).map(|k| &**k),
+            Mode::Compiled(c) => c.machine.cpu().get(number).map(|k| &**k),
             Mode::Interpreted { .. } => None,
         }
     }

@@ -1,6 +1,6 @@
 //! Steps that run an op's own code.
 
-use super::run::{PARALLEL_WORK, Shared};
+use super::cpu::{PARALLEL_WORK, Shared};
 use crate::error::ExecError;
 use crate::pool;
 use ir::ops::custom::{Call, Elements, ElementsMut, Operand, Output, guarded};
@@ -18,7 +18,7 @@ struct Place {
 }
 
 /// Such a step with its numbers filled in.
-pub(super) struct BoundOpaque {
+pub(crate) struct BoundOpaque {
     inputs: SmallVec<[Place; 4]>,
     outputs: SmallVec<[Place; 2]>,
     /// Rows of the results; 1 where the body does not split.
@@ -30,7 +30,7 @@ pub(super) struct BoundOpaque {
 }
 
 /// The values of a step's extents.
-type Extent<'a> = dyn Fn(&Dim) -> Result<usize, ExecError> + 'a;
+pub(super) type Extent<'a> = dyn Fn(&Dim) -> Result<usize, ExecError> + 'a;
 
 impl BoundOpaque {
     pub fn new(program: &Program, whole: &Step, step: &Opaque, extent: &Extent<'_>) -> Result<BoundOpaque, ExecError> {

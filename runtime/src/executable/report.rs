@@ -2,14 +2,13 @@
 
 use super::compile::Artifacts;
 use super::inspect::Inspector;
+use super::machine::Machine;
 use crate::events::{self, Event};
 use crate::options::{Artefact, Options};
-use codegen::cpu::CompiledKernel;
 use ir::Graph;
-use ir::program::{BufferId, Carried, Elements, Program, StepKind};
+use ir::program::{Activation, BufferId, Carried, Elements, Program, StepKind};
 use passes::{Note, NoteKind, PassRun};
 use std::fmt::Write;
-use std::sync::Arc;
 
 /// What passes decided, and which were left out.
 pub(super) fn passes(name: &str, runs: &[PassRun], notes: &[Note]) {
@@ -27,7 +26,7 @@ pub(super) fn passes(name: &str, runs: &[PassRun], notes: &[Note]) {
 }
 
 /// The kernels of a program with what they became, and its memory plan.
-pub(super) fn program(program: &Program, kernels: &[Arc<CompiledKernel>]) {
+pub(super) fn program(program: &Program, machine: &Machine) {
     interpreted(program);
     for (input, reason) in &program.not_taken {
         events::record(Event::DonationRefused, format_args!("{}: input {input}: {reason}", program.name));
@@ -44,14 +43,8 @@ pub(super) fn program(program: &Program, kernels: &[Arc<CompiledKernel>]) {
             count(|k| matches!(k, StepKind::Opaque(_))),
             count(|k| matches!(k, StepKind::Interpret { .. })),
         );
-        for (i, (kernel, code)) in program.kernels.iter().zip(kernels).enumerate() {
-            let _ = write!(
-                text,
-                "\n  kernel{i} {}: {} bytes of code, compiled in {:.1?}",
-                kernel.name,
-                code.code_size(),
-                code.compile_time()
-            );
+        for (i, kernel) in program.kernels.iter().enumerate() {
+            let _ = write!(text, "\n  kernel{i} {}: {}", kernel.name, machine.describe(i));
         }
         text
     });
@@ -139,7 +132,13 @@ pub(super) fn describe(p: &Program) -> String {
             }
             StepKind::Product(m) => {
                 let [batch, rows, columns, sum] = &m.extents;
-                format!("b{} = b{} x b{} [{batch}, {rows}, {columns}, {sum}]", m.out.0.0, m.lhs.0.0, m.rhs.0.0)
+                let bias = m.epilogue.bias.map(|b| format!(" + b{}", b.0)).unwrap_or_default();
+                let product = format!("b{} x b{}{bias}", m.lhs.0.0, m.rhs.0.0);
+                let sums = match m.epilogue.activation {
+                    Activation::None => product,
+                    Activation::GeluTanh => format!("gelu_tanh({product})"),
+                };
+                format!("b{} = {sums} [{batch}, {rows}, {columns}, {sum}]", m.out.0.0)
             }
             StepKind::Sort(s) => {
                 let order = if s.descending { "descending" } else { "ascending" };

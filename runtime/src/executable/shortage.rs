@@ -6,8 +6,8 @@ use crate::array::byte_length;
 use crate::buffer::AllocError;
 use crate::error::{ExecError, Shortage, Wanted};
 use crate::signature::{Signature, SymbolValues};
-use ir::Type;
 use ir::program::{BufferId, Program, Storage};
+use ir::{Dim, Type};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -19,6 +19,23 @@ impl Compiled {
     pub(super) fn shortage(&self, bound: &Bound, e: AllocError) -> ExecError {
         let largest = largest(&self.program, &self.signature, &bound.symbols);
         ExecError::Memory(Shortage { message: e.to_string(), largest })
+    }
+
+    /// The error of what a call asked for, with the plan behind it if it is a lack of memory.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "GPUs have errors of their own"))]
+    pub(crate) fn planned(&self, bound: &Bound, mut e: ExecError) -> ExecError {
+        if let ExecError::Memory(shortage) = &mut e {
+            let (arena, scratch) = (bound.arena, bound.scratch);
+            shortage.message += &format!("; the plan has {arena} bytes of temporaries, and {scratch} to work in");
+            shortage.largest = largest(&self.program, &self.signature, &bound.symbols);
+        }
+        e
+    }
+
+    /// The value of a dimension in a call.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "GPUs move buffers of steps that run elsewhere"))]
+    pub(crate) fn dim(&self, bound: &Bound, dim: &Dim) -> Option<i64> {
+        self.signature.dim(&bound.symbols, dim)
     }
 
     /// An output for which there is none.

@@ -1,6 +1,7 @@
 //! The one table of settings.
 
-use super::{Artefact, Artefacts, Options, PREFIX, PassSpec, unknown_word};
+use super::{Artefact, Artefacts, CacheFolder, Options, PREFIX, PassSpec, unknown_word};
+use crate::device::UnknownDevice;
 use crate::pool::MAX_THREADS;
 use std::path::PathBuf;
 
@@ -104,6 +105,46 @@ pub static REGISTRY: &[Entry] = &[
         help: "rounds the result of each 16-bit float op, also within a fused group",
         set: |o, v| switch(v).map(|x| o.strict16 = x),
         get: |o| on_off(o.strict16),
+    },
+    Entry {
+        name: "TF32",
+        values: "`on` or `off`",
+        help: "on: GPUs may round the operands of f32 matrix products to 11 bits (TF32), which is several times faster",
+        set: |o, v| switch(v).map(|x| o.tf32 = x),
+        get: |o| on_off(o.tf32),
+    },
+    Entry {
+        name: "CACHE",
+        values: "`user`, `off`, or directory",
+        help: "where machine code for GPUs is kept from one process to the next; `user` is `$XDG_CACHE_HOME/tracewright`, \
+               or `$HOME/.cache/tracewright`",
+        set: |o, v| {
+            o.cache = match v {
+                "user" => CacheFolder::User,
+                "off" => CacheFolder::Off,
+                path => CacheFolder::At(PathBuf::from(path)),
+            };
+            Ok(())
+        },
+        get: |o| match &o.cache {
+            CacheFolder::User => "user".to_owned(),
+            CacheFolder::Off => "off".to_owned(),
+            CacheFolder::At(path) => path.display().to_string(),
+        },
+    },
+    Entry {
+        name: "DEVICE",
+        values: "`cpu` or `cuda:N`",
+        help: "where tensors are made, and functions without tensors among their arguments run",
+        set: |o, v| v.parse().map(|device| o.device = device).map_err(|e: UnknownDevice| e.to_string()),
+        get: |o| o.device.to_string(),
+    },
+    Entry {
+        name: "GRAPHS",
+        values: "`on` or `off`",
+        help: "whether GPUs record the second call of a program for the same extents, and replay it as one from then on",
+        set: |o, v| switch(v).map(|x| o.graphs = x),
+        get: |o| on_off(o.graphs),
     },
 ];
 

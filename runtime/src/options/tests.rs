@@ -12,6 +12,8 @@ fn error(name: &str, value: &str) -> String {
 #[test]
 fn each_variable_is_read() {
     let options = vars(&[
+        ("TRACEWRIGHT_DEVICE", "cuda:1"),
+        ("TRACEWRIGHT_GRAPHS", "off"),
         ("TRACEWRIGHT_LOG", "cache, fusion,"),
         ("TRACEWRIGHT_DUMP", "out/dump"),
         ("TRACEWRIGHT_CHECK", "3"),
@@ -21,10 +23,14 @@ fn each_variable_is_read() {
         ("TRACEWRIGHT_THREADS", "3"),
         ("TRACEWRIGHT_STRICT", "true"),
         ("TRACEWRIGHT_STRICT16", "on"),
+        ("TRACEWRIGHT_TF32", "on"),
+        ("TRACEWRIGHT_CACHE", "out/cache"),
         ("PATH", "ignored"),
     ])
     .unwrap();
     let expected = Options {
+        device: Device::Cuda(1),
+        graphs: false,
         log: [Artefact::Fusion, Artefact::Cache].into_iter().collect(),
         dump: Some("out/dump".into()),
         check: 3,
@@ -34,6 +40,8 @@ fn each_variable_is_read() {
         threads: Some(3),
         strict: true,
         strict16: true,
+        tf32: true,
+        cache: CacheFolder::At("out/cache".into()),
     };
     assert_eq!(options, expected);
     // Printed as variables, it reads back the same.
@@ -61,7 +69,7 @@ fn unknown_names_and_values_are_errors_with_a_suggestion() {
     );
     assert_eq!(
         error("TRACEWRIGHT_COLOUR", "1"),
-        "TRACEWRIGHT_COLOUR=1: unknown variable; there are LOG, DUMP, CHECK, PASSES, JIT, NAN, THREADS, STRICT, STRICT16"
+        "TRACEWRIGHT_COLOUR=1: unknown variable; there are LOG, DUMP, CHECK, PASSES, JIT, NAN, THREADS, STRICT, STRICT16, TF32, CACHE, DEVICE, GRAPHS"
     );
     assert_eq!(
         error("TRACEWRIGHT_LOG", "cahce"),

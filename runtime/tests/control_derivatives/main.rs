@@ -1,6 +1,9 @@
 //! Derivatives of branches and loops: forward and reverse against finite differences in f64, interpreted and compiled, and
 //! derivatives of derivatives.
 
+#[path = "../../../tests/target/mod.rs"]
+mod target;
+
 mod calls;
 mod loops;
 
@@ -8,7 +11,7 @@ use ir::ops::{GraphEmitter, create::Full};
 use ir::verify::{Stage, verify};
 use ir::{DType, Emit, EmitExt, Graph, Literal, Scalar, Value};
 use passes::autodiff::{append_jvp, append_vjp};
-use runtime::{Array, Executable, Input, interpreter};
+use runtime::{Executable, Input, interpreter};
 
 fn emitter(graph: &mut Graph) -> GraphEmitter<'_> {
     let region = graph.root();
@@ -76,7 +79,7 @@ fn interpret(g: &Graph, inputs: &[Literal]) -> Vec<Literal> {
 fn compiled(g: &Graph, inputs: &[Literal]) -> Vec<Literal> {
     let exe = Executable::compile(g, &[]).unwrap();
     assert!(exe.is_compiled(), "{:?}", exe.artifacts().fallback);
-    let mut args: Vec<Input> = inputs.iter().map(|l| Input::Shared(Array::from_literal(l).unwrap())).collect();
+    let mut args: Vec<Input> = inputs.iter().map(|l| Input::Shared(target::array(l))).collect();
     exe.call(&mut args).unwrap().iter().map(|a| a.to_literal().unwrap()).collect()
 }
 

@@ -5,6 +5,7 @@
 #[allow(dead_code)]
 #[path = "../../../codegen/tests/cases/data.rs"]
 mod data;
+mod programs;
 #[allow(dead_code)]
 #[path = "../../../codegen/tests/cuda/target.rs"]
 mod target;
@@ -12,7 +13,7 @@ mod target;
 use data::Within;
 use ir::ops::Sample;
 use ir::{Graph, Literal, Location, Origin, Primitive};
-use passes::Settings;
+use passes::{Grain, PassOptions, Settings};
 use runtime::program_interpreter::{RunOptions, run_watched};
 use std::collections::BTreeSet;
 use target::{check, finish};
@@ -28,9 +29,10 @@ fn graph_of(sample: &Sample) -> Graph {
 }
 
 /// Notes every launch of a graph's program.
-fn note(graph: &Graph, arguments: &[Literal]) -> usize {
-    let outcome = passes::optimize(graph.clone(), &Settings::default(), None).unwrap();
-    let program = passes::lower::lower(&outcome.graph, &[]).unwrap();
+fn note(graph: &Graph, grain: Grain, arguments: &[Literal]) -> usize {
+    let options = PassOptions { grain, ..PassOptions::default() };
+    let outcome = passes::optimize(graph.clone(), &Settings { options, ..Settings::default() }, None).unwrap();
+    let program = passes::lower::lower_for(grain, &outcome.graph, &[], &|_| None).unwrap();
     let (mut launches, options) = (0, RunOptions::default());
     // An error of the sample, such as an index out of range, is one that the launch reports too.
     let _ = run_watched(&program, arguments, &options, &mut |kernel, buffers, extents| {
@@ -46,8 +48,10 @@ fn note(graph: &Graph, arguments: &[Literal]) -> usize {
 fn every_op_on_its_samples() {
     let mut seen = BTreeSet::new();
     for sample in Primitive::all_samples() {
-        if note(&graph_of(&sample), &sample.operands) > 0 {
-            seen.insert(sample.primitive.name());
+        for grain in [Grain::CPU, Grain::GPU] {
+            if note(&graph_of(&sample), grain, &sample.operands) > 0 {
+                seen.insert(sample.primitive.name());
+            }
         }
     }
     assert!(seen.len() > 70, "{} ops have kernels: {seen:?}", seen.len());

@@ -29,4 +29,28 @@ TW_DEVICE idx tw_most(idx a, idx b) { return a > b ? a : b; }
 // Groups of elements that one access moves.
 template <class T, int N> struct alignas(sizeof(T) * N) tw_pack { T at[N]; };
 
-template <class T, int N> TW_DEVICE bool tw_aligned(const T* p) { return ((u64)p & (sizeof(T) * N - 1)) == 0; }
+TW_DEVICE bool tw_multiple(const void* p, int bytes) { return ((u64)p & (bytes - 1)) == 0; }
+template <class T, int N> TW_DEVICE bool tw_aligned(const T* p) { return tw_multiple(p, sizeof(T) * N); }
+template <class T, int N> TW_DEVICE tw_pack<T, N> tw_read(const T* p, bool aligned) {
+    if (aligned) return *(const tw_pack<T, N>*)p;
+    tw_pack<T, N> all;
+    for (int i = 0; i < N; i++) all.at[i] = p[i];
+    return all;
+}
+template <class T, int N> TW_DEVICE void tw_write(T* p, const tw_pack<T, N>& all, bool aligned) {
+    if (aligned) { *(tw_pack<T, N>*)p = all; return; }
+    for (int i = 0; i < N; i++) p[i] = all.at[i];
+}
+
+// Where a launch stands among the steps of a call: `failed` gets the number of the launch that meets an index out of range, and
+// later launches that are `gated` do nothing; `progress` gets the number of the step.
+struct tw_run { u32* failed; volatile u32* progress; u32 step, gated, launch; };
+
+// True if there is nothing to do.
+TW_DEVICE bool tw_begin(const tw_run& run) {
+    if (run.progress && threadIdx.x == 0 && blockIdx.x == 0) *run.progress = run.step;
+    if (!run.gated) return false;
+    // The launch's own offence, met by threads that began earlier, stops none of its threads.
+    const u32 failed = *(volatile u32*)run.failed;
+    return failed != 0 && failed != run.launch;
+}

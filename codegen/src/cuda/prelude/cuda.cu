@@ -11,3 +11,8 @@ TW_DEVICE unsigned short tw_float_to_half(float x) {
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
     return y;
 }
+#if __CUDA_ARCH__ >= 800
+#define TW_MAX_OF_FLOATS
+TW_DEVICE float tw_max_of_floats(float a, float b) { float y; asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b)); return y; }
+TW_DEVICE float tw_min_of_floats(float a, float b) { float y; asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b)); return y; }
+#endif

@@ -3,16 +3,17 @@
 TW_DEVICE bool tw_negative(f32 a) { return tw_bits<u32>(a) >> 31; }
 TW_DEVICE bool tw_negative(f64 a) { return tw_bits<u64>(a) >> 63; }
 
+// Without branches: loads of other iterations would wait behind them.
 template <class T> TW_DEVICE T tw_larger(T a, T b) {
-    if (a != a) return a;
-    if (b != b) return b;
-    return a > b || (a == b && !tw_negative(a)) ? a : b;
+    return (a > b) | ((a == b) & !tw_negative(a)) | (a != a) ? a : b;
 }
 template <class T> TW_DEVICE T tw_smaller(T a, T b) {
-    if (a != a) return a;
-    if (b != b) return b;
-    return a < b || (a == b && tw_negative(a)) ? a : b;
+    return (a < b) | ((a == b) & tw_negative(a)) | (a != a) ? a : b;
 }
+#ifdef TW_MAX_OF_FLOATS
+TW_DEVICE f32 tw_larger(f32 a, f32 b) { return tw_max_of_floats(a, b); }
+TW_DEVICE f32 tw_smaller(f32 a, f32 b) { return tw_min_of_floats(a, b); }
+#endif
 template <class T> TW_DEVICE T tw_float_sign(T a) { return a > 0 ? (T)1 : a < 0 ? (T)-1 : a; }
 
 // Truncated and saturating; NaN becomes 0.

@@ -19,10 +19,14 @@ template <class T> TW_DEVICE T tw_first(T x) {
 
 // Value and position: NaN wins, then the smaller position; zeros of either sign are equal.
 template <class T> TW_DEVICE void tw_arg_larger(T& a, i64& i, T b, i64 j) {
-    bool nan = a != a, other = b != b;
-    if (nan != other ? other : nan || a == b ? j < i : b > a) { a = b; i = j; }
+    const bool nan = a != a, other = b != b;
+    const bool take = (!nan & other) | (b > a) | (((nan & other) | (a == b)) & (j < i));
+    a = take ? b : a;
+    i = take ? j : i;
 }
 template <class T> TW_DEVICE void tw_arg_smaller(T& a, i64& i, T b, i64 j) {
-    bool nan = a != a, other = b != b;
-    if (nan != other ? other : nan || a == b ? j < i : b < a) { a = b; i = j; }
+    const bool nan = a != a, other = b != b;
+    const bool take = (!nan & other) | (b < a) | (((nan & other) | (a == b)) & (j < i));
+    a = take ? b : a;
+    i = take ? j : i;
 }

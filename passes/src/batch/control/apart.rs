@@ -20,6 +20,12 @@ pub(super) fn is_seen(graph: &Graph, region: Region) -> bool {
 /// A loop over the examples, with the op as it was in its body.
 pub(super) fn one_by_one(b: &mut Batcher<'_>, op: Op, into: Region, operands: &[Tracked]) -> Batched {
     let size = b.size.clone();
+    let data = b.from.op(op);
+    let found = (data.primitive.name(), data.origins.iter().map(|&o| b.from.origins.get(o).clone()).collect());
+    // A body is batched more than once where it has to be found out what of it differs.
+    if !b.apart.contains(&found) {
+        b.apart.push(found);
+    }
     let (scanned, common): (Vec<usize>, Vec<usize>) = (0..operands.len()).partition(|&i| operands[i].axis.is_some());
     let mut e = emitter(b, op, into);
     let mut values: Vec<Value> = common.iter().map(|&i| operands[i].value).collect();

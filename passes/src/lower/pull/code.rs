@@ -224,6 +224,11 @@ impl Puller<'_> {
         Ok(var)
     }
 
+    /// Says what the kernel index of an expression is, in variables that are not merged away.
+    pub fn alias(&mut self, d: &Dim, index: Index) {
+        self.lowered.insert(d.clone(), index);
+    }
+
     /// The kernel index of an expression.
     pub fn index(&mut self, d: &Dim) -> Result<Index, LowerError> {
         if let Some(n) = d.known() {
@@ -233,6 +238,10 @@ impl Puller<'_> {
             return Ok(i);
         }
         let replaced = d.substitute(&|s| self.replaced.get(s).cloned());
+        if let Some(&i) = self.lowered.get(&replaced) {
+            self.lowered.insert(d.clone(), i);
+            return Ok(i);
+        }
         let mut sum = self.k.index(0);
         for t in replaced.terms() {
             let mut product = self.k.index(1);

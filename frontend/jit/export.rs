@@ -1,0 +1,24 @@
+//! Compiled functions that leave the program.
+
+use super::{Arguments, Jit};
+use crate::device;
+use crate::error::Result;
+use crate::io::{Exported, exported::Traced};
+use crate::trace;
+use crate::tree::{Named, Tree, leaves, named};
+
+impl<A: 'static, R: Tree> Jit<A, R> {
+    pub(super) fn exported(&self, what: &'static str, arguments: &dyn Arguments<A>, donated: bool) -> Result<Exported> {
+        trace::refuse_inside(what, trace::CALL_IT)?;
+        device::where_leaves_are(&|v| arguments.visit(v), || {
+            let (signature, recorded) = self.trace(arguments, donated)?;
+            let cells = named(&|v| arguments.visit(v), "arguments").into_iter().filter_map(|(path, part)| match part {
+                Named::Cell(cell) => Some((cell.id(), path)),
+                Named::Leaf(_) => None,
+            });
+            let leaves = leaves(&|v| arguments.visit(v), "arguments");
+            let state = donated.then_some(signature.donated);
+            Exported::of(recorded, Traced { leaves, cells: cells.collect(), state })
+        })
+    }
+}
