@@ -10,10 +10,11 @@ use crate::dispatch::{enter_at, here};
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
 use crate::tree::Tree;
-use crate::{scope, strict};
+use crate::{device, scope, strict};
 use ir::Graph;
 use ir::ops::control::{Call, Named, Save};
 use passes::autodiff::{NoPlan, Plan};
+use runtime::Executable;
 use runtime::events::{self, Event};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
@@ -75,7 +76,7 @@ pub fn with<A: Tree, R: Tree>(policy: Policy, f: impl Fn(&A) -> R) -> impl Fn(&A
 /// the work keep only their products or nothing, until the planned peak of the function with its gradient fits. So it is
 /// planned a few dozen times at most, each time that it is traced, and once if everything can be kept. The peak is that of
 /// the temporaries, the arena of [`Footprint`](ir::program::Footprint): arguments, results and gradients are there in any
-/// case. It is planned for gradients by all float arguments and captured tensors. The choice is an event,
+/// case. It is planned for gradients by all float arguments and captured tensors, on the device of the arguments. The choice is an event,
 /// [`Event::Checkpoint`].
 ///
 /// Values and gradients are those of the function, as with [`checkpoint`](fn@checkpoint). Checkpoints inside of the function
@@ -106,7 +107,8 @@ pub fn within<A: Tree, R: Tree>(bytes: u64, f: impl Fn(&A) -> R) -> impl Fn(&A) 
             Err(failure) => return failure.result(&f, model),
         };
         function.graph.set_outputs(function.results.iter().chain(&function.writes).copied().collect());
-        let planned = plan(&function.graph, function.results.len(), bytes);
+        let planned =
+            device::where_leaves_are(&|v| model.visit(v), || plan(&function.graph, function.results.len(), bytes));
         match planned.and_then(|graph| function.run(&graph, &function.sources(), &[])) {
             Ok(results) => traced::with_leaves(&function.template, results),
             Err(e) => traced::errors(&function.template, &e),
@@ -115,7 +117,7 @@ pub fn within<A: Tree, R: Tree>(bytes: u64, f: impl Fn(&A) -> R) -> impl Fn(&A) 
 }
 
 fn plan(graph: &Graph, results: usize, bytes: u64) -> Result<Graph> {
-    let settings = passes::Settings::default();
+    let settings = Executable::settings().map_err(Error::exec)?;
     let plan = catch_unwind(AssertUnwindSafe(|| passes::autodiff::within(graph, results, bytes, &settings)));
     let refuse = |rule: String, legal: &str| {
         let e = Error::new(Code::Argument, "checkpoint::within", rule, legal);

@@ -122,7 +122,8 @@ impl Planner<'_> {
         graph.set_outputs(graph.outputs().iter().copied().chain(with).collect());
         let settings = Settings { check: CheckLevel::Off, ..self.settings.clone() };
         let outcome = optimize(graph, &settings, None).map_err(|e| NoPlan::Failed(e.to_string()))?;
-        let program = lower::lower(&outcome.graph, &[]).map_err(|e| NoPlan::Failed(e.to_string()))?;
+        let program = lower::lower_for(settings.options.grain, &outcome.graph, &[], &|_| None)
+            .map_err(|e| NoPlan::Failed(e.to_string()))?;
         let arena = program.footprint().arena;
         arena.known().ok_or_else(|| NoPlan::Symbolic(arena.to_string()))
     }

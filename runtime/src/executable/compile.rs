@@ -57,10 +57,15 @@ impl Executable {
         Executable::build(graph, donations, true)
     }
 
+    /// What the passes are told under the options in force, for the device that things are made on.
+    pub fn settings() -> Result<Settings, ExecError> {
+        let (options, device) = in_force()?;
+        settings(&options, device)
+    }
+
     fn build(graph: &Graph, donations: &[(usize, usize)], keep: bool) -> Result<Executable, ExecError> {
-        let options = options::current().map_err(|e| ExecError::Argument(e.to_string()))?;
-        let settings = settings(&options)?;
-        let device = device::current().map_err(|e| ExecError::Argument(e.to_string()))?;
+        let (options, device) = in_force()?;
+        let settings = settings(&options, device)?;
         if let Device::Cuda(number) = device {
             Gpu::get(number)?;
         }
@@ -108,7 +113,13 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
 }
 
-fn settings(options: &Options) -> Result<Settings, ExecError> {
+fn in_force() -> Result<(Arc<Options>, Device), ExecError> {
+    let options = options::current().map_err(|e| ExecError::Argument(e.to_string()))?;
+    let device = device::current().map_err(|e| ExecError::Argument(e.to_string()))?;
+    Ok((options, device))
+}
+
+fn settings(options: &Options, device: Device) -> Result<Settings, ExecError> {
     let spec = PassSpec::parse(&options.passes.to_string(), &passes::pipeline())
         .map_err(|e| ExecError::Argument(format!("{}PASSES: {e}", options::PREFIX)))?;
     let check = match options.check {
@@ -117,7 +128,12 @@ fn settings(options: &Options) -> Result<Settings, ExecError> {
         2 => CheckLevel::Passes,
         _ => CheckLevel::Compare,
     };
-    Ok(Settings { spec, check, options: PassOptions { strict16: options.strict16, ..PassOptions::default() } })
+    let grain = match device {
+        Device::Cpu => Grain::CPU,
+        _ => Grain::GPU,
+    };
+    let options = PassOptions { strict16: options.strict16, grain, ..PassOptions::default() };
+    Ok(Settings { spec, check, options })
 }
 
 fn compile(
@@ -128,11 +144,6 @@ fn compile(
     inspector: &mut Inspector,
     artifacts: &mut Artifacts,
 ) -> Result<Compiled, Failure> {
-    let grain = match device {
-        Device::Cpu => Grain::CPU,
-        _ => Grain::GPU,
-    };
-    let settings = &Settings { options: PassOptions { grain, ..settings.options }, ..settings.clone() };
     let outcome = passes::optimize(graph.clone(), settings, Some(inspector))?;
     artifacts.passes = outcome.runs;
     report::passes(&graph.name, &artifacts.passes, &outcome.notes);
@@ -144,7 +155,7 @@ fn compile(
         let start = Instant::now();
         let reason = |kernel: &Kernel| refused.get(&kernels::anonymous(kernel)).cloned();
         let refuse = |kernel: &Kernel| if refused.is_empty() { None } else { reason(kernel) };
-        let mut program = passes::lower::lower_for(grain, &outcome.graph, donations, &refuse)?;
+        let mut program = passes::lower::lower_for(settings.options.grain, &outcome.graph, donations, &refuse)?;
         program.checks = ir::program::shape_checks(graph);
         artifacts.lower += start.elapsed();
         if settings.check >= CheckLevel::Boundaries
