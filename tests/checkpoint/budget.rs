@@ -1,9 +1,9 @@
 //! A transformer under a budget of memory.
 
-use crate::close;
+use crate::{close, target};
 use checkpoint::Policy;
 use tracewright::events::{self, Event};
-use tracewright::{DType, Generator, Tensor, Tree, checkpoint, grad, jit, nn, scan, value_and_grad, vmap};
+use tracewright::{DType, Device, Generator, Tensor, Tree, checkpoint, grad, jit, nn, scan, value_and_grad, vmap};
 
 const LAYERS: usize = 12;
 const WIDTH: usize = 32;
@@ -100,6 +100,16 @@ fn arguments() -> (Transformer, Tensor) {
     (Transformer::new(&Generator::new(1)), Generator::new(2).integers([4, 64], 0, WORDS as i64))
 }
 
+/// Where the plain step keeps less, as its products add their bias themselves; what else is kept takes as much as elsewhere.
+fn on_a_gpu() -> bool {
+    target::options().device != Device::Cpu
+}
+
+/// The smallest budget, in percent of what the plain step takes.
+fn smallest() -> u64 {
+    if on_a_gpu() { 30 } else { 25 }
+}
+
 /// The planned peak of temporaries.
 fn peak(mode: Mode) -> u64 {
     let lowered = step(mode).lower(arguments()).unwrap();
@@ -109,25 +119,26 @@ fn peak(mode: Mode) -> u64 {
 #[test]
 fn a_checkpoint_for_each_layer_takes_a_fraction_of_the_memory() {
     // The interpreter plans no memory.
-    if !crate::target::compiles() {
+    if !target::compiles() {
         return;
     }
     let [plain, everything, products, nothing] =
         [Mode::Plain, Mode::Each(Policy::Everything), Mode::Each(Policy::Products), Mode::Each(Policy::Nothing)]
             .map(peak);
     println!("planned: {plain}; everything {everything}, products {products}, nothing {nothing}");
-    assert!(everything <= plain && products * 3 < plain * 2 && nothing * 4 < plain);
+    let [of_products, of_nothing] = if on_a_gpu() { [69, 28] } else { [60, 24] };
+    assert!(everything <= plain && products * 100 < plain * of_products && nothing * 100 < plain * of_nothing);
 }
 
 #[test]
 fn what_is_kept_fits_the_budget() {
     // The interpreter plans no memory.
-    if !crate::target::compiles() {
+    if !target::compiles() {
         return;
     }
     let plain = peak(Mode::Plain);
     let mut kept = vec![(0, 0)];
-    for percent in [101, 90, 60, 40, 25] {
+    for percent in [101, 90, 60, 40, smallest()] {
         let budget = plain * percent / 100;
         let (planned, events) = events::capture(|| peak(Mode::Within(budget)));
         let event = events.iter().find(|e| e.event == Event::Checkpoint).expect("it is an event");
@@ -147,12 +158,12 @@ fn what_is_kept_fits_the_budget() {
 #[test]
 fn gradients_are_those_of_the_plain_function() {
     // The interpreter plans no memory.
-    if !crate::target::compiles() {
+    if !target::compiles() {
         return;
     }
     let plain = peak(Mode::Plain);
     let (value, slopes) = step(Mode::Plain).call(arguments()).unwrap();
-    for percent in [70, 25] {
+    for percent in [70, smallest()] {
         let (again, others) = step(Mode::Within(plain * percent / 100)).call(arguments()).unwrap();
         let pairs = slopes.leaves().into_iter().zip(others.leaves());
         for ((path, a), (_, b)) in pairs.chain([((String::new(), value.clone()), (String::new(), again))]) {
