@@ -7,24 +7,18 @@ use tracewright::{Device, Result};
 
 /// The device, or `None`, with a line that says so, where there is neither a GPU nor a C++ compiler for the emulator.
 pub fn device() -> Option<Device> {
-    static FOUND: OnceLock<Option<Device>> = OnceLock::new();
-    *FOUND.get_or_init(|| {
+    static FOUND: OnceLock<std::result::Result<Device, String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
         if is_real() {
-            return Some(Device::cuda(0).expect("a GPU"));
+            return Ok(Device::cuda(0).expect("a GPU"));
         }
         // Its machine code is not that of a GPU, and it keeps that itself.
         let mut options = Options::default();
         options.set("CACHE", "off").expect("a setting");
         options::set_default(options);
-        match emulator::install() {
-            Ok(()) => Some(Device::cuda(0).expect("the emulator has a device")),
-            Err(why) => {
-                assert!(std::env::var_os("TW_TEST_SKIPS").is_none_or(|v| v != "fail"), "skipped: {why}");
-                println!("skipped: {why}");
-                None
-            }
-        }
-    })
+        emulator::install().map(|()| Device::cuda(0).expect("the emulator has a device"))
+    });
+    found.as_ref().map_err(|why| emulator::skip(why)).ok().copied()
 }
 
 /// True if tests run on a real GPU.

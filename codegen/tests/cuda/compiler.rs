@@ -1,6 +1,5 @@
 //! NVIDIA's compiler, for tests: `NVRTC` names `libnvrtc.so.13` of a package such as `nvidia-cuda-nvrtc`.
 
-use crate::target::skipped;
 use codegen::cuda::Source;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -28,7 +27,7 @@ impl Nvrtc {
     /// None, with a line that says so, where `NVRTC` is not set.
     pub fn load() -> Option<Nvrtc> {
         let Some(path) = std::env::var_os("NVRTC") else {
-            skipped("NVRTC does not name the library");
+            emulator::skip("NVRTC does not name the library");
             return None;
         };
         let path = Path::new(&path);

@@ -67,17 +67,11 @@ pub fn refusal(kernel: &Kernel) -> Option<String> {
     Source::new(kernel, "kernel", IndexWidth::Bits64).err().map(|e| e.to_string())
 }
 
-/// Says that a test is skipped, and why. `TW_TEST_SKIPS=fail` makes that a failure.
-pub fn skipped(why: &str) {
-    assert!(std::env::var_os("TW_TEST_SKIPS").is_none_or(|v| v != "fail"), "skipped: {why}");
-    println!("skipped: {why}");
-}
-
 /// False where there is no C++ compiler.
 pub fn can_run() -> bool {
     let found = Command::new(COMPILER).arg("--version").output().is_ok_and(|o| o.status.success());
     if !found {
-        skipped("there is no C++ compiler");
+        emulator::skip("there is no C++ compiler");
     }
     found
 }

@@ -14,10 +14,18 @@ const FIRST: usize = 64;
 
 /// A status for each check of a program, for one call at a time.
 pub(super) struct Checks {
+    gpu: &'static Gpu,
     memory: Memory,
     sites: usize,
     /// Where the host reads the word.
     word: Pinned,
+}
+
+impl Drop for Checks {
+    fn drop(&mut self) {
+        // The word is freed after this, in this thread's context.
+        _ = self.gpu.enter();
+    }
 }
 
 impl Checks {
@@ -29,7 +37,7 @@ impl Checks {
         }
         gpu.enter()?;
         let word = Pinned::new(FIRST).map_err(|e: Code| gpu.fault(e, "taking memory of the host"))?;
-        Ok(Checks { memory: Memory::upload(gpu, &clean)?, sites, word })
+        Ok(Checks { gpu, memory: Memory::upload(gpu, &clean)?, sites, word })
     }
 
     /// The address of the word that says whether there is an offence.
@@ -43,14 +51,14 @@ impl Checks {
     }
 
     /// Whether there is an offence among what a stream was asked for, which is done then.
-    pub fn look(&self, gpu: &Gpu) -> Result<bool, DeviceError> {
+    pub fn look(&self) -> Result<bool, DeviceError> {
         // SAFETY: the block is that large, and nobody else has it.
         let word = unsafe { std::slice::from_raw_parts_mut(self.word.address(), 4) };
         let from = self.failed() as sys::CUdeviceptr;
         // SAFETY: both have four bytes and live until the copy is done, which is waited for.
-        unsafe { result::memcpy_dtoh_async(word, from, gpu.compute) }
-            .map_err(|e| gpu.fault(e.0, "reading whether an index is out of range"))?;
-        gpu.wait(gpu.compute)?;
+        unsafe { result::memcpy_dtoh_async(word, from, self.gpu.compute) }
+            .map_err(|e| self.gpu.fault(e.0, "reading whether an index is out of range"))?;
+        self.gpu.wait(self.gpu.compute)?;
         Ok(word.iter().any(|&b| b != 0))
     }
 

@@ -107,12 +107,16 @@ unsafe impl Send for Replay {}
 
 impl Drop for Replay {
     fn drop(&mut self) {
+        self.gpu.journal.forget(self.first);
+        // A device that has failed keeps what it has.
+        if self.gpu.enter().is_err() {
+            return;
+        }
         // SAFETY: nobody else has the handles; the driver keeps what still runs.
         unsafe {
             _ = result::graph::exec_destroy(self.recording);
             _ = result::graph::destroy(self.graph);
         }
-        self.gpu.journal.forget(self.first);
     }
 }
 
@@ -271,7 +275,7 @@ impl Kernels {
         match &state.checks {
             None => Ok(Outcome::Done(None)),
             // Looked at before the next call may begin.
-            Some(checks) if !checks.look(gpu)? => Ok(Outcome::Done(None)),
+            Some(checks) if !checks.look()? => Ok(Outcome::Done(None)),
             // The recording knows of these statuses only.
             Some(_) => {
                 state.recorded = None;

@@ -12,6 +12,13 @@ pub(crate) struct Mark {
     event: Event,
 }
 
+impl Drop for Mark {
+    fn drop(&mut self) {
+        // The event is destroyed after this, in this thread's context.
+        _ = self.gpu.enter();
+    }
+}
+
 // SAFETY: handles of the driver may be used by any thread.
 unsafe impl Sync for Mark {}
 

