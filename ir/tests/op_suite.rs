@@ -7,7 +7,7 @@ use ir::{DType, Dim, Emit, EmitExt, Graph, Literal, Primitive, Scalar, Type, Val
 use std::collections::{BTreeMap, HashSet};
 use support::gradients::{compare_with_differences, differentiate, tamed};
 use support::rewriting::canonicalize;
-use support::{Failures, call, describe, emitter, evaluate, graph_of, op_graph, same, stack, unstack, weights};
+use support::{Failures, call, describe, emitter, evaluate, graph_of, same, stack, unstack, weights};
 
 fn samples() -> Vec<Sample> {
     Primitive::all_samples()
@@ -20,7 +20,7 @@ fn is_float_op(s: &Sample, result: &Type) -> bool {
 /// Samples whose floats, result included, are of one dtype.
 fn float_samples(dtype: DType) -> impl Iterator<Item = Sample> {
     samples().into_iter().filter(move |s| {
-        let graph = op_graph(s);
+        let graph = s.graph();
         graph.output_types().iter().all(|t| t.dtype == dtype && is_float_op(s, t))
             && s.operands.iter().all(|x| !x.dtype().is_float() || x.dtype() == dtype)
     })
@@ -47,7 +47,7 @@ fn every_primitive_has_samples_over_ranks_and_dtypes() {
 fn results_have_the_inferred_type_and_are_repeatable() {
     let mut failures = Failures::default();
     for s in samples() {
-        let graph = op_graph(&s);
+        let graph = s.graph();
         // `evaluate` checks the types.
         let (first, second) = (evaluate(&graph, &s.operands), evaluate(&graph, &s.operands));
         match (first, second) {
@@ -131,7 +131,7 @@ fn commutative_ops_commute() {
 #[test]
 fn a_splat_or_literal_is_what_evaluation_gives() {
     for s in samples() {
-        let Ok(result) = evaluate(&op_graph(&s), &s.operands) else { continue };
+        let Ok(result) = evaluate(&s.graph(), &s.operands) else { continue };
         if let Some(value) = s.primitive.splat() {
             assert!(result[0].iter().all(|x| x == value), "{}", describe(&s));
         }
@@ -156,7 +156,7 @@ fn scalar_code_and_index_maps_agree_with_the_reference() {
     let mut failures = Failures::default();
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     for s in samples() {
-        let graph = op_graph(&s);
+        let graph = s.graph();
         let result = &graph.output_types()[0];
         // 16-bit arithmetic is legalised before it becomes scalar code.
         let half = s.operands.iter().map(Literal::dtype).chain([result.dtype]).any(DType::is_half);
@@ -212,7 +212,7 @@ fn gradients_agree_with_finite_differences() {
     let differentiable = |s: &Sample| !constant(s) && !has_no_slope(s);
     for s in float_samples(DType::F64).filter(differentiable) {
         let inputs: Vec<Literal> = s.operands.iter().map(tamed).collect();
-        match compare_with_differences(&op_graph(&s), &inputs) {
+        match compare_with_differences(&s.graph(), &inputs) {
             Err(reason) => failures.add(format!("{}: {}", describe(&s), reason.0)),
             Ok(compared) => {
                 *checked.entry(s.primitive.name()).or_default() += compared.checked;
@@ -233,7 +233,7 @@ fn second_derivatives_agree_with_finite_differences() {
     let mut failures = Failures::default();
     let mut checked: BTreeMap<&str, usize> = BTreeMap::new();
     for s in float_samples(DType::F64).filter(|s| s.operands.iter().all(|x| x.numel() <= 64) && !has_no_slope(s)) {
-        let Ok(first) = differentiate(op_graph(&s)) else { continue };
+        let Ok(first) = differentiate(s.graph()) else { continue };
         let mut inputs: Vec<Literal> = s.operands.iter().map(tamed).collect();
         let result = first.graph.output_types()[0].shape.known().unwrap();
         inputs.push(weights(&result, DType::F64, 11));
@@ -259,7 +259,7 @@ fn gradients_exist_for_every_float_dtype() {
     for dtype in [DType::F64, DType::F32, DType::F16, DType::BF16] {
         for s in float_samples(dtype).filter(|s| !refuses(s)) {
             // Types are checked while the gradient is emitted and while it is evaluated.
-            let d = differentiate(op_graph(&s)).unwrap_or_else(|e| panic!("{}: {}", describe(&s), e.0));
+            let d = differentiate(s.graph()).unwrap_or_else(|e| panic!("{}: {}", describe(&s), e.0));
             let result = d.graph.output_types()[0].clone();
             let inputs: Vec<Literal> =
                 s.operands.iter().cloned().chain([weights(&result.shape.known().unwrap(), result.dtype, 1)]).collect();
@@ -302,8 +302,8 @@ fn forward_and_reverse_mode_are_transposes() {
     let mut checked = HashSet::new();
     for s in float_samples(DType::F64).filter(|s| !refuses(s)) {
         let s = Sample { operands: s.operands.iter().map(tamed).collect(), ..s };
-        let d = differentiate(op_graph(&s)).unwrap();
-        let Ok(values) = evaluate(&op_graph(&s), &s.operands) else { continue };
+        let d = differentiate(s.graph()).unwrap();
+        let Ok(values) = evaluate(&s.graph(), &s.operands) else { continue };
         let result = &values[0];
         let cotangent = weights(result.dims(), DType::F64, 5);
         let arguments: Vec<Literal> = s.operands.iter().cloned().chain([cotangent.clone()]).collect();

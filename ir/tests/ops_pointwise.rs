@@ -12,7 +12,7 @@ use ir::ops::{GraphEmitter, Sample};
 use ir::{DType, Dim, Emit, EmitExt, Graph, Literal, Primitive, Scalar, Shape, Type, TypedData, Value};
 use support::gradients::differentiate;
 use support::rewriting::canonicalize;
-use support::{call, emitter, evaluate, graph_of, op_graph, tensor};
+use support::{call, emitter, evaluate, graph_of, tensor};
 
 const INF: f64 = f64::INFINITY;
 const NAN: f64 = f64::NAN;
@@ -168,7 +168,7 @@ fn selection_copies_bits() {
 /// Gradients of an op by its operands for a cotangent of ones.
 fn gradients(primitive: impl Into<Primitive>, operands: &[Literal]) -> Vec<Vec<f64>> {
     let sample = Sample { primitive: primitive.into(), operands: operands.to_vec() };
-    let d = differentiate(op_graph(&sample)).unwrap();
+    let d = differentiate(sample.graph()).unwrap();
     let one = Literal::filled(operands[0].dims(), Scalar::one(d.graph.output_types()[0].dtype));
     let arguments: Vec<Literal> = operands.iter().cloned().chain([one]).collect();
     let outputs = evaluate(&d.graph, &arguments).unwrap();
@@ -205,7 +205,7 @@ fn gradients_of_powers_at_zero() {
 #[test]
 fn second_derivatives_of_powers_at_zero() {
     let sample = Sample { primitive: Pow {}.into(), operands: vec![of(&[0.0, 0.0, 0.0]), of(&[2.0, 0.0, 1.0])] };
-    let first = differentiate(op_graph(&sample)).unwrap();
+    let first = differentiate(sample.graph()).unwrap();
     let mut by_base = first.graph.clone();
     by_base.set_outputs(vec![first.graph.outputs()[1]]);
     let second = differentiate(by_base).unwrap();
@@ -219,11 +219,9 @@ fn second_derivatives_of_powers_at_zero() {
 #[test]
 fn conversions_pass_gradients_between_floats_only() {
     let by = |from: DType, to: DType| {
-        let d = differentiate(op_graph(&Sample {
-            primitive: Convert { dtype: to }.into(),
-            operands: vec![tensor(from, &[2], &[1.0, 2.0])],
-        }));
-        d.unwrap().graph.output_types().get(1).cloned()
+        let sample =
+            Sample { primitive: Convert { dtype: to }.into(), operands: vec![tensor(from, &[2], &[1.0, 2.0])] };
+        differentiate(sample.graph()).unwrap().graph.output_types().get(1).cloned()
     };
     assert_eq!(by(F32, F16), Some(Type::new(F32, [2])));
     assert_eq!(by(BF16, F64), Some(Type::new(BF16, [2])));

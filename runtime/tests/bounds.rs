@@ -5,16 +5,6 @@ use ir::{DType, Graph, Literal, Location, Origin, Primitive};
 use runtime::bounds::{Bounded, UNKNOWN, analyse};
 use std::collections::BTreeSet;
 
-fn graph_of(sample: &Sample) -> Graph {
-    let mut graph = Graph::new("test");
-    let inputs: Vec<_> = sample.operands.iter().map(|l| graph.add_input(l.ty())).collect();
-    let origin = graph.origins.intern(Origin { location: Location::caller(), scope: "".into(), gradient: false });
-    let root = graph.root();
-    let op = graph.append(root, sample.primitive.clone(), &inputs, &[], &[origin]).unwrap();
-    graph.set_outputs(graph.op(op).results.to_vec());
-    graph
-}
-
 fn bounded(text: &str, inputs: &[Literal], strict16: bool) -> Bounded {
     let graph = ir::text::parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     analyse(&graph, inputs, strict16).unwrap().remove(0)
@@ -25,7 +15,7 @@ fn every_op_has_bounds() {
     let mut known: BTreeSet<&str> = BTreeSet::new();
     for sample in Primitive::all_samples() {
         // An op that fails on its sample has no result to bound.
-        let Ok(results) = analyse(&graph_of(&sample), &sample.operands, true) else { continue };
+        let Ok(results) = analyse(&sample.graph(), &sample.operands, true) else { continue };
         if results.iter().all(|r| !r.bounds.is_empty() && r.bounds.iter().all(|&b| b != UNKNOWN)) {
             known.insert(sample.primitive.name());
         }

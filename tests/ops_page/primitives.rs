@@ -181,11 +181,8 @@ fn cpu(op: &Primitive, samples: &[Sample]) -> String {
 
 /// What steps the compiler makes of a call.
 fn steps(sample: &Sample) -> Vec<&'static str> {
-    let (mut graph, inputs) = new_graph(sample.operands.iter().map(|x| x.ty()));
-    let op = emitter(&mut graph).append(sample.primitive.clone(), &inputs, &[]);
-    graph.set_outputs(graph.op(op).results.to_vec());
     let settings = Settings { check: CheckLevel::Off, ..Settings::default() };
-    let graph = passes::optimize(graph, &settings, None).expect("a sample compiles").graph;
+    let graph = passes::optimize(sample.graph(), &settings, None).expect("a sample compiles").graph;
     let program = passes::lower::lower(&graph, &[]).expect("a sample has code");
     let name = |kind: &StepKind| match kind {
         StepKind::Launch(_) => "kernel",

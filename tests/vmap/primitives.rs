@@ -10,16 +10,6 @@ use runtime::interpreter::interpret;
 use runtime::{Executable, Input};
 use std::collections::BTreeSet;
 
-fn graph_of(sample: &Sample) -> Graph {
-    let mut graph = Graph::new("sample");
-    let inputs: Vec<_> = sample.operands.iter().map(|l| graph.add_input(l.ty())).collect();
-    let location = Location { file: "sample.rs".into(), line: 1, column: 1 };
-    let origin = graph.origins.intern(Origin { location, scope: "".into(), gradient: false });
-    let op = graph.append(graph.root(), sample.primitive.clone(), &inputs, &[], &[origin]).unwrap();
-    graph.set_outputs(graph.op(op).results.to_vec());
-    graph
-}
-
 /// Other legal operands: the elements in another order.
 fn turned(x: &Literal, by: usize) -> Literal {
     Literal::from_fn(x.dims(), x.dtype(), |i| x.get((i + by) % x.numel()))
@@ -90,7 +80,7 @@ fn every_rule_against_a_loop() {
     // The emulator's compiler takes long. A number that no family of samples has a multiple of: all get their turn.
     let every = if target() == Target::Emulator { 23 } else { 2 };
     for (number, s) in Primitive::all_samples().into_iter().enumerate() {
-        let graph = graph_of(&s);
+        let graph = s.graph();
         // Of many operands of one kind, as those of `concatenate`, the first few.
         let n = s.operands.len().min(4);
         let ranks: Vec<usize> = s.operands.iter().map(Literal::rank).collect();

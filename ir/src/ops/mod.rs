@@ -40,7 +40,7 @@ pub use emit::{Emit, EmitExt, GraphEmitter};
 
 use crate::graph::{RegionType, Value, Values};
 use crate::kernel::{Combine, KernelBuilder, Var};
-use crate::{Dim, EvalError, Literal, NotDifferentiable, Scalar, Type, Violation};
+use crate::{Dim, EvalError, Graph, Literal, Location, NotDifferentiable, Origin, Scalar, Type, Violation};
 use smallvec::SmallVec;
 
 /// Result types of an op.
@@ -266,6 +266,28 @@ pub struct Sample {
     pub primitive: Primitive,
     /// Operands.
     pub operands: Vec<Literal>,
+}
+
+impl Sample {
+    /// The graph of this call alone: inputs are its operands, outputs its results, and the line is the caller's.
+    ///
+    /// ```
+    /// use ir::Primitive;
+    /// let sample = Primitive::all_samples().remove(0);
+    /// let graph = sample.graph();
+    /// assert_eq!(graph.inputs().len(), sample.operands.len());
+    /// ```
+    #[track_caller]
+    pub fn graph(&self) -> Graph {
+        let mut graph = Graph::new("sample");
+        let inputs: Vec<_> = self.operands.iter().map(|l| graph.add_input(l.ty())).collect();
+        let origin = Origin { location: Location::caller(), scope: "".into(), gradient: false };
+        let origin = graph.origins.intern(origin);
+        let root = graph.root();
+        let op = graph.append(root, self.primitive.clone(), &inputs, &[], &[origin]).expect("a sample is well-typed");
+        graph.set_outputs(graph.op(op).results.to_vec());
+        graph
+    }
 }
 
 /// A call that must be refused.

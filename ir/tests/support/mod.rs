@@ -32,14 +32,6 @@ pub fn graph_of(types: impl IntoIterator<Item = Type>) -> (Graph, Vec<Value>) {
     (graph, inputs)
 }
 
-/// The graph that applies an op to its inputs.
-pub fn op_graph(sample: &Sample) -> Graph {
-    let (mut graph, inputs) = graph_of(sample.operands.iter().map(Literal::ty));
-    let op = emitter(&mut graph).append(sample.primitive.clone(), &inputs, &[]);
-    graph.set_outputs(graph.op(op).results.to_vec());
-    graph
-}
-
 /// Runs a graph with static shapes op by op, each through its reference evaluation. Panics where a result does not
 /// have the type that was inferred.
 pub fn evaluate(graph: &Graph, inputs: &[Literal]) -> Result<Vec<Literal>, EvalError> {
@@ -73,7 +65,7 @@ fn run_region(graph: &Graph, region: Region, inputs: &[Literal]) -> Result<Vec<L
 /// Evaluates a call.
 pub fn call(primitive: impl Into<Primitive>, operands: &[Literal]) -> Result<Literal, EvalError> {
     let sample = Sample { primitive: primitive.into(), operands: operands.to_vec() };
-    Ok(evaluate(&op_graph(&sample), operands)?.remove(0))
+    Ok(evaluate(&sample.graph(), operands)?.remove(0))
 }
 
 /// The same bits, except that any NaN equals any other: arithmetic leaves their sign and payload open.

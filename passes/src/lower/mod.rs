@@ -190,10 +190,7 @@ impl<'a> Lowerer<'a> {
                 self.kernel(op, name.into(), Ok(scatter::lower_scatter(self.graph, self.grain, op, combine)))?;
             }
             Lowering::Cumulative => {
-                let kernel = match self.grain.warp {
-                    Some(warp) => running::lower_running(self.graph, warp, op),
-                    None => cumulative::lower_cumulative(self.graph, self.grain, op),
-                };
+                let kernel = cumulative::Scan::new(self.graph, op).lower(self.grain);
                 self.kernel(op, name.into(), Ok(kernel))?;
             }
             Lowering::Sort => {

@@ -1,54 +1,38 @@
 //! Scans for warps: each thread runs along a line of its own, over pieces of the lines in memory of the task, which the
 //! warp fills and empties with neighbouring elements.
 
-use super::nest::GroupKernel;
-use super::scatter::{Extents, nothing, product};
+use super::cumulative::Scan;
+use super::scatter::Extents;
 use crate::grain::WarpGrain;
-use ir::kernel::{Access, Index, KernelBuilder, LANES, LoopKind, Memory, Var};
-use ir::ops::Cumulative;
-use ir::{Dim, Graph, Op};
+use ir::kernel::{Index, KernelBuilder, LANES, LoopKind, Memory};
+use ir::{Dim, Symbol};
 use smallvec::SmallVec;
 
 /// Steps along the lines that a piece has, with little room.
 const SHORT: i64 = 16;
 
-/// The kernel with parameters operands, result.
-pub(super) fn lower_running(graph: &Graph, warp: WarpGrain, op: Op) -> GroupKernel {
-    let data = graph.op(op);
-    let ty = graph.ty(data.results[0]);
-    let Cumulative { axis, reverse, start } =
-        data.primitive.cumulative(ty.dtype).expect("a scan says what it runs along");
-    let mut k = KernelBuilder::new(data.primitive.name());
-    let memory: SmallVec<[Memory; 2]> = data.operands.iter().map(|&v| k.param(graph.ty(v).dtype, Access::In)).collect();
-    let out = k.param(ty.dtype, Access::Out);
+/// Yields the symbols of its extents.
+pub(super) fn emit(scan: &Scan, warp: WarpGrain, k: &mut KernelBuilder, memory: &[Memory], out: Memory) -> Vec<Symbol> {
+    let Scan { dtype, ref outer, ref extent, ref inner, reverse, start, .. } = *scan;
     let mut symbols = Vec::new();
-    // [outer, extent, inner]
-    let (outer, inner) = (product(&ty.shape[..axis]), product(&ty.shape[axis + 1..]));
-    let extent = ty.shape[axis].clone();
-    if [&outer, &extent, &inner].into_iter().any(|n| n.is(0)) {
-        return nothing(k, symbols);
-    }
     // Whether a line is what lies one after the other in memory, or every so many elements.
     let dense = inner.is(1);
-    let lines = if dense { &outer } else { &inner };
+    let lines = if dense { outer } else { inner };
     let lanes = LANES as i64;
     let pitch = lanes + 1;
-    let sizes = data.operands.iter().map(|&v| graph.ty(v).dtype.size() as i64).chain([ty.dtype.size() as i64]);
+    let sizes = scan.operands.iter().chain([&dtype]).map(|dtype| dtype.size() as i64);
     let side = if sizes.sum::<i64>() * lanes * pitch <= warp.kept { lanes } else { SHORT };
-    let mut e = Extents { k: &mut k, symbols: &mut symbols };
+    let mut e = Extents { k: &mut *k, symbols: &mut symbols };
     let blocks = lines.ceil_div(&Dim::from(lanes));
-    let [li, ni, qi, blocks] = [lines, &extent, &inner, &blocks].map(|d| e.index(d));
-    let groups = if dense { e.k.index(1) } else { e.index(&outer) };
+    let [li, ni, qi, blocks] = [lines, extent, inner, &blocks].map(|d| e.index(d));
+    let groups = if dense { e.k.index(1) } else { e.index(outer) };
     let grid = k.indices.mul(groups, blocks);
-    let mut probe = KernelBuilder::new("");
-    let operands: SmallVec<[Var; 3]> = (0..=memory.len()).map(|_| probe.constant(start)).collect();
-    data.primitive.scalar(&mut probe, &operands);
-    let each = k.index((probe.cost() as i64 + 8) * lanes);
+    let each = k.index((scan.cost() + 8) * lanes);
     let work = k.indices.mul(ni, each);
     let [all, piece, length] = [lanes, side, side * pitch].map(|n| k.index(n));
-    let running = k.scratch(ty.dtype, all);
-    let tiles: SmallVec<[Memory; 2]> = data.operands.iter().map(|&v| k.scratch(graph.ty(v).dtype, length)).collect();
-    let result = k.scratch(ty.dtype, length);
+    let running = k.scratch(dtype, all);
+    let tiles: SmallVec<[Memory; 2]> = scan.operands.iter().map(|&dtype| k.scratch(dtype, length)).collect();
+    let result = k.scratch(dtype, length);
 
     let task = k.begin_nest(grid, work);
     let block = k.indices.modulo(task, blocks);
@@ -105,8 +89,8 @@ pub(super) fn lower_running(graph: &Graph, warp: WarpGrain, op: Op) -> GroupKern
             (line, k.begin_loop(steps, LoopKind::Serial))
         }
     };
-    let (line, step) = walk(&mut k);
-    let (global, local) = (place(&mut k, line, step), inside(&mut k, line, step));
+    let (line, step) = walk(k);
+    let (global, local) = (place(k, line, step), inside(k, line, step));
     for (&source, &tile) in memory.iter().zip(&tiles) {
         let value = k.load(source, global);
         k.store(tile, local, value);
@@ -116,25 +100,20 @@ pub(super) fn lower_running(graph: &Graph, warp: WarpGrain, op: Op) -> GroupKern
 
     let line = k.begin_loop(count, LoopKind::Lanes);
     let step = k.begin_loop(steps, LoopKind::Serial);
-    let local = inside(&mut k, line, step);
-    let mut operands: SmallVec<[Var; 3]> = SmallVec::new();
-    operands.push(k.load(running, line));
-    operands.extend(tiles.iter().map(|&m| k.load(m, local)));
-    let value = data.primitive.scalar(&mut k, &operands);
+    let local = inside(k, line, step);
+    let value = scan.step(k, (running, line), &tiles, local);
     k.store(result, local, value);
     k.store(running, line, value);
     k.end_loop();
     k.end_loop();
 
-    let (line, step) = walk(&mut k);
-    let (global, local) = (place(&mut k, line, step), inside(&mut k, line, step));
+    let (line, step) = walk(k);
+    let (global, local) = (place(k, line, step), inside(k, line, step));
     let value = k.load(result, local);
     k.store(out, global, value);
     k.end_loop();
     k.end_loop();
     k.end_loop();
     k.end_nest();
-    // A piece is read before it is written, and every task has its own.
-    let elementwise = (0..memory.len()).map(|param| (param, 0)).collect();
-    GroupKernel { kernel: k.finish().canonical(), extents: symbols, sites: Vec::new(), elementwise }
+    symbols
 }

@@ -81,9 +81,8 @@ extern "C" {
 
 OUT result cuStreamBeginCapture_v2(CUstream handle, int mode) {
     ENTER(CONTEXT);
-    stream* s;
     REQUIRE((uintptr_t)handle > 2, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     REQUIRE(!s->capturing, CUDA_ERROR_ILLEGAL_STATE);
     REQUIRE(mode >= 0 && mode <= 2, CUDA_ERROR_INVALID_VALUE);
     static uint64_t id;
@@ -98,8 +97,7 @@ OUT result cuStreamBeginCapture_v2(CUstream handle, int mode) {
 
 OUT result cuStreamEndCapture(CUstream handle, CUgraph* into) {
     ENTER(CONTEXT);
-    stream* s;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     *into = nullptr;
     capture* c = s->capturing;
     REQUIRE(c, CUDA_ERROR_ILLEGAL_STATE);
@@ -128,16 +126,14 @@ OUT result cuStreamEndCapture(CUstream handle, CUgraph* into) {
 
 OUT result cuStreamIsCapturing(CUstream handle, int* into) {
     ENTER(CONTEXT);
-    stream* s;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     *into = !s->capturing ? CAPTURE_NONE : s->capturing->invalid ? CAPTURE_INVALIDATED : CAPTURE_ACTIVE;
     return CUDA_SUCCESS;
 }
 
 OUT result cuStreamGetCaptureInfo_v3(CUstream handle, int* status, uint64_t* id, CUgraph* graph, const CUgraphNode** after, const void** edges, size_t* count) {
     ENTER(CONTEXT);
-    stream* s;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     *status = !s->capturing ? CAPTURE_NONE : s->capturing->invalid ? CAPTURE_INVALIDATED : CAPTURE_ACTIVE;
     if (*status != CAPTURE_ACTIVE) return CUDA_SUCCESS;
     if (id) *id = s->capturing->id;
@@ -225,9 +221,8 @@ OUT result cuGraphUpload(CUgraphExec what, CUstream) {
 
 OUT result cuGraphLaunch(CUgraphExec what, CUstream handle) {
     ENTER(CONTEXT);
-    stream* s;
     if (result r = valid(what)) return r;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     for (const work& node : what->nodes) REQUIRE(loaded(node), CUDA_ERROR_INVALID_HANDLE);
     if (s->capturing) {
         invalidate(*s->capturing);

@@ -193,6 +193,10 @@ struct guard {
     if (guarded.refused) return guarded.refused
 #define REQUIRE(condition, error) \
     if (!(condition)) return error
+// The stream of that handle, by that name.
+#define STREAM(name, handle) \
+    stream* name;            \
+    if (result unknown = find_stream(handle, name)) return unknown
 
 result planned_failure(const char* function);
 [[noreturn]] void die(const char* format, ...) __attribute__((format(printf, 1, 2)));
@@ -209,6 +213,7 @@ bool is_pinned(const void* at, size_t bytes);
 
 // stream.cpp
 result find_stream(CUstream handle, stream*& found);
+result refuse_captured(stream& on);
 result enqueue(stream& on, work&& what);
 result drain(stream& what, const mark* until = nullptr);
 result drain_device(device_state& device);

@@ -224,8 +224,7 @@ result run_fill(const fill& what) {
 }
 
 static result start_copy(copy what, CUstream handle) {
-    stream* on;
-    if (result r = find_stream(handle, on)) return r;
+    STREAM(on, handle);
     if (what.where != copy::TO_DEVICE)
         if (result r = check_range((CUdeviceptr)what.from, what.bytes)) return r;
     if (what.where != copy::TO_HOST)
@@ -244,15 +243,13 @@ static result start_copy(copy what, CUstream handle) {
 
 static result copy_now(copy what) {
     if (result r = forbidden_in_capture()) return r;
-    stream* on;
-    if (result r = find_stream(nullptr, on)) return r;
+    STREAM(on, nullptr);
     if (result r = start_copy(what, nullptr)) return r;
     return drain(*on);
 }
 
 static result start_fill(fill what, CUstream handle) {
-    stream* on;
-    if (result r = find_stream(handle, on)) return r;
+    STREAM(on, handle);
     if (result r = check_range(what.at, what.count * what.width)) return r;
     REQUIRE(what.at % what.width == 0, CUDA_ERROR_INVALID_VALUE);
     if (!what.count) return CUDA_SUCCESS;
@@ -279,12 +276,8 @@ OUT result cuMemAlloc_v2(CUdeviceptr* into, size_t bytes) {
 
 OUT result cuMemAllocAsync(CUdeviceptr* into, size_t bytes, CUstream handle) {
     ENTER(CONTEXT);
-    stream* on;
-    if (result r = find_stream(handle, on)) return r;
-    if (on->capturing) {
-        invalidate(*on->capturing);
-        return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-    }
+    STREAM(on, handle);
+    if (result r = refuse_captured(*on)) return r;
     return allocate(into, bytes, on);
 }
 
@@ -308,12 +301,8 @@ OUT result cuMemFree_v2(CUdeviceptr at) {
 
 OUT result cuMemFreeAsync(CUdeviceptr at, CUstream handle) {
     ENTER(CONTEXT);
-    stream* on;
-    if (result r = find_stream(handle, on)) return r;
-    if (on->capturing) {
-        invalidate(*on->capturing);
-        return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-    }
+    STREAM(on, handle);
+    if (result r = refuse_captured(*on)) return r;
     if (!at) return CUDA_SUCCESS;
     auto found = all().allocations.find(at);
     REQUIRE(found != all().allocations.end() && !found->second.freed, CUDA_ERROR_INVALID_VALUE);

@@ -170,8 +170,7 @@ OUT result cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* into, CUfun
 OUT result cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, CUstream handle,
                           void** parameters, void** extra) {
     ENTER(CONTEXT);
-    stream* s;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     REQUIRE(!extra, CUDA_ERROR_NOT_SUPPORTED);
     work w{work::KERNEL};
     if (result r = fill_call(w.call, f, {gx, gy, gz}, {bx, by, bz}, shared, parameters)) return r;

@@ -134,7 +134,7 @@ result enqueue(stream& on, work&& what) {
 
 static result find_event(CUevent handle) { return all().events.count(handle) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE; }
 
-static result refuse_captured(stream& on) {
+result refuse_captured(stream& on) {
     if (!on.capturing) return CUDA_SUCCESS;
     invalidate(*on.capturing);
     return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
@@ -161,9 +161,8 @@ OUT result cuStreamCreate(CUstream* into, unsigned flags) { return cuStreamCreat
 // What is enqueued still runs.
 OUT result cuStreamDestroy_v2(CUstream handle) {
     ENTER(CONTEXT);
-    stream* s;
     REQUIRE((uintptr_t)handle > 2, CUDA_ERROR_INVALID_HANDLE);
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     if (s->capturing) invalidate(*s->capturing);
     s->alive = false;
     return CUDA_SUCCESS;
@@ -171,8 +170,7 @@ OUT result cuStreamDestroy_v2(CUstream handle) {
 
 OUT result cuStreamSynchronize(CUstream handle) {
     ENTER(CONTEXT);
-    stream* s;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     if (result r = refuse_captured(*s)) return r;
     all().counters.stream_syncs++;
     if (is_legacy(*s)) {
@@ -188,8 +186,7 @@ OUT result cuStreamSynchronize(CUstream handle) {
 // Each question lets one thing run, so that asking again and again comes to an end.
 OUT result cuStreamQuery(CUstream handle) {
     ENTER(CONTEXT);
-    stream* s;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     if (result r = refuse_captured(*s)) return r;
     if (s->queue.empty()) return s->device->broken;
     run_one(*s);
@@ -198,32 +195,28 @@ OUT result cuStreamQuery(CUstream handle) {
 
 OUT result cuStreamGetPriority(CUstream handle, int* into) {
     ENTER(CONTEXT);
-    stream* s;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     *into = s->priority;
     return CUDA_SUCCESS;
 }
 
 OUT result cuStreamGetFlags(CUstream handle, unsigned* into) {
     ENTER(CONTEXT);
-    stream* s;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     *into = s->flags;
     return CUDA_SUCCESS;
 }
 
 OUT result cuStreamGetCtx(CUstream handle, CUcontext* into) {
     ENTER(CONTEXT);
-    stream* s;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     *into = s->device;
     return CUDA_SUCCESS;
 }
 
 OUT result cuStreamWaitEvent(CUstream handle, CUevent what, unsigned) {
     ENTER(CONTEXT);
-    stream* s;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     if (result r = find_event(what)) return r;
     if (what->captured) {
         capture& c = *what->captured;
@@ -250,8 +243,7 @@ OUT result cuStreamWaitEvent(CUstream handle, CUevent what, unsigned) {
 
 OUT result cuLaunchHostFunc(CUstream handle, CUhostFn function, void* argument) {
     ENTER(CONTEXT);
-    stream* s;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     work w{work::HOST};
     w.host = function;
     w.argument = argument;
@@ -289,8 +281,7 @@ OUT result cuEventDestroy_v2(CUevent what) {
 
 OUT result cuEventRecord(CUevent what, CUstream handle) {
     ENTER(CONTEXT);
-    stream* s;
-    if (result r = find_stream(handle, s)) return r;
+    STREAM(s, handle);
     if (result r = find_event(what)) return r;
     if (s->capturing) {
         REQUIRE(!s->capturing->invalid, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);

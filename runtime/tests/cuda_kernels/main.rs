@@ -18,16 +18,6 @@ use runtime::program_interpreter::{RunOptions, run_watched};
 use std::collections::BTreeSet;
 use target::{check, finish};
 
-fn graph_of(sample: &Sample) -> Graph {
-    let mut graph = Graph::new("test");
-    let inputs: Vec<_> = sample.operands.iter().map(|l| graph.add_input(l.ty())).collect();
-    let origin = graph.origins.intern(Origin { location: Location::caller(), scope: "".into(), gradient: false });
-    let root = graph.root();
-    let op = graph.append(root, sample.primitive.clone(), &inputs, &[], &[origin]).unwrap();
-    graph.set_outputs(graph.op(op).results.to_vec());
-    graph
-}
-
 /// Notes every launch of a graph's program.
 fn note(graph: &Graph, grain: Grain, arguments: &[Literal]) -> usize {
     let options = PassOptions { grain, ..PassOptions::default() };
@@ -49,7 +39,7 @@ fn every_op_on_its_samples() {
     let mut seen = BTreeSet::new();
     for sample in Primitive::all_samples() {
         for grain in [Grain::CPU, Grain::GPU] {
-            if note(&graph_of(&sample), grain, &sample.operands) > 0 {
+            if note(&sample.graph(), grain, &sample.operands) > 0 {
                 seen.insert(sample.primitive.name());
             }
         }

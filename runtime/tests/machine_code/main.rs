@@ -28,16 +28,6 @@ const SPILLS: &[(&str, u32, &str)] = &[
     ("stencil_1024/mul_add", 8, "nine loads of 16 bytes under way at once, each with the condition of its padding"),
 ];
 
-fn graph_of(sample: &Sample) -> Graph {
-    let mut graph = Graph::new("test");
-    let inputs: Vec<_> = sample.operands.iter().map(|l| graph.add_input(l.ty())).collect();
-    let origin = graph.origins.intern(Origin { location: Location::caller(), scope: "".into(), gradient: false });
-    let root = graph.root();
-    let op = graph.append(root, sample.primitive.clone(), &inputs, &[], &[origin]).unwrap();
-    graph.set_outputs(graph.op(op).results.to_vec());
-    graph
-}
-
 /// The kernels of a graph on a GPU.
 fn kernels(graph: Graph) -> Vec<Kernel> {
     let options = PassOptions { grain: Grain::GPU, ..PassOptions::default() };
@@ -99,7 +89,7 @@ fn every_op_on_its_samples() {
     let (mut all, mut seen) = (All::default(), BTreeSet::new());
     for sample in Primitive::all_samples() {
         let name = sample.primitive.name();
-        if all.add(name, graph_of(&sample), IndexWidth::Bits32, false) > 0 {
+        if all.add(name, sample.graph(), IndexWidth::Bits32, false) > 0 {
             seen.insert(name);
         }
     }
