@@ -98,6 +98,30 @@ fn a_training_step_in_place() {
 }
 
 #[test]
+fn sums_over_a_batch_of_any_size() {
+    let Some((got, want)) = both(|| {
+        let w = Generator::new(5).normal([20, 8], 0.0, 1.0);
+        let f = jit(|(w, x): (Tensor, Tensor)| {
+            let (loss, (dw, dx)) =
+                value_and_grad(|(w, x): &(Tensor, Tensor)| x.matmul(w).tanh().square().sum(..))(&(w, x));
+            (loss, dw, dx.sum(0), dx.max(0))
+        });
+        let f = f.dynamic("1", 0, "B", 1..=100_000);
+        let mut all = Vec::new();
+        for n in [1, 127, 128, 129, 1000] {
+            let (loss, dw, sums, most) = f.call((w.clone(), Generator::new(n).normal([n as usize, 20], 0.0, 1.0)))?;
+            for t in [loss, dw, sums, most] {
+                all.extend(t.to_vec::<f32>()?);
+            }
+        }
+        Ok(all)
+    }) else {
+        return;
+    };
+    close(&got, &want);
+}
+
+#[test]
 fn a_function_runs_where_its_captures_are() {
     let Some(device) = device() else { return };
     let w = Tensor::from([1.0f32, 2.0]);
