@@ -48,8 +48,6 @@ pub struct SplitGrain {
     pub most: usize,
     /// True if the second stage is no longer than the first.
     pub balanced: bool,
-    /// Rows that a part has of columns whose length is a symbol; none if these are not split.
-    pub rows: Option<usize>,
 }
 
 impl Grain {
@@ -58,15 +56,7 @@ impl Grain {
         elements: 4096,
         columns: 64,
         running: 256,
-        split: SplitGrain {
-            elements: 1 << 17,
-            each: 0,
-            part: 1 << 14,
-            enough: 8,
-            most: 64,
-            balanced: false,
-            rows: None,
-        },
+        split: SplitGrain { elements: 1 << 17, each: 0, part: 1 << 14, enough: 8, most: 64, balanced: false },
         epilogues: false,
         warp: None,
     };
@@ -77,15 +67,7 @@ impl Grain {
         elements: 512,
         columns: 32,
         running: 32,
-        split: SplitGrain {
-            elements: 1 << 14,
-            each: 1 << 13,
-            part: 1 << 12,
-            enough: 264,
-            most: 4096,
-            balanced: true,
-            rows: Some(128),
-        },
+        split: SplitGrain { elements: 1 << 14, each: 1 << 13, part: 1 << 12, enough: 264, most: 4096, balanced: true },
         epilogues: true,
         warp: Some(WarpGrain { narrow: 16, access: 16, kept: 12 << 10, row: 256, tile: 32 }),
     };

@@ -2,8 +2,7 @@
 
 use crate::grain::Grain;
 use crate::pass::{Pass, PassContext, PassError};
-use ir::dim::Atom;
-use ir::graph::{Rewrite, SymbolDecl};
+use ir::graph::Rewrite;
 use ir::kernel::Combine;
 use ir::ops::GraphEmitter;
 use ir::ops::view::{Concatenate, Pad, Slice};
@@ -12,12 +11,10 @@ use smallvec::smallvec;
 
 /// Extent of a symbolic axis from which it is worth a second stage.
 const LONG: usize = 1 << 16;
-/// What a symbol counts as that is not known.
-const UNKNOWN: i64 = 64;
 
 /// Splits reductions of many elements to few into two stages, so that they run on several threads. Where to split is a
-/// function of the shape alone, so results do not depend on the number of threads. Not `argmax` and `argmin`. Symbolic extents
-/// are split where they are known to be long, and where a task for all of it would be much slower than a second stage.
+/// function of the shape alone, so results do not depend on the number of threads. Not `argmax` and `argmin`; of symbolic
+/// extents only those that are known to be long.
 #[derive(Clone, Copy, Debug)]
 pub struct SplitReductions;
 
@@ -36,7 +33,7 @@ impl Pass for SplitReductions {
         let mut changed = false;
         for region in graph.reachable_regions() {
             changed |= graph.rewrite(region, |graph, op| match plan(graph, grain, op) {
-                Some(split) => Rewrite::Replace([apply(graph, region, op, split)].into_iter().collect()),
+                Some(split) => Rewrite::Replace([apply(graph, region, op, &split)].into_iter().collect()),
                 None => match symbolic(graph, grain, op) {
                     Some(split) => Rewrite::Replace([apply_symbolic(graph, region, op, split)].into_iter().collect()),
                     None => Rewrite::Keep,
@@ -51,11 +48,11 @@ impl Pass for SplitReductions {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Split {
     /// Extents with neighbouring reduced axes merged, and whether each is reduced.
-    axes: Vec<(Dim, bool)>,
+    axes: Vec<(usize, bool)>,
     /// The axis that is split.
     at: usize,
     /// Into how many parts,
-    parts: Dim,
+    parts: usize,
     /// of how many elements each; together they may be longer than the axis.
     part: usize,
     identity: Scalar,
@@ -79,65 +76,19 @@ fn plan(graph: &Graph, grain: Grain, op: Op) -> Option<Split> {
     let Lowering::Reduce(combine) = data.primitive.lowering() else { return None };
     let ty = graph.ty(data.operands[0]);
     let identity = identity(combine, ty.dtype)?;
-    let axes = merged(&ty.shape, data.primitive.reduced_axes());
-    if ty.shape.known().is_some() {
-        split(grain, axes, identity)
-    } else {
-        split_unknown(grain, axes, &graph.symbols, identity)
-    }
+    split(grain, &ty.shape.known()?, data.primitive.reduced_axes(), identity)
 }
 
-/// Extents with neighbouring reduced axes merged, and whether each is reduced.
-fn merged(shape: &Shape, reduced: &[usize]) -> Vec<(Dim, bool)> {
-    let mut axes: Vec<(Dim, bool)> = Vec::new();
-    for (a, n) in shape.iter().enumerate() {
+fn split(grain: Grain, dims: &[usize], reduced: &[usize], identity: Scalar) -> Option<Split> {
+    let mut axes: Vec<(usize, bool)> = Vec::new();
+    for (a, &n) in dims.iter().enumerate() {
         let falls = reduced.contains(&a);
         match axes.last_mut() {
-            Some((extent, true)) if falls => *extent = &*extent * n,
-            _ => axes.push((n.clone(), falls)),
+            Some((extent, true)) if falls => *extent *= n,
+            _ => axes.push((n, falls)),
         }
     }
-    axes
-}
-
-/// Of an axis that may be short or long. A row of a short one is a task; columns of a long one would be few tasks that go
-/// through it element by element, each waiting for memory.
-fn split_unknown(grain: Grain, axes: Vec<(Dim, bool)>, symbols: &[SymbolDecl], identity: Scalar) -> Option<Split> {
-    let rule = grain.split;
-    let rows = rule.rows?;
-    let independent = |(n, falls): &(Dim, bool)| if *falls { Some(1) } else { n.as_usize() };
-    let last = axes.len().checked_sub(1)?;
-    let mut tasks: usize = axes[..last].iter().map(independent).product::<Option<usize>>()?;
-    tasks *= independent(&axes[last])?.div_ceil(grain.columns as usize);
-    if tasks >= rule.enough {
-        return None;
-    }
-    let at = axes.iter().rposition(|(n, falls)| *falls && !n.is_static())?;
-    let extent = &axes[at].0;
-    // The second stage has an extent that is a quotient.
-    if extent.terms().iter().any(|t| t.atoms.iter().any(|a| matches!(a, Atom::FloorDiv(_)))) {
-        return None;
-    }
-    let with = |of: &dyn Fn(&SymbolDecl) -> i64| {
-        extent.eval(&|s| Some(symbols.iter().find(|d| d.symbol == *s).map_or(UNKNOWN, of)))
-    };
-    let part = match at == last {
-        true if with(&|d| UNKNOWN.clamp(d.min, d.max.max(d.min)))? < rule.each as i64 => return None,
-        true => rule.part,
-        false => rows,
-    };
-    // `None` is a number that is too large.
-    if with(&|d| d.max).is_some_and(|longest| longest <= part as i64) {
-        return None;
-    }
-    let parts = extent.ceil_div(&Dim::from(part));
-    Some(Split { axes, at, parts, part, identity })
-}
-
-fn split(grain: Grain, symbolic: Vec<(Dim, bool)>, identity: Scalar) -> Option<Split> {
-    let known = |(n, falls): &(Dim, bool)| Some((n.as_usize()?, *falls));
-    let axes: Vec<(usize, bool)> = symbolic.iter().map(known).collect::<Option<_>>()?;
-    let total: usize = axes.iter().map(|(n, _)| n).product();
+    let total: usize = dims.iter().product();
     let last = axes.iter().rposition(|&(_, falls)| falls)?;
     let kept = |axes: &[(usize, bool)]| axes.iter().filter(|(_, falls)| !falls).map(|(n, _)| n).product::<usize>();
     let independent = kept(&axes[..last]) * kept(&axes[last..]).div_ceil(grain.columns as usize);
@@ -157,7 +108,7 @@ fn split(grain: Grain, symbolic: Vec<(Dim, bool)>, identity: Scalar) -> Option<S
     }
     // A number of parts that divides the axis needs no padding.
     let parts = (wanted..=2 * wanted).find(|p| extent % p == 0).unwrap_or(wanted);
-    Some(Split { axes: symbolic, at, parts: Dim::from(parts), part: extent.div_ceil(parts), identity })
+    Some(Split { axes, at, parts, part: extent.div_ceil(parts), identity })
 }
 
 /// A reduction along a symbolic axis in parts of a number of elements and a rest.
@@ -180,7 +131,14 @@ fn symbolic(graph: &Graph, grain: Grain, op: Op) -> Option<Symbolic> {
     }
     let mut ranges = Ranges::new();
     graph.symbols.iter().for_each(|s| ranges.declare_minimum(s.symbol.clone(), s.min));
-    let axes = merged(&ty.shape, data.primitive.reduced_axes());
+    let mut axes: Vec<(Dim, bool)> = Vec::new();
+    for (a, n) in ty.shape.iter().enumerate() {
+        let falls = data.primitive.reduced_axes().contains(&a);
+        match axes.last_mut() {
+            Some((extent, true)) if falls => *extent = &*extent * n,
+            _ => axes.push((n.clone(), falls)),
+        }
+    }
     let long = |(n, falls): &(Dim, bool)| *falls && ranges.is_non_negative(&(n - LONG));
     let at = axes.iter().rposition(long)?;
     Some(Symbolic { axes, at, part: grain.split.part })
@@ -220,21 +178,21 @@ fn apply_symbolic(graph: &mut Graph, region: Region, op: Op, split: Symbolic) ->
     b.emit(data.primitive.with_axes(smallvec![place]), &[all])
 }
 
-fn apply(graph: &mut Graph, region: Region, op: Op, split: Split) -> Value {
+fn apply(graph: &mut Graph, region: Region, op: Op, split: &Split) -> Value {
     let data = graph.op(op).clone();
     let mut b = GraphEmitter { graph, region, origins: data.origins.clone() };
-    let merged: Shape = split.axes.iter().map(|(n, _)| n.clone()).collect();
+    let merged: Shape = split.axes.iter().map(|&(n, _)| n).collect();
     let mut x = data.operands[0];
-    let missing = &split.parts * split.part - &split.axes[split.at].0;
-    if !missing.is(0) {
+    let missing = split.parts * split.part - split.axes[split.at].0;
+    if missing > 0 {
         x = b.reshape(x, &merged);
         let none: Shape = split.axes.iter().map(|_| 0usize).collect();
-        let high = none.with_axis(split.at, missing);
+        let high = none.with_axis(split.at, Dim::from(missing));
         let pad = Pad { value: split.identity, low: none, high, interior: smallvec![0; split.axes.len()] };
         x = b.emit(pad.into(), &[x]);
     }
     let mut parts = merged;
-    parts[split.at] = split.parts;
+    parts[split.at] = Dim::from(split.parts);
     parts.insert(split.at + 1, Dim::from(split.part));
     x = b.reshape(x, &parts);
     // The axis of parts is kept, the axis inside a part takes the place of the one that was split.

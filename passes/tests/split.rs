@@ -4,9 +4,8 @@ mod graphs;
 
 use graphs::{apply, close, eval, graph, same, sample_inputs, show};
 use insta::assert_snapshot;
-use ir::graph::SymbolDecl;
 use ir::ops::reduce::{ArgMax, ReduceAll, ReduceAny, ReduceMax, ReduceMin, ReduceProd, ReduceSum};
-use ir::{Axes, DType, Dim, Emit, Graph, Primitive, Symbol, Type};
+use ir::{Axes, DType, Dim, Emit, Graph, Primitive, Type};
 use passes::split::SplitReductions;
 use passes::{Grain, Pass, PassContext, PassOptions};
 
@@ -144,34 +143,4 @@ fn tasks_for_a_gpu() {
     assert_eq!(stages(&[65_536, 512], &[0]), "[256, 256, 512] [256, 512]");
     assert_eq!(stages(&[256, 512], &[0]), "[256, 512]");
     assert_eq!(stages(&[65_536, 10_000], &[0]), "[65536, 10000]");
-}
-
-/// On a GPU columns of a symbolic length would be a few tasks that go through them row by row.
-#[test]
-fn symbols_on_a_gpu() {
-    let settings = PassOptions { grain: Grain::GPU, ..PassOptions::default() };
-    let stages_up_to = |max: i64, dims: &[Dim], axes: &[usize]| {
-        let mut after = graph(|b| {
-            let x = b.input(Type::new(DType::F64, dims));
-            vec![b.emit(ReduceSum { axes: Axes::from_slice(axes) }.into(), &[x])]
-        });
-        after.symbols = vec![SymbolDecl { symbol: Symbol::new("B"), min: 1, max }];
-        let mut cx = PassContext::new(settings);
-        SplitReductions.run(&mut after, &mut cx).unwrap();
-        assert!(!SplitReductions.run(&mut after, &mut cx).unwrap(), "split again: {}", show(&after));
-        let root = after.region(after.root());
-        let reduces = root.ops.iter().filter(|&&op| after.op(op).primitive.name() == "reduce_sum");
-        reduces.map(|&op| after.ty(after.op(op).operands[0]).shape.to_string()).collect::<Vec<_>>().join(" ")
-    };
-    let stages = |dims: &[Dim], axes: &[usize]| stages_up_to(i64::MAX, dims, axes);
-    let b = || Dim::symbol("B");
-    assert_eq!(stages_up_to(128, &[b(), 8.into()], &[0]), "[B, 8]");
-    assert_eq!(stages_up_to(20, &[b(), 200.into()], &[0, 1]), "[B, 200]");
-    assert_eq!(stages(&[b(), 8.into()], &[0]), "[floordiv(B+127, 128), 128, 8] [floordiv(B+127, 128), 8]");
-    // Rows of which 64 would not be long; and of which 64 are.
-    assert_eq!(stages(&[b()], &[0]), "[B]");
-    assert_eq!(stages(&[b(), 200.into()], &[0, 1]), "[floordiv(200*B+4095, 4096), 4096] [floordiv(200*B+4095, 4096)]");
-    // Enough tasks, or as many as a symbol says.
-    assert_eq!(stages(&[b(), 10_000.into()], &[0]), "[B, 10000]");
-    assert_eq!(stages(&[b(), b()], &[0]), "[B, B]");
 }
