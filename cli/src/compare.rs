@@ -1,39 +1,123 @@
 //! `compare`.
 
 use crate::model::{self, Model};
-use crate::{Inputs, said, working};
+use crate::{Inputs, Outcome, said, working};
 use serde_json::{Value, json};
 use std::path::Path;
 use tracewright::io::Compared;
 
-pub fn compare(path: &Path, inputs: &Inputs, json: bool) -> Result<String, String> {
+/// Exit code where they differ.
+pub const DIFFERENT: u8 = 3;
+
+/// What was found of a segment: its outputs, and its ops.
+struct Found {
+    outputs: Vec<Compared>,
+    ops: Vec<Compared>,
+    /// Why it ends before the model does.
+    end: Option<String>,
+}
+
+pub fn compare(path: &Path, inputs: &Inputs, json: bool) -> Result<Outcome, String> {
     let model = Model::open(path, false)?;
     let arguments = model::arguments(path, &model, inputs)?;
     // A call says what is wrong with the names; its result is of no use.
     model.call(&arguments)?;
-    let model = model.graph(&arguments, false)?;
-    let in_order: Vec<_> = model.arguments().iter().map(|(name, _)| arguments[*name].clone()).collect();
-    let [outputs, ops] = working("comparing", || model.compare(&in_order)).map_err(said)?;
-    let wrong = ops.iter().chain(&outputs).find(|c| c.wrong.is_some());
-    if json {
-        let text = format!("{:#}\n", json!({ "same": wrong.is_none(), "outputs": list(&outputs), "ops": list(&ops) }));
-        return if wrong.is_none() { Ok(text) } else { Err(text.trim_end().into()) };
+    let of_nodes = matches!(model, Model::Onnx(_));
+    let mut found = Vec::new();
+    for segment in working("tracing", || model.segments(&arguments))? {
+        let given = |name: &str| segment.arguments.get(name).cloned().ok_or(format!("error: `{name}` has no value"));
+        let in_order = segment.graph.arguments().iter().map(|(name, _)| given(name)).collect::<Result<Vec<_>, _>>()?;
+        let [mut outputs, mut ops] = working("comparing", || segment.graph.compare(&in_order)).map_err(said)?;
+        if of_nodes {
+            outputs.iter_mut().chain(&mut ops).for_each(|c| c.place = node(&c.place));
+        }
+        found.push(Found { outputs, ops, end: segment.end });
     }
-    let show = |c: &Compared| format!("{}: {}, largest difference {:e}", c.name, c.ty, c.largest);
-    if let Some(first) = wrong {
-        let place = if first.place.is_empty() { String::new() } else { format!("\n  at {}", first.place) };
-        let what = first.wrong.as_deref().unwrap_or_default();
-        return Err(format!("error: {}: {} differs: {what}{place}", path.display(), first.name));
-    }
-    let (compared, skipped): (Vec<_>, Vec<_>) = outputs.iter().chain(&ops).partition(|c| c.skipped.is_none());
-    let why =
-        skipped.iter().map(|c| format!("{}: {}, not compared: {}", c.name, c.ty, c.skipped.as_deref().unwrap_or("?")));
-    let lines = outputs.iter().filter(|c| c.skipped.is_none()).map(show).chain(why).map(|line| line + "\n");
-    let lines: String = lines.collect();
-    Ok(format!("{lines}{} results of ops and outputs are as interpreted, up to rounding\n", compared.len()))
+    Ok(report(&path.display().to_string(), &found, json))
 }
 
-fn list(all: &[Compared]) -> Vec<Value> {
-    let item = |c: &Compared| json!({ "name": c.name, "at": c.place, "type": c.ty, "largest": c.largest, "wrong": c.wrong, "skipped": c.skipped });
-    all.iter().map(item).collect()
+/// The node of an op that was recorded for one: the line is that of this program.
+fn node(place: &str) -> String {
+    place.split_once(" in ").map_or_else(String::new, |(_, node)| format!("the node {node}"))
+}
+
+fn report(path: &str, found: &[Found], json: bool) -> Outcome {
+    let ops = || found.iter().enumerate().flat_map(|(i, f)| f.ops.iter().map(move |c| (i, c)));
+    let outputs = || found.iter().enumerate().flat_map(|(i, f)| f.outputs.iter().map(move |c| (i, c)));
+    let wrong = ops().chain(outputs()).find(|(_, c)| c.wrong.is_some());
+    let code = if wrong.is_some() { DIFFERENT } else { 0 };
+    if json {
+        let all = json!({
+            "same": wrong.is_none(),
+            "first": wrong.map(item),
+            "outputs": outputs().map(item).collect::<Vec<_>>(),
+            "ops": ops().map(item).collect::<Vec<_>>(),
+            "cuts": found.iter().filter_map(|f| f.end.as_deref()).collect::<Vec<_>>(),
+        });
+        return Outcome { out: format!("{all:#}\n"), err: String::new(), code };
+    }
+    if let Some((_, first)) = wrong {
+        let place = if first.place.is_empty() { String::new() } else { format!("\n  at {}", first.place) };
+        let what = first.wrong.as_deref().unwrap_or_default();
+        return Outcome {
+            out: String::new(),
+            err: format!("error: {path}: {} differs: {what}{place}\n", first.name),
+            code,
+        };
+    }
+    let show = |c: &Compared| format!("{}: {}, largest difference {:e}\n", c.name, c.ty, c.largest);
+    let why = |c: &Compared| {
+        let at = if c.place.is_empty() { String::new() } else { format!(" at {}", c.place) };
+        format!("{}{at}: {}, not compared: {}\n", c.name, c.ty, c.skipped.as_deref().unwrap_or("?"))
+    };
+    let mut out = String::new();
+    for f in found {
+        let (skipped, compared): (Vec<_>, Vec<_>) = f.outputs.iter().partition(|c| c.skipped.is_some());
+        out.extend(compared.into_iter().map(show));
+        out.extend(skipped.into_iter().chain(f.ops.iter().filter(|c| c.skipped.is_some())).map(why));
+        out.extend(f.end.iter().map(|reason| format!("the graph ends here: {reason}\n")));
+    }
+    let count = outputs().chain(ops()).filter(|(_, c)| c.skipped.is_none()).count();
+    out += &format!("{count} results of ops and outputs are as interpreted, up to rounding\n");
+    Outcome { out, err: String::new(), code }
+}
+
+fn item((segment, c): (usize, &Compared)) -> Value {
+    json!({
+        "segment": segment, "name": c.name, "at": c.place, "type": c.ty, "largest": c.largest, "wrong": c.wrong,
+        "skipped": c.skipped,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(name: &str, wrong: Option<&str>) -> Compared {
+        Compared {
+            name: name.into(),
+            place: node("cli/src/model.rs:1:1 in the_tanh"),
+            ty: "f32[2]".into(),
+            largest: 0.5,
+            wrong: wrong.map(Into::into),
+            skipped: None,
+        }
+    }
+
+    #[test]
+    fn what_differs_has_a_code_of_its_own() {
+        let fine = Found { outputs: vec![result("mid", None)], ops: vec![result("add", None)], end: Some("cut".into()) };
+        let last = |wrong| Found { outputs: vec![result("y", wrong)], ops: vec![result("tanh", wrong)], end: None };
+        let same = report("m.onnx", &[fine, last(None)], false);
+        assert_eq!((same.code, same.err.as_str()), (0, ""));
+        assert!(same.out.ends_with("the graph ends here: cut\ny: f32[2], largest difference 5e-1\n4 results of ops and \
+             outputs are as interpreted, up to rounding\n"), "{}", same.out);
+        let differs = report("m.onnx", &[last(Some("element 1"))], false);
+        assert_eq!((differs.code, differs.out.as_str()), (DIFFERENT, ""));
+        assert_eq!(differs.err, "error: m.onnx: tanh differs: element 1\n  at the node the_tanh\n");
+        let json = report("m.onnx", &[last(None), last(Some("element 1"))], true);
+        let all: Value = serde_json::from_str(&json.out).unwrap();
+        assert_eq!((json.code, json.err.as_str(), &all["same"]), (DIFFERENT, "", &false.into()));
+        assert_eq!((&all["first"]["segment"], &all["first"]["name"]), (&1.into(), &"tanh".into()));
+    }
 }

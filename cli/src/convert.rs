@@ -2,10 +2,9 @@
 
 use crate::model::{self, Model};
 use crate::{Symbols, said, tensors, working};
-use std::collections::BTreeMap;
 use std::path::Path;
 
-pub fn convert(from: &Path, to: &Path, freeze: bool) -> Result<String, String> {
+pub fn convert(from: &Path, to: &Path, freeze: bool, inputs: Option<&Path>) -> Result<String, String> {
     if tensors::format(from).is_some() {
         if freeze {
             return Err(format!("error: {}: only models can be frozen", from.display()));
@@ -15,14 +14,10 @@ pub fn convert(from: &Path, to: &Path, freeze: bool) -> Result<String, String> {
         return Ok(String::new());
     }
     let model = Model::open(from, true)?;
-    let arguments = match &model {
-        // It is traced for some.
-        Model::Onnx(_) => {
-            model::random(&model, &Symbols::default(), 0).map_err(|e| format!("error: {}: {e}", from.display()))?
-        }
-        Model::Graph(_) => BTreeMap::new(),
-    };
-    let mut model = working("converting", || model.graph(&arguments, true))?;
+    let (arguments, random) = model::examples(from, &model, inputs, &Symbols::default())?;
+    let segment = working("converting", || model.graph(&arguments, random))?;
+    let notes = model::fixed(&segment);
+    let mut model = segment.graph;
     let failed = said;
     if freeze {
         for name in model.state().into_keys() {
@@ -55,5 +50,5 @@ pub fn convert(from: &Path, to: &Path, freeze: bool) -> Result<String, String> {
             ));
         }
     }
-    Ok(String::new())
+    Ok(notes)
 }

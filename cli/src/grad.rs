@@ -4,6 +4,7 @@ use crate::model::{self, Model};
 use crate::{said, tensors, working};
 use std::collections::BTreeMap;
 use std::path::Path;
+use tracewright::io::onnx::Segment;
 
 /// The graph that also yields the gradient of its only output, a float scalar, by each float input.
 pub fn graph(path: &Path) -> Result<String, String> {
@@ -26,13 +27,20 @@ pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> 
     let mut own = arguments.clone();
     wanted.iter().for_each(|name| drop(own.remove(&format!("cot_{name}"))));
     let found = working("differentiating and running", || {
-        let graph = model.graph(&own, false)?;
+        let mut segments = model.segments(&own)?;
+        if let Some(reason) = segments.iter().find_map(|s| s.end.as_ref()) {
+            let rule = "gradients do not go from one to the other";
+            return Err(format!("error: {}: the model is several graphs, and {rule}: {reason}", path.display()));
+        }
+        let Some(Segment { graph, arguments: mut given, .. }) = segments.pop() else { return Ok(BTreeMap::new()) };
+        let seeds = wanted.iter().map(|name| cotangent(&name.to_string()));
+        given.extend(seeds.map(|seed| (seed.clone(), arguments[&seed].clone())));
         let mut by: Vec<String> = graph.arguments().into_iter().map(|(name, _)| name.to_string()).collect();
         if parameters {
             by.extend(graph.state().into_keys());
         }
         let by: Vec<&str> = by.iter().map(String::as_str).collect();
-        graph.vjp(&wanted, &by).and_then(|f| f.call_named(&arguments)).map_err(said)
+        graph.vjp(&wanted, &by).and_then(|f| f.call_named(&given)).map_err(said)
     })?;
     let gradients: BTreeMap<_, _> = found.into_iter().filter(|(name, _)| !names.contains(name)).collect();
     tensors::save(outputs, &gradients)?;

@@ -6,14 +6,38 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
-use tracewright::Dim;
 use tracewright::io::Exported;
+use tracewright::io::onnx::Segment;
+use tracewright::Dim;
 
-/// What the graph is, or what it is after a pass.
-pub fn graph(path: &Path, after: Option<&str>) -> Result<String, String> {
-    let model = traced(path, false, &Symbols::default())?;
-    let Some(pass) = after else { return Ok(model.ir()) };
-    let lowered = working("compiling", || model.lower()).map_err(said)?;
+/// What the graph is, or what it is after a pass; of each segment, where inputs are given.
+pub fn graph(path: &Path, after: Option<&str>, inputs: Option<&Path>) -> Result<String, String> {
+    let model = Model::open(path, false)?;
+    let (arguments, random) = model::examples(path, &model, inputs, &Symbols::default())?;
+    let segments = working("tracing", || match inputs {
+        Some(_) => model.segments(&arguments),
+        None => model.graph(&arguments, random).map(|segment| vec![segment]),
+    })?;
+    let mut text = String::new();
+    let count = segments.len();
+    for (i, segment) in segments.iter().enumerate() {
+        if count > 1 {
+            let _ = writeln!(text, "// segment {} of {count}", i + 1);
+        }
+        text += &model::fixed(segment);
+        text += &match after {
+            None => segment.graph.ir(),
+            Some(pass) => after_pass(path, segment, pass)?,
+        };
+        if let Some(reason) = &segment.end {
+            let _ = writeln!(text, "// it ends here: {reason}\n");
+        }
+    }
+    Ok(text)
+}
+
+fn after_pass(path: &Path, segment: &Segment, pass: &str) -> Result<String, String> {
+    let lowered = working("compiling", || segment.graph.lower()).map_err(said)?;
     // `03-after-fuse.ir`
     let name = |stage: &str| Some(stage.strip_suffix(".ir")?.split_once("-after-")?.1.to_string());
     let mut known: Vec<String> = lowered.stages().iter().filter_map(|s| name(&s.name)).collect();
@@ -28,7 +52,7 @@ pub fn graph(path: &Path, after: Option<&str>) -> Result<String, String> {
 }
 
 /// A stage of the compilation.
-pub fn stage(path: &Path, stage: Stage) -> Result<String, String> {
+pub fn stage(path: &Path, stage: Stage, inputs: Option<&Path>) -> Result<String, String> {
     let wanted = |name: &str| match stage {
         Stage::Passes => name.ends_with(".ir"),
         Stage::Program => name == "program.txt",
@@ -37,7 +61,9 @@ pub fn stage(path: &Path, stage: Stage) -> Result<String, String> {
         Stage::Asm => name.ends_with(".asm"),
         Stage::Timing => name == "timing.txt",
     };
-    let model = traced(path, false, &Symbols::default())?;
+    let model = Model::open(path, false)?;
+    let (arguments, random) = model::examples(path, &model, inputs, &Symbols::default())?;
+    let model = working("tracing", || model.graph(&arguments, random))?.graph;
     let lowered = working("compiling", || model.lower()).map_err(said)?;
     if let Some(reason) = &lowered.artifacts().fallback {
         let path = path.display();
@@ -49,18 +75,8 @@ pub fn stage(path: &Path, stage: Stage) -> Result<String, String> {
     Ok(stages.map(|s| format!("{}{}\n", heading(&s.name), s.text.trim_end())).collect())
 }
 
-/// The graph of a model; one of ONNX is traced for random inputs.
-fn traced(path: &Path, open: bool, symbols: &Symbols) -> Result<Exported, String> {
-    let model = Model::open(path, false)?;
-    let arguments = match &model {
-        Model::Onnx(_) => model::random(&model, symbols, 0).map_err(|e| format!("error: {}: {e}", path.display()))?,
-        Model::Graph(_) => BTreeMap::new(),
-    };
-    working("tracing", || model.graph(&arguments, open))
-}
-
 /// What there is to know of a model.
-pub fn summary(path: &Path, symbols: &Symbols, json: bool) -> Result<String, String> {
+pub fn summary(path: &Path, symbols: &Symbols, inputs: Option<&Path>, json: bool) -> Result<String, String> {
     let model = working("reading", || Model::open(path, true))?;
     let wrong = |e: String| format!("error: {}: {e}", path.display());
     let extents = model::symbols(&model, symbols).map_err(wrong)?;
@@ -68,10 +84,10 @@ pub fn summary(path: &Path, symbols: &Symbols, json: bool) -> Result<String, Str
         Model::Onnx(model) => Some((model.opset(), model.ops())),
         Model::Graph(_) => None,
     };
-    let arguments = if nodes.is_some() { model::random(&model, symbols, 0).map_err(wrong)? } else { BTreeMap::new() };
+    let (arguments, random) = model::examples(path, &model, inputs, symbols)?;
     let ends = json!({ "inputs": ends(model.inputs()), "outputs": named(model.outputs()) });
-    let mut about = match working("tracing", || model.graph(&arguments, true)) {
-        Ok(graph) => describe(&graph, &extents)?,
+    let mut about = match working("tracing", || model.graph(&arguments, random)) {
+        Ok(segment) => describe(&segment.graph, &extents)?,
         // Its nodes are still of interest.
         Err(reason) if nodes.is_some() => {
             json!({ "inputs": ends["inputs"], "outputs": ends["outputs"], "no_graph": reason })

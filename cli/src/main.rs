@@ -1,6 +1,7 @@
 //! The `tracewright` program: looks at, runs, differentiates, converts and measures models in files.
 //!
-//! It exits with 0, with 1 and a message for what a file or its run got wrong, and with 2 for a wrong command line.
+//! It exits with 0, with 1 and a message for what a file or its run got wrong, with 2 for a wrong command line, and with 3 if
+//! `compare` found a difference.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -29,7 +30,7 @@ struct Cli {
 const AFTER: &str = "\
 Tensors are read from and written to .safetensors and .npz, by the names that `inspect` lists.
 Settings are environment variables: `tracewright options` lists them.
-Exit codes: 0 done; 1 something is wrong with a file or its run, or `compare` found a difference; 2 a wrong command line.";
+Exit codes: 0 done; 1 something is wrong with a file or its run; 2 a wrong command line; 3 `compare` found a difference.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -39,6 +40,8 @@ enum Command {
         model: Model,
         #[command(flatten)]
         symbols: Symbols,
+        #[command(flatten)]
+        examples: Examples,
         /// Prints a stage of its compilation instead.
         #[arg(long, value_enum, conflicts_with = "json")]
         stage: Option<Stage>,
@@ -47,9 +50,13 @@ enum Command {
         json: bool,
     },
     /// Prints the graph, with the origin of each op.
+    ///
+    /// A model of ONNX whose shapes depend on values is several graphs; all are printed for the inputs that are given.
     Ir {
         #[command(flatten)]
         model: Model,
+        #[command(flatten)]
+        examples: Examples,
         /// After the last run of a pass, such as `fuse`, that changed it; `inspect --stage timing` lists the passes.
         #[arg(long, value_name = "PASS")]
         after: Option<String>,
@@ -97,6 +104,8 @@ enum Command {
         from: PathBuf,
         /// What to write; the ending says as what.
         to: PathBuf,
+        #[command(flatten)]
+        examples: Examples,
         /// Makes the state of a model constants.
         #[arg(long)]
         freeze: bool,
@@ -117,6 +126,8 @@ enum Command {
         json: bool,
     },
     /// Compares compiled code with the interpreter, op by op, and names the first op that differs by more than rounding.
+    ///
+    /// It exits with 3 if one does, and then prints what does to standard error, or with --json all to standard output.
     Compare {
         #[command(flatten)]
         model: Model,
@@ -150,6 +161,15 @@ struct Inputs {
     seed: u64,
     #[command(flatten)]
     symbols: Symbols,
+}
+
+/// What a model of ONNX is traced for.
+#[derive(Args)]
+struct Examples {
+    /// Inputs by name, a .safetensors or .npz file, that a model of ONNX is traced for; random ones if there is none. They are
+    /// needed where shapes depend on their values.
+    #[arg(long = "inputs", value_name = "FILE")]
+    examples: Option<PathBuf>,
 }
 
 #[derive(Args, Default)]
@@ -217,9 +237,15 @@ fn extent(text: &str) -> Result<(String, usize), String> {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Inspect { model, symbols, stage: None, json } => inspect::summary(&model.path, &symbols, json),
-        Command::Inspect { model, stage: Some(stage), .. } => inspect::stage(&model.path, stage),
-        Command::Ir { model, after } => inspect::graph(&model.path, after.as_deref()),
+        Command::Inspect { model, symbols, examples, stage: None, json } => {
+            inspect::summary(&model.path, &symbols, examples.examples.as_deref(), json)
+        }
+        Command::Inspect { model, examples, stage: Some(stage), .. } => {
+            inspect::stage(&model.path, stage, examples.examples.as_deref())
+        }
+        Command::Ir { model, examples, after } => {
+            inspect::graph(&model.path, after.as_deref(), examples.examples.as_deref())
+        }
         Command::Run { model, inputs, how, outputs, save, json } => {
             let to = run::To { outputs: outputs.as_deref(), save: save.as_deref(), json };
             how.apply(|| run::run(&model.path, &inputs, &to))
@@ -228,32 +254,46 @@ fn main() -> ExitCode {
             how.apply(|| grad::compute(&model.path, &inputs, &outputs, parameters))
         }
         Command::Grad { model, .. } => grad::graph(&model.path),
-        Command::Convert { from, to, freeze } => convert::convert(&from, &to, freeze),
+        Command::Convert { from, to, examples, freeze } => {
+            convert::convert(&from, &to, freeze, examples.examples.as_deref())
+        }
         Command::Bench { model, inputs, how, calls, json } => {
             how.apply(|| bench::bench(&model.path, &inputs, calls, json))
         }
-        Command::Compare { model, inputs, how, json } => how.apply(|| compare::compare(&model.path, &inputs, json)),
+        Command::Compare { model, inputs, how, json } => {
+            return finish(how.apply(|| compare::compare(&model.path, &inputs, json)));
+        }
         Command::Options => Ok(options::markdown()),
     };
-    match outcome {
-        Ok(text) => {
-            // A reader that went away is nobody's fault.
-            let _ = std::io::stdout().lock().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
-        Err(message) => {
-            let _ = writeln!(std::io::stderr().lock(), "{message}");
-            ExitCode::FAILURE
-        }
-    }
+    finish(outcome.map(|out| Outcome { out, err: String::new(), code: 0 }))
+}
+
+/// What a command prints, and the code that it exits with.
+struct Outcome {
+    out: String,
+    err: String,
+    code: u8,
+}
+
+fn finish(outcome: Result<Outcome, String>) -> ExitCode {
+    let Outcome { out, err, code } =
+        outcome.unwrap_or_else(|message| Outcome { out: String::new(), err: format!("{message}\n"), code: 1 });
+    // A reader that went away is nobody's fault.
+    let _ = std::io::stdout().lock().write_all(out.as_bytes());
+    let _ = std::io::stderr().lock().write_all(err.as_bytes());
+    ExitCode::from(code)
 }
 
 /// An error of the library, without the line of this program that asked.
 fn said(e: tracewright::Error) -> String {
     let own = concat!("  at ", env!("CARGO_MANIFEST_DIR"));
     let text = e.to_string();
-    let lines = text.lines().filter(|line| !(line.starts_with("  at cli/src/") || line.starts_with(own)));
-    lines.collect::<Vec<_>>().join("\n")
+    // A node of a model is a scope.
+    let line = |line: &str| match line.starts_with("  at cli/src/") || line.starts_with(own) {
+        true => line.split_once(" in ").map(|(_, scope)| format!("  in {scope}")),
+        false => Some(line.to_string()),
+    };
+    text.lines().filter_map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Calls `f` while a line on the terminal says what goes on.

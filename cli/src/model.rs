@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use tracewright::io::{Exported, onnx};
-use tracewright::{DType, Dim, Generator, Recording, Tensor, Type, jit};
+use tracewright::io::onnx::{self, Segment};
+use tracewright::io::Exported;
+use tracewright::{DType, Dim, Generator, Recording, Tensor, Type};
 
 /// Larger texts are refused.
 const LARGEST: u64 = 1 << 30;
@@ -17,7 +17,7 @@ pub enum Model {
     /// A saved graph, or one in text form.
     Graph(Box<Exported>),
     /// Of ONNX.
-    Onnx(Arc<onnx::Model>),
+    Onnx(Box<onnx::Model>),
 }
 
 /// An input of a model, as far as its file says what it is.
@@ -32,15 +32,12 @@ pub struct Input {
 
 type Named = BTreeMap<String, Tensor>;
 
-/// The largest extent of an axis that a file of ONNX leaves open.
-const LARGEST_EXTENT: usize = 1 << 31;
-
 impl Model {
     /// Reads a model. With `checked`, all of a saved graph is compared with its checksums.
     pub fn open(path: &Path, checked: bool) -> Result<Model, String> {
         let load = || if checked { Exported::load_checked(path) } else { Exported::load(path) };
         let graph = match path.extension().and_then(|e| e.to_str()) {
-            Some("onnx") => return onnx::load(path).map(|m| Model::Onnx(Arc::new(m))).map_err(said),
+            Some("onnx") => return onnx::load(path).map(|m| Model::Onnx(Box::new(m))).map_err(said),
             Some("tw") => load().map_err(said)?,
             _ => match text(path)? {
                 Some(recording) => Exported::of_recording(recording),
@@ -87,59 +84,60 @@ impl Model {
     pub fn call(&self, arguments: &Named) -> Result<Named, String> {
         match self {
             Model::Graph(g) => g.call_named(arguments).map_err(said),
-            Model::Onnx(m) => {
-                let inputs: Vec<(&str, Tensor)> = arguments.iter().map(|(k, t)| (k.as_str(), t.clone())).collect();
-                m.call(&inputs).map_err(said)
+            Model::Onnx(m) => m.call(&pairs(arguments)).map_err(said),
+        }
+    }
+
+    /// The graph, for arguments like these, with what of them it takes; extents that a file of ONNX leaves open stay so.
+    /// Random arguments are no examples of those whose values are part of the graph.
+    pub fn graph(self, arguments: &Named, random: bool) -> Result<Segment, String> {
+        let model = match self {
+            Model::Graph(g) => return Ok(whole(*g, arguments)),
+            Model::Onnx(model) => model,
+        };
+        let hint = if random { "\n  note: the inputs are random ones; --inputs gives others" } else { "" };
+        let segment = model.first_segment(&pairs(arguments)).map_err(|e| said(e) + hint)?;
+        if let Some(reason) = &segment.end {
+            let rule = "so the model is several graphs; `ir` with --inputs prints each";
+            return Err(format!("error: {reason}, {rule}"));
+        }
+        match segment.fixed.first().filter(|_| random) {
+            None => Ok(segment),
+            Some((name, _)) => {
+                Err(format!("error: the value of the input `{name}` is part of the graph; give it by --inputs"))
             }
         }
     }
 
-    /// The graph, for arguments like these: those of a file of ONNX say what to trace it for. With `open`, extents that the file
-    /// leaves open stay so.
-    pub fn graph(self, arguments: &Named, open: bool) -> Result<Exported, String> {
-        let model = match self {
-            Model::Graph(g) => return Ok(*g),
-            Model::Onnx(model) => model,
-        };
-        let (inner, failed) = (model.clone(), Arc::new(Mutex::new(None)));
-        let error = failed.clone();
-        let mut f = jit(move |parameters: Named, inputs: Named| {
-            let inputs: Vec<(&str, Tensor)> = inputs.iter().map(|(k, t)| (k.as_str(), t.clone())).collect();
-            inner.apply(&parameters, &inputs).unwrap_or_else(|e| {
-                *error.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
-                Named::new()
-            })
-        });
-        f = f.named(if model.name().is_empty() { "onnx" } else { model.name() });
-        for input in model.inputs().iter().filter(|i| open && arguments.contains_key(&i.name)) {
-            for (axis, dim) in input.dims.iter().flatten().enumerate() {
-                if let Some(dim) = dim.as_ref().filter(|d| !d.is_static()) {
-                    f = f.dynamic(&format!("arguments.1.{}", input.name), axis, &dim.to_string(), 1..=LARGEST_EXTENT);
-                }
-            }
+    /// The graphs that it is for these very arguments; all but the last are run.
+    pub fn segments(self, arguments: &Named) -> Result<Vec<Segment>, String> {
+        match self {
+            Model::Graph(g) => Ok(vec![whole(*g, arguments)]),
+            Model::Onnx(model) => model.segments(&pairs(arguments)).map_err(said),
         }
-        let parameters = model.parameters();
-        let exported = f.export(&parameters, arguments);
-        if let Some(e) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(said(e));
-        }
-        let named = || -> tracewright::Result<Exported> {
-            let mut exported = exported?;
-            if !parameters.is_empty() {
-                exported = exported.bind("arguments.0")?.rename("arguments.0", "")?;
-            }
-            let exported = if arguments.is_empty() { exported } else { exported.rename("arguments.1", "")? };
-            let exported = exported.rename("result", "")?;
-            Ok(model.metadata().iter().fold(exported, |e, (key, value)| e.with_metadata(key, value)))
-        };
-        named().map_err(said)
     }
+}
+
+fn pairs(arguments: &Named) -> Vec<(&str, Tensor)> {
+    arguments.iter().map(|(k, t)| (k.as_str(), t.clone())).collect()
+}
+
+fn whole(graph: Exported, arguments: &Named) -> Segment {
+    Segment { graph, arguments: arguments.clone(), fixed: Vec::new(), end: None }
+}
+
+/// What a graph is only for, as lines.
+pub fn fixed(segment: &Segment) -> String {
+    segment.fixed.iter().map(|(name, value)| format!("// for `{name}` = {value}\n")).collect()
 }
 
 /// A graph in text form.
 pub fn recording(path: &Path) -> Result<Recording, String> {
     let legal = "a graph in text form";
-    text(path)?.ok_or_else(|| format!("error: {}: it is a saved graph; this wants {legal}", path.display()))
+    if path.extension().is_some_and(|e| e == "onnx") {
+        return Err(format!("error: {}: it is a model of ONNX; this wants {legal}, or --inputs", path.display()));
+    }
+    text(path)?.ok_or_else(|| format!("error: {}: it is a saved graph; this wants {legal}, or --inputs", path.display()))
 }
 
 /// A graph in text form; `None` if the file is a saved graph.
@@ -190,6 +188,23 @@ pub fn symbols(model: &Model, given: &Symbols) -> Result<BTreeMap<String, i64>, 
         }
     }
     Ok(values)
+}
+
+/// The arguments that a model is traced for: those of a file, or random ones, which is said.
+pub fn examples(
+    path: &Path,
+    model: &Model,
+    inputs: Option<&Path>,
+    symbols: &Symbols,
+) -> Result<(Named, bool), String> {
+    match (inputs, model) {
+        (Some(file), _) => Ok((tensors::load(file)?, false)),
+        (None, Model::Onnx(_)) => {
+            let random = random(model, symbols, 0).map_err(|e| format!("error: {}: {e}", path.display()))?;
+            Ok((random, true))
+        }
+        (None, Model::Graph(_)) => Ok((BTreeMap::new(), false)),
+    }
 }
 
 /// Random arguments; those that have defaults are left to these.

@@ -23,9 +23,9 @@ pub fn run(path: &Path, inputs: &Inputs, to: &To<'_>) -> Result<String, String> 
     let outputs = working("running", || match (to.save, model) {
         (None, model) => model.call(&arguments),
         (Some(_), model) => {
-            let mut graph = model.graph(&arguments, true)?;
-            let outputs = graph.call_mut_named(&arguments).map_err(said);
-            stepped = Some(graph);
+            let mut segment = model.graph(&arguments, inputs.inputs.is_none())?;
+            let outputs = segment.graph.call_mut_named(&segment.arguments).map_err(said);
+            stepped = Some(segment.graph);
             outputs
         }
     })?;

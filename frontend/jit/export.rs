@@ -9,6 +9,16 @@ use crate::tree::{Named, Tree, leaves, named};
 
 impl<A: 'static, R: Tree> Jit<A, R> {
     pub(super) fn exported(&self, what: &'static str, arguments: &dyn Arguments<A>, donated: bool) -> Result<Exported> {
+        self.exported_with(what, arguments, donated).map(|(exported, _)| exported)
+    }
+
+    /// With the result, for all but its leaves.
+    pub(crate) fn exported_with(
+        &self,
+        what: &'static str,
+        arguments: &dyn Arguments<A>,
+        donated: bool,
+    ) -> Result<(Exported, R)> {
         trace::refuse_inside(what, trace::CALL_IT)?;
         device::where_leaves_are(&|v| arguments.visit(v), || {
             let (signature, recorded) = self.trace(arguments, donated)?;

@@ -21,8 +21,8 @@ pub(crate) struct Traced {
 const STATE: [&str; 2] = ["arguments.0", "result.0"];
 
 impl Exported {
-    /// Of a function that was traced with those arguments.
-    pub(crate) fn of<R: Tree>(recorded: Recorded<R>, traced: Traced) -> Result<Exported> {
+    /// Of a function that was traced with those arguments; also its result, for all but its leaves.
+    pub(crate) fn of<R: Tree>(recorded: Recorded<R>, traced: Traced) -> Result<(Exported, R)> {
         let Recorded { graph, wiring } = recorded;
         let results = leaves(&|v| wiring.template.visit(v), "result");
         let mut results: Vec<(String, Source)> =
@@ -91,7 +91,7 @@ impl Exported {
         exported.lift_large();
         match exported.names_problem() {
             Some(problem) => Err(Error::new(Code::Argument, "export", problem, "keys of maps that make other paths")),
-            None => Ok(exported),
+            None => Ok((exported, wiring.template)),
         }
     }
 }

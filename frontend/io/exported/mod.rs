@@ -238,6 +238,26 @@ impl Exported {
         }
     }
 
+    /// As [`Exported::bind`], of whatever is below the path.
+    pub(crate) fn bound(mut self, path: &str) -> Exported {
+        let below = |input: &&mut Input| below(&input.name, path).is_some();
+        self.inputs.iter_mut().filter(below).for_each(|input| input.role = Role::State(None));
+        self
+    }
+
+    /// With other names of inputs and outputs.
+    pub(crate) fn with_names(mut self, of: impl Fn(&str) -> String) -> Result<Exported> {
+        for input in &mut self.inputs {
+            input.name = of(&input.name);
+            input.also.iter_mut().for_each(|name| *name = of(name));
+        }
+        self.outputs.iter_mut().for_each(|o| o.name = of(&o.name));
+        match self.names_problem() {
+            Some(rule) => Err(Error::new(Code::Argument, "export", rule, "names that differ")),
+            None => Ok(self),
+        }
+    }
+
     /// What is wrong with the names.
     fn names_problem(&self) -> Option<String> {
         let inputs = self.inputs.iter().flat_map(|i| std::iter::once(&i.name).chain(&i.also));

@@ -12,13 +12,16 @@
 mod evaluate;
 mod graph;
 mod ops;
+mod part;
 mod proto;
+mod segments;
 mod stage;
 mod survey;
 mod tensors;
 mod value;
 
 pub use ops::{Status, Supported, supported};
+pub use segments::Segment;
 pub use survey::{Survey, survey};
 pub use tensors::{read_optional, read_sequence, read_tensor};
 pub use value::Value;
@@ -218,12 +221,39 @@ impl Model {
     #[track_caller]
     pub fn lower(&self, inputs: &[(&str, Tensor)]) -> Result<Lowered> {
         let _here = enter();
+        self.in_segments("lower", inputs, true).and_then(|segments| only(segments)?.graph.lower()).map_err(Error::observed)
+    }
+
+    /// The graph for inputs like these, which it does not run: to be saved, looked at, differentiated. Of a model that is
+    /// several graphs for them it is an error, which names the node between the first two.
+    ///
+    /// Inputs whose values must be known ([`Segment::fixed`]) are no arguments of the graph.
+    #[track_caller]
+    pub fn export(&self, inputs: &[(&str, Tensor)]) -> Result<Segment> {
+        let _here = enter();
+        self.in_segments("export", inputs, true).and_then(only).map_err(Error::observed)
+    }
+
+    /// The first of [`Model::segments`], for any extents that the file leaves open. It is not run.
+    #[track_caller]
+    pub fn first_segment(&self, inputs: &[(&str, Tensor)]) -> Result<Segment> {
+        let _here = enter();
+        self.in_segments("first_segment", inputs, true).and_then(first).map_err(Error::observed)
+    }
+
+    /// The graphs that the model is for these very inputs, in order; all but the last are run, since what comes after them
+    /// depends on what they yield.
+    #[track_caller]
+    pub fn segments(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<Segment>> {
+        let _here = enter();
+        self.in_segments("segments", inputs, false).map_err(Error::observed)
+    }
+
+    fn in_segments(&self, what: &'static str, inputs: &[(&str, Tensor)], first: bool) -> Result<Vec<Segment>> {
+        trace::refuse_inside(what, trace::CALL_IT)?;
         let inputs: Vec<(&str, Value)> = inputs.iter().map(|(k, t)| (*k, Value::Tensor(t.clone()))).collect();
-        let lowered = self.arrange(&inputs).and_then(|(names, values)| {
-            trace::refuse_inside("lower", trace::CALL_IT)?;
-            stage::lower(&self.graph, &self.first(&names, true), values, &BTreeMap::new())
-        });
-        lowered.map_err(Error::observed)
+        let (names, values) = self.arrange(&inputs)?;
+        segments::segments(&self.graph, names, values, &self.metadata, first)
     }
 
     #[track_caller]
@@ -259,7 +289,7 @@ impl Model {
         if trace::active() {
             return stage::inline(&self.graph, &names, &values, parameters);
         }
-        stage::call(&self.graph, &self.first(&names, parameters.is_empty()), values, parameters)
+        stage::call(&self.first(&names, parameters.is_empty()), values, parameters)
     }
 
     /// The inputs in their order, checked.
@@ -298,12 +328,28 @@ impl Model {
 
     /// The first stage for these inputs.
     fn first(&self, names: &[Name], own: bool) -> Arc<Stage> {
-        let stage = |known| Arc::new(Stage::first(&self.graph, names.to_vec(), known));
+        let stage = |known| Arc::new(Stage::new(stage::first(&self.graph, names.to_vec(), known)));
         match (names.len() == self.required, own) {
             (true, true) => self.first.get_or_init(|| stage(stage::computed_once(&self.graph, names))).clone(),
             (true, false) => self.plain.get_or_init(|| stage(Default::default())).clone(),
             // Inputs that have defaults were given: rare enough to be compiled anew by each call.
             (false, _) => stage(Default::default()),
+        }
+    }
+}
+
+fn first(segments: Vec<Segment>) -> Result<Segment> {
+    segments.into_iter().next().ok_or_else(|| refuse(Code::Bug, "there is no segment", "please report it"))
+}
+
+/// The first, if there are no others.
+fn only(segments: Vec<Segment>) -> Result<Segment> {
+    let segment = first(segments)?;
+    match &segment.end {
+        None => Ok(segment),
+        Some(reason) => {
+            let rule = format!("{reason}, so the model is several graphs");
+            Err(refuse(Code::Argument, rule, "a model that is one graph for its inputs; `segments` yields each"))
         }
     }
 }

@@ -3,10 +3,11 @@
 use crate::error::{Code, Error, Result};
 use crate::ops::prim;
 use crate::tensor::{Repr, Tensor};
-use crate::{DType, Device, Dim, Literal, Scalar, Tree, concat, trace};
+use crate::tree::{Fixed, Tree, Visit};
+use crate::{DType, Device, Dim, Literal, Scalar, concat, trace};
 
 /// An input or output of a model: a tensor, a list, or something that may be absent.
-#[derive(Clone, Tree)]
+#[derive(Clone)]
 pub enum Value {
     /// A tensor.
     Tensor(Tensor),
@@ -14,6 +15,37 @@ pub enum Value {
     Sequence(Vec<Value>),
     /// A value or none.
     Optional(Option<Box<Value>>),
+}
+
+/// A tensor has the path of the value.
+impl Tree for Value {
+    fn visit(&self, v: &mut dyn Visit) {
+        let variant = match self {
+            Value::Tensor(_) => "Tensor",
+            Value::Sequence(_) => "Sequence",
+            Value::Optional(_) => "Optional",
+        };
+        v.fixed(Fixed::Variant(variant));
+        match self {
+            Value::Tensor(t) => t.visit(v),
+            Value::Sequence(items) => items.visit(v),
+            Value::Optional(item) => item.visit(v),
+        }
+    }
+    fn visit_mut(&mut self, f: &mut dyn FnMut(&mut Tensor)) {
+        match self {
+            Value::Tensor(t) => t.visit_mut(f),
+            Value::Sequence(items) => items.visit_mut(f),
+            Value::Optional(item) => item.visit_mut(f),
+        }
+    }
+    fn map(&self, f: &mut dyn FnMut(&Tensor) -> Tensor) -> Self {
+        match self {
+            Value::Tensor(t) => Value::Tensor(t.map(f)),
+            Value::Sequence(items) => Value::Sequence(items.map(f)),
+            Value::Optional(item) => Value::Optional(item.map(f)),
+        }
+    }
 }
 
 impl Value {

@@ -3,7 +3,7 @@
 use super::{Op, filled, one};
 use crate::io::onnx::evaluate::{Call, Out, Stop};
 use crate::io::onnx::graph::Attribute;
-use crate::io::onnx::stage::MOST_EXTENT;
+use crate::io::onnx::part::MOST_EXTENT;
 use crate::io::onnx::value::{Ints, Operand, float, integer};
 use crate::ops::prim;
 use crate::tensor::Tensor;
