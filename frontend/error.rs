@@ -242,6 +242,25 @@ impl Error {
     pub(crate) fn note(self, note: impl Into<String>) -> Error {
         self.edit(|f| f.notes.push(note.into()))
     }
+    /// Of a node of a model: its op and operands in the place of ours, unless it is that of a node inside of it already.
+    pub(crate) fn in_node(self, name: &str, op: &'static str, operands: Vec<String>) -> Error {
+        let inside = self.is_in_node();
+        self.edit(|f| {
+            if !inside {
+                let ours = f.operands.as_ref().map(|o| o.join(", ")).filter(|o| !o.is_empty());
+                if f.op != op && f.op != "onnx" {
+                    f.notes.push(format!("computed by {}{}", f.op, ours.map(|o| format!("({o})")).unwrap_or_default()));
+                }
+                f.op = op.into();
+                f.operands = Some(operands);
+            }
+            f.notes.push(format!("in the node `{name}` ({op})"));
+        })
+    }
+    /// True if it says in which node of a model it is.
+    pub(crate) fn is_in_node(&self) -> bool {
+        self.0.notes.iter().any(|n| n.starts_with("in the node `"))
+    }
     /// Without what it says about lines, of a graph that others made before.
     pub(crate) fn without_lines(self) -> Error {
         self.edit(|f| {

@@ -106,12 +106,19 @@ mod tests {
 
     #[test]
     fn what_differs_has_a_code_of_its_own() {
-        let fine = Found { outputs: vec![result("mid", None)], ops: vec![result("add", None)], end: Some("cut".into()) };
+        let fine =
+            Found { outputs: vec![result("mid", None)], ops: vec![result("add", None)], end: Some("cut".into()) };
         let last = |wrong| Found { outputs: vec![result("y", wrong)], ops: vec![result("tanh", wrong)], end: None };
         let same = report("m.onnx", &[fine, last(None)], false);
         assert_eq!((same.code, same.err.as_str()), (0, ""));
-        assert!(same.out.ends_with("the graph ends here: cut\ny: f32[2], largest difference 5e-1\n4 results of ops and \
-             outputs are as interpreted, up to rounding\n"), "{}", same.out);
+        assert!(
+            same.out.ends_with(
+                "the graph ends here: cut\ny: f32[2], largest difference 5e-1\n4 results of ops and \
+             outputs are as interpreted, up to rounding\n"
+            ),
+            "{}",
+            same.out
+        );
         let differs = report("m.onnx", &[last(Some("element 1"))], false);
         assert_eq!((differs.code, differs.out.as_str()), (DIFFERENT, ""));
         assert_eq!(differs.err, "error: m.onnx: tanh differs: element 1\n  at the node the_tanh\n");

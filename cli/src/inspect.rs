@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
+use tracewright::Dim;
 use tracewright::io::Exported;
 use tracewright::io::onnx::Segment;
-use tracewright::Dim;
 
 /// What the graph is, or what it is after a pass; of each segment, where inputs are given.
 pub fn graph(path: &Path, after: Option<&str>, inputs: Option<&Path>) -> Result<String, String> {

@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tracewright::options::{self, with_options};
 
 /// Looks at, runs, differentiates, converts and measures models: saved graphs (.tw), ONNX (.onnx), graphs in text form (.ir).
@@ -190,6 +191,9 @@ struct How {
     /// Compiled, or op by op in the interpreter.
     #[arg(long, value_enum)]
     mode: Option<Mode>,
+    /// Ends with an error after so many seconds: a loop of a model may have no end.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    limit: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -218,6 +222,9 @@ enum Stage {
 impl How {
     /// Calls `f` with the settings in force.
     fn apply<R>(&self, f: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
+        if let Some(limit) = self.limit {
+            end_after(limit);
+        }
         let mut settings = (*options::current().map_err(|e| format!("error: {e}"))?).clone();
         let jit = self.mode.map(|mode| if mode == Mode::Compiled { "on" } else { "off" }.to_string());
         for (name, value) in [("DEVICE", &self.device), ("THREADS", &self.threads), ("JIT", &jit)] {
@@ -227,6 +234,20 @@ impl How {
         }
         with_options(settings, f)
     }
+}
+
+/// Ends the program with an error, whatever it does then.
+fn end_after(limit: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(limit);
+        let _ = writeln!(std::io::stderr().lock(), "error: it did not end within {limit:?}; --limit allows no more");
+        std::process::exit(1);
+    });
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
 }
 
 fn extent(text: &str) -> Result<(String, usize), String> {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use tracewright::io::onnx::{self, Segment};
 use tracewright::io::Exported;
+use tracewright::io::onnx::{self, Segment};
 use tracewright::{DType, Dim, Generator, Recording, Tensor, Type};
 
 /// Larger texts are refused.
@@ -137,7 +137,8 @@ pub fn recording(path: &Path) -> Result<Recording, String> {
     if path.extension().is_some_and(|e| e == "onnx") {
         return Err(format!("error: {}: it is a model of ONNX; this wants {legal}, or --inputs", path.display()));
     }
-    text(path)?.ok_or_else(|| format!("error: {}: it is a saved graph; this wants {legal}, or --inputs", path.display()))
+    text(path)?
+        .ok_or_else(|| format!("error: {}: it is a saved graph; this wants {legal}, or --inputs", path.display()))
 }
 
 /// A graph in text form; `None` if the file is a saved graph.
@@ -191,12 +192,7 @@ pub fn symbols(model: &Model, given: &Symbols) -> Result<BTreeMap<String, i64>, 
 }
 
 /// The arguments that a model is traced for: those of a file, or random ones, which is said.
-pub fn examples(
-    path: &Path,
-    model: &Model,
-    inputs: Option<&Path>,
-    symbols: &Symbols,
-) -> Result<(Named, bool), String> {
+pub fn examples(path: &Path, model: &Model, inputs: Option<&Path>, symbols: &Symbols) -> Result<(Named, bool), String> {
     match (inputs, model) {
         (Some(file), _) => Ok((tensors::load(file)?, false)),
         (None, Model::Onnx(_)) => {

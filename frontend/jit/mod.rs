@@ -23,7 +23,7 @@ use entry::Entry;
 use ir::Symbol;
 use ir::graph::SymbolDecl;
 use key::Dynamic;
-pub(crate) use record::{Feed, Recorded, Source};
+pub(crate) use record::{Feed, Recorded, Source, Wiring};
 use std::ops::RangeInclusive;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, AtomicUsize};

@@ -127,3 +127,66 @@ fn messages() {
     let text = npz::load(folder.path().join("none.npz")).unwrap_err().to_string();
     assert!(text.contains("none.npz: No such file or directory"), "{text}");
 }
+
+/// A zip of one stored entry in the form for what is beyond 4 GiB: 64-bit sizes and places everywhere, also in the directory
+/// and its end; `size` is what the entry is said to have.
+fn zip64(name: &str, content: &[u8], size: u64) -> Vec<u8> {
+    let crc = crc32fast::hash(content);
+    let all_ones = u32::MAX.to_le_bytes();
+    let extra = |fields: &[u64]| {
+        let mut bytes = [1u16.to_le_bytes(), (8 * fields.len() as u16).to_le_bytes()].concat();
+        fields.iter().for_each(|f| bytes.extend(f.to_le_bytes()));
+        bytes
+    };
+    // Version 4.5, no flags, stored, a time and a day.
+    let common = |bytes: &mut Vec<u8>, extra: &[u8]| {
+        [45u16, 0, 0, 0, 33].iter().for_each(|n| bytes.extend(n.to_le_bytes()));
+        bytes.extend(crc.to_le_bytes());
+        bytes.extend([all_ones, all_ones].concat());
+        bytes.extend((name.len() as u16).to_le_bytes());
+        bytes.extend((extra.len() as u16).to_le_bytes());
+    };
+    let mut zip = b"PK\x03\x04".to_vec();
+    let local = extra(&[size, size]);
+    common(&mut zip, &local);
+    zip.extend([name.as_bytes(), &local, content].concat());
+    let directory = zip.len() as u64;
+    let central = extra(&[size, size, 0]);
+    zip.extend(b"PK\x01\x02");
+    zip.extend(45u16.to_le_bytes());
+    common(&mut zip, &central);
+    // No comment, the first disk, no attributes; where the entry is stands behind.
+    zip.extend([0; 10]);
+    zip.extend(all_ones);
+    zip.extend([name.as_bytes(), &central].concat());
+    let end = zip.len() as u64;
+    zip.extend(b"PK\x06\x06");
+    zip.extend(44u64.to_le_bytes());
+    zip.extend([45u16.to_le_bytes(); 2].concat());
+    zip.extend([0; 8]);
+    [1, 1, end - directory, directory].iter().for_each(|n| zip.extend(u64::to_le_bytes(*n)));
+    zip.extend(b"PK\x06\x07");
+    zip.extend(0u32.to_le_bytes());
+    zip.extend(end.to_le_bytes());
+    zip.extend(1u32.to_le_bytes());
+    zip.extend(b"PK\x05\x06");
+    zip.extend([0; 4]);
+    zip.extend([0xff; 12]);
+    zip.extend([0; 2]);
+    zip
+}
+
+#[test]
+fn the_form_for_large_archives() {
+    let folder = folder();
+    let path = folder.path().join("large.npz");
+    let array = npy_file(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", 8);
+    std::fs::write(&path, zip64("x.npy", &array, array.len() as u64)).unwrap();
+    assert_eq!(npz::load(&path).unwrap()["x"].to_vec::<f32>().unwrap(), [0.0; 2]);
+    // More than there is: an error, and no memory for it.
+    for size in [1 << 33, 1 << 62, u64::MAX] {
+        std::fs::write(&path, zip64("x.npy", &array, size)).unwrap();
+        let e = npz::load(&path).unwrap_err().to_string();
+        assert!(e.starts_with("error[file]: npz::load: "), "{size}: {e}");
+    }
+}

@@ -65,7 +65,87 @@ fn ops_that_are_not_known_are_listed_at_once() {
         node("Quux", &["c"], &["y"], &[]),
     ];
     let g = graph(&nodes, &[port("x", FLOAT, &[Is(1)])], &[port("y", FLOAT, &[Is(1)])], &[]);
-    says(&refused(&file(g)), &["Frobnicate-21 (2 nodes, the first is `the_frobnicate`)", "Quux-21 (node `the_quux`)"]);
+    let all = ["Frobnicate-21 (2 nodes, the first is `the_frobnicate`)", "Quux-21 (node `the_quux`)"];
+    says(&refused(&file(g)), &all);
+    // Whatever else is wrong: a value that nothing gives, a tensor of texts; and also of bodies.
+    let wrong = raw("w", 8, &[1], b"a");
+    let held = Message::default().text(1, "value").message(5, wrong.clone()).int(20, 4);
+    let body_of = graph(&[node("Quux", &[], &["z"], &[])], &[], &[port("z", FLOAT, &[Is(1)])], &[]);
+    let nodes = [
+        node("Constant", &[], &["k"], &[held]),
+        node("Relu", &["gone"], &["a"], &[]),
+        node("If", &["a"], &["b"], &[body("then_branch", body_of.clone()), body("else_branch", body_of)]),
+        node("Frobnicate", &["b"], &["c"], &[]),
+        node("Frobnicate", &["c"], &["y"], &[]),
+    ];
+    let g = graph(&nodes, &[port("x", FLOAT, &[Is(1)])], &[port("y", FLOAT, &[Is(1)])], &[wrong]);
+    says(&refused(&file(g)), &[all[0], "Quux-21 (2 nodes, the first is `the_quux`)"]);
+}
+
+#[test]
+fn messages_have_the_names_of_the_model() {
+    let product = graph(
+        &[node("MatMul", &["x", "w"], &["y"], &[])],
+        &[port("x", FLOAT, &[Named("n"), Named("k")])],
+        &[port("y", FLOAT, &[Open, Open])],
+        &[floats("w", &[2, 1], &[1.0, 2.0])],
+    );
+    let m = onnx::parse(&file(product)).unwrap();
+    let e = m.call(&[("x", Tensor::ones([2, 3], DType::F32))]).unwrap_err().to_string();
+    says(&e, &["MatMul(`x`: f32[2, 3], `w`: f32[2, 1])", "in the node `the_matmul` (MatMul)"]);
+    assert!(!e.contains("arguments.0"), "{e}");
+    // A name of an extent that is two of them.
+    let sum = graph(
+        &[node("Add", &["a", "b"], &["y"], &[])],
+        &[port("a", FLOAT, &[Named("batch size")]), port("b", FLOAT, &[Named("batch size")])],
+        &[port("y", FLOAT, &[Open])],
+        &[],
+    );
+    let m = onnx::parse(&file(sum)).unwrap();
+    let ones = |n: usize| Tensor::ones([n], DType::F32);
+    let e = m.call(&[("a", ones(2)), ("b", ones(3))]).unwrap_err().to_string();
+    says(&e, &["error[shape]", "`batch size` is 2 in the input `a` and 3 in `b`"]);
+    // Only known when it runs: in compiled code, and in the interpreter.
+    let take = graph(
+        &[node("Neg", &["x"], &["z"], &[]), node("Gather", &["z", "at"], &["y"], &[])],
+        &[port("x", FLOAT, &[Is(3)]), port("at", INT64, &[Is(1)])],
+        &[port("y", FLOAT, &[Is(1)])],
+        &[],
+    );
+    let m = onnx::parse(&file(take)).unwrap();
+    for jit in [true, false] {
+        let options = options::Options { jit, ..(*options::current().unwrap()).clone() };
+        let e = options::with_options(options, || m.call(&[("x", ones(3)), ("at", Tensor::from([7i64]))]).unwrap_err());
+        says(&e.to_string(), &["error[index]: Gather(`z`, `at`)", "in the node `the_gather` (Gather)"]);
+    }
+}
+
+/// Weights are parts of their file where they are aligned there; both ways they have their values.
+#[test]
+fn weights_anywhere_in_a_file() {
+    let folder = folder("weights");
+    for shift in 0..5 {
+        let weights: Vec<f32> = (0..1000).map(|i| i as f32).collect();
+        let flags = raw("flags", BOOL, &[3], &[0, 2, 1]);
+        let g = graph(
+            &[
+                node("Mul", &["x", "w"], &["a"], &[]),
+                node("Cast", &["flags"], &["f"], &[int("to", FLOAT)]),
+                node("ReduceSum", &["f"], &["s"], &[int("keepdims", 0)]),
+                node("Add", &["a", "s"], &["y"], &[]),
+            ],
+            &[port("x", FLOAT, &[Is(1)])],
+            &[port("y", FLOAT, &[Open])],
+            &[floats("w", &[1000], &weights), flags],
+        );
+        let path = folder.join(format!("{shift}.onnx"));
+        // A name of the producer moves what follows.
+        let before = Message::default().text(2, &"p".repeat(shift));
+        fs::write(&path, Message([before.0, file(g)].concat()).0).unwrap();
+        let y = onnx::load(&path).unwrap().call(&[("x", Tensor::from([2.0f32]))]).unwrap();
+        let expected: Vec<f32> = weights.iter().map(|w| w * 2.0 + 2.0).collect();
+        assert_eq!(y["y"].to_vec::<f32>().unwrap(), expected, "shifted by {shift}");
+    }
 }
 
 #[test]

@@ -156,3 +156,121 @@ fn functions_that_double_without_end_are_refused() {
     let e = onnx::parse(&bytes).err().expect("it is refused").to_string();
     assert!(e.contains("the model has more than 262144 nodes"), "{e}");
 }
+
+/// Of initialisers alone, what is computed while a model is traced.
+#[test]
+fn what_is_known_is_computed_before() {
+    let initialisers = [ints("a", &[4], &[3, 9, 9, 1]), ints("axis", &[], &[0]), floats("f", &[3], &[1.0, 2.0, 4.0])];
+    let one = |op: &str, inputs: &[&str], attributes: &[Message], dtype| {
+        let nodes = [node(op, inputs, &["k"], attributes), node("Add", &["k", "x"], &["y"], &[])];
+        model(&nodes, &[port("x", dtype, &[])], &[port("y", dtype, &[Open])], &initialisers)
+    };
+    let whole = |m: Model| m.call(&[("x", Tensor::from(0i64))]).unwrap()["y"].to_vec::<i64>().unwrap();
+    assert_eq!(whole(one("CumSum", &["a", "axis"], &[int("exclusive", 1)], INT64)), [0, 3, 12, 21]);
+    assert_eq!(whole(one("ArgMax", &["a"], &[int("select_last_index", 1)], INT64)), [2]);
+    assert_eq!(whole(one("ReduceMean", &["a"], &[], INT64)), [5]);
+    let y = one("CumSum", &["f", "axis"], &[int("exclusive", 1)], FLOAT).call(&[("x", Tensor::from(0.0f32))]).unwrap();
+    assert_eq!(y["y"].to_vec::<f32>().unwrap(), [0.0, 1.0, 3.0]);
+}
+
+/// How many ops the graph has.
+fn ops(m: &Model, inputs: &[(&str, Tensor)]) -> usize {
+    m.export(inputs).unwrap().graph.cost(&Default::default()).ops.values().sum()
+}
+
+#[test]
+fn windows_do_not_make_more_ops_when_there_are_more() {
+    let lrn = |size: i64| {
+        model(
+            &[node("LRN", &["x"], &["y"], &[int("size", size)])],
+            &[port("x", FLOAT, &[Is(1), Is(4), Is(1), Is(1)])],
+            &[port("y", FLOAT, &[Is(1), Is(4), Is(1), Is(1)])],
+            &[],
+        )
+    };
+    let x = Tensor::from([1.0f32, 2.0, 3.0, 4.0]).reshape([1, 4, 1, 1]);
+    let given = [("x", x)];
+    assert_eq!(ops(&lrn(3), &given), ops(&lrn(301), &given));
+    // alpha is 1e-4, beta 0.75, bias 1.
+    let y = lrn(3).call(&given).unwrap()["y"].to_vec::<f32>().unwrap();
+    let by = |x: f64, squares: f64| (x / (1.0 + 1e-4 / 3.0 * squares).powf(0.75)) as f32;
+    let expected = [by(1.0, 5.0), by(2.0, 14.0), by(3.0, 29.0), by(4.0, 25.0)];
+    assert!(y.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{y:?} {expected:?}");
+
+    let stft = |n: i64| {
+        model(
+            &[node("STFT", &["x", "step", "window"], &["y"], &[])],
+            &[port("x", FLOAT, &[Is(1), Is(n)])],
+            &[port("y", FLOAT, &[Open, Open, Open, Open])],
+            &[ints("step", &[], &[2]), floats("window", &[4], &[1.0, 2.0, 3.0, 4.0])],
+        )
+    };
+    let x = |n: usize| [("x", Tensor::ones([1, n], DType::F32))];
+    assert_eq!(ops(&stft(8), &x(8)), ops(&stft(4000), &x(4000)));
+    let y = stft(8).call(&x(8)).unwrap()["y"].clone();
+    assert_eq!(y.shape().to_string(), "[1, 3, 3, 2]");
+    let y = y.to_vec::<f32>().unwrap();
+    // Of 1, 2, 3, 4: the sum, -2 + 2i, -2; the same for every frame.
+    let expected = [10.0, 0.0, -2.0, 2.0, -2.0, 0.0].repeat(3);
+    assert!(y.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{y:?}");
+}
+
+#[test]
+fn means_of_integers_are_cut_off_and_exact() {
+    const INT32: i64 = 6;
+    let mean = |dtype, n| {
+        let axes = ints("axes", &[1], &[0]);
+        let reduce = node("ReduceMean", &["x", "axes"], &["y"], &[int("keepdims", 0)]);
+        model(&[reduce], &[port("x", dtype, &[Is(n)])], &[port("y", dtype, &[])], &[axes])
+    };
+    let of = |x: [i64; 3]| mean(INT64, 3).call(&[("x", Tensor::from(x))]).unwrap()["y"].item::<i64>().unwrap();
+    assert_eq!((of([-1, -2, -2]), of([1, 2, 2])), (-1, 1));
+    // More than f32 tells apart, and a sum beyond 32 bits.
+    assert_eq!(of([(1 << 40) + 1; 3]), (1 << 40) + 1);
+    let y = mean(INT32, 2).call(&[("x", Tensor::from([i32::MAX, i32::MAX - 2]))]).unwrap()["y"].clone();
+    assert_eq!((y.dtype(), y.item::<i32>().unwrap()), (DType::I32, i32::MAX - 1));
+}
+
+#[test]
+fn what_attention_masks_does_not_count_under_a_cap() {
+    let float = |name: &str, x: f32| {
+        let mut m = Message::default().text(1, name);
+        m.0.push(2 << 3 | 5);
+        m.0.extend_from_slice(&x.to_le_bytes());
+        m.int(20, 1)
+    };
+    let with = |mode: i64, mask_of: i64| {
+        let attributes = [float("softcap", 2.0), float("scale", 1.0), int("qk_matmul_output_mode", mode)];
+        let all = |n| [Is(1), Is(1), Is(n), Is(1)];
+        let bytes = file(graph(
+            &[node("Attention", &["q", "k", "v", "mask"], &["y", "", "", "s"], &attributes)],
+            &[
+                port("q", FLOAT, &all(1)),
+                port("k", FLOAT, &all(3)),
+                port("v", FLOAT, &all(3)),
+                port("mask", BOOL, &[Is(1), Is(mask_of)]),
+            ],
+            &[port("y", FLOAT, &all(1)), port("s", FLOAT, &all(3))],
+            &[],
+        ));
+        // Opset 23, the last import counts.
+        let m = onnx::parse(&Message(bytes).message(8, Message::default().int(2, 23)).0).unwrap();
+        let column = |x: [f32; 3]| Tensor::from(x).reshape([1, 1, 3, 1]);
+        let mask = Tensor::from([true, true, false]).slice(0, 0..mask_of as isize).unsqueeze(0);
+        let q = Tensor::from([1.0f32]).reshape([1, 1, 1, 1]);
+        let given = [("q", q), ("k", column([1.0, 4.0, 9.0])), ("v", column([1.0, 2.0, 1000.0])), ("mask", mask)];
+        let y = m.call(&given).unwrap();
+        (y["y"].item::<f32>().unwrap(), y["s"].to_vec::<f32>().unwrap())
+    };
+    let cap = |x: f64| 2.0 * (x / 2.0).tanh();
+    let (a, b) = (cap(1.0).exp(), cap(4.0).exp());
+    let expected = ((a + 2.0 * b) / (a + b)) as f32;
+    // A mask that is shorter than the keys masks the rest.
+    for mask_of in [3, 2] {
+        let (y, scores) = with(1, mask_of);
+        assert!((y - expected).abs() < 1e-5, "{y} {expected}");
+        assert!((scores[2] as f64 - cap(9.0)).abs() < 1e-5, "capped, not masked: {scores:?}");
+        assert_eq!(with(2, mask_of).1[2], f32::NEG_INFINITY);
+        assert_eq!((with(0, mask_of).1[2], with(3, mask_of).1[2]), (9.0, 0.0));
+    }
+}

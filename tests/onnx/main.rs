@@ -4,4 +4,5 @@ mod bad;
 mod exact;
 mod file;
 mod page;
+mod segments;
 mod used;

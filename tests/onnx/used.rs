@@ -95,7 +95,7 @@ fn inputs_that_are_shapes_are_known_by_value() {
     let (shape, seen) = events::capture(|| call([2, 3])["y"].shape().to_string());
     assert_eq!(shape, "[2, 3]");
     let reasons: Vec<&str> = seen.iter().filter(|r| r.event == Event::Specialised).map(|r| r.reason.as_str()).collect();
-    assert!(matches!(reasons[..], [r] if r.contains("`to` became i64[2] [\"2\", \"3\"]")), "{reasons:?}");
+    assert!(matches!(reasons[..], [r] if r.contains("`to` became i64[2] [2, 3]")), "{reasons:?}");
     assert_eq!(call([3, 2])["y"].shape().to_string(), "[3, 2]");
     let (_, seen) = events::capture(|| call([2, 3]));
     let new = [Event::Specialised, Event::Trace, Event::Retrace].map(|e| count(&seen, e));
@@ -121,7 +121,7 @@ fn what_cannot_be_traced_runs_between() {
         assert_eq!(vec(&m.call(&[("x", Tensor::from(x))]).unwrap()["y"]), expected);
     }
     let e = m.lower(&[("x", Tensor::from([1.0f32]))]).err().unwrap().to_string();
-    assert!(e.contains("the node `the_nonzero` runs between two graphs"), "{e}");
+    assert!(e.contains("the node `the_nonzero` (NonZero) makes a shape that depends on values"), "{e}");
     let inside = jit(move |x: Tensor| m.call(&[("x", x)]).unwrap()["y"].clone());
     let e = inside.call(Tensor::from([1.0f32])).unwrap_err().to_string();
     assert!(e.contains("not known while the function is traced by jit") && e.contains("the_nonzero"), "{e}");

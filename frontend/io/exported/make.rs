@@ -2,15 +2,16 @@
 
 use super::{Exported, Input, Output, Role};
 use crate::error::{Code, Error, Result};
-use crate::jit::{Feed, Recorded, Source};
+use crate::jit::{Feed, Source, Wiring};
 use crate::tensor::Tensor;
 use crate::tree::{Tree, leaves};
+use ir::Graph;
 use std::collections::HashMap;
 
 /// What a function was traced with.
 pub(crate) struct Traced {
-    /// The leaves of the arguments with their paths.
-    pub leaves: Vec<(String, Tensor)>,
+    /// The leaves of the arguments with their paths, and their values if these are examples.
+    pub leaves: Vec<(String, Option<Tensor>)>,
     /// The paths of cells, by their ids.
     pub cells: HashMap<u64, String>,
     /// The number of leaves of the state, of a function that updates one.
@@ -21,9 +22,8 @@ pub(crate) struct Traced {
 const STATE: [&str; 2] = ["arguments.0", "result.0"];
 
 impl Exported {
-    /// Of a function that was traced with those arguments; also its result, for all but its leaves.
-    pub(crate) fn of<R: Tree>(recorded: Recorded<R>, traced: Traced) -> Result<(Exported, R)> {
-        let Recorded { graph, wiring } = recorded;
+    /// Of a function that was traced with those arguments.
+    pub(crate) fn of<R: Tree>(graph: Graph, wiring: &Wiring<R>, traced: Traced) -> Result<Exported> {
         let results = leaves(&|v| wiring.template.visit(v), "result");
         let mut results: Vec<(String, Source)> =
             results.into_iter().map(|(path, _)| path).zip(wiring.results.iter().copied()).collect();
@@ -48,7 +48,10 @@ impl Exported {
             // A leaf that stays as it is needs no update.
             let update = next.get(i).map(|&source| Some(source).filter(|s| *s != Source::Input(number)));
             if first {
-                let value = Some(Tensor::array(tensor.read("export")?.clone()));
+                let value = match tensor {
+                    Some(t) => Some(Tensor::array(t.read("export")?.clone())),
+                    None => None,
+                };
                 let role = update.map_or(Role::Argument, Role::State);
                 inputs.push(Input { name, also: Vec::new(), role, value });
                 continue;
@@ -91,7 +94,7 @@ impl Exported {
         exported.lift_large();
         match exported.names_problem() {
             Some(problem) => Err(Error::new(Code::Argument, "export", problem, "keys of maps that make other paths")),
-            None => Ok((exported, wiring.template)),
+            None => Ok(exported),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::graph::{Attribute, Graph, Name, Node};
 use super::value::{Ints, Operand, float, integer, refuse};
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
-use crate::{DType, Dim, Scalar, extent, scope, trace};
+use crate::{DType, Device, Dim, Scalar, device, extent, scope, trace};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -122,8 +122,9 @@ impl<'a> Frame<'a> {
                 })?,
             });
         }
+        let operands: Vec<Operand> = inputs.clone();
         let within = |stop: Stop| match stop {
-            Stop::Error(e) => Stop::Error(e.note(format!("in the node `{}` ({})", node.name, node.op.name))),
+            Stop::Error(e) => Stop::Error(e.in_node(&node.name, node.op.name, named(node, &operands))),
             other => other,
         };
         let _scope = scope::enter(&node.name);
@@ -137,7 +138,7 @@ impl<'a> Frame<'a> {
         let folds = !self.eager && node.op.folds && call.inputs.iter().all(Operand::is_known) && call.is_small();
         let results = if folds {
             call.eager = true;
-            trace::suspended(|| (node.op.run)(&call))
+            device::on(Some(Device::Cpu), || trace::suspended(|| (node.op.run)(&call)))
         } else {
             (node.op.run)(&call)
         };
@@ -153,6 +154,37 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Operands by the names that the model has for them, with their types.
+fn named(node: &Node, operands: &[Operand]) -> Vec<String> {
+    let one = |(name, value): (&Option<Name>, &Operand)| match name {
+        Some(name) => format!("`{name}`: {}", value.describe()),
+        None => value.describe(),
+    };
+    node.inputs.iter().zip(operands).map(one).collect()
+}
+
+/// What went wrong when a compiled function ran, with the node that the op was recorded for.
+pub(super) fn at_node(graph: &Graph, e: Error) -> Error {
+    if e.is_in_node() {
+        return e;
+    }
+    let scope = e.scope();
+    let is_in = |node: &&Node| {
+        let mut places = scope.match_indices(node.name.as_str());
+        places.any(|(at, text)| {
+            let (before, after) = (&scope[..at], &scope[at + text.len()..]);
+            (before.is_empty() || before.ends_with('.')) && (after.is_empty() || after.starts_with('.'))
+        })
+    };
+    match graph.nodes.iter().filter(is_in).max_by_key(|n| n.name.len()) {
+        Some(node) => {
+            let names = node.inputs.iter().flatten().map(|name| format!("`{name}`")).collect();
+            e.in_node(&node.name, node.op.name, names)
+        }
+        None => e,
+    }
+}
+
 /// A node with its operands.
 pub(super) struct Call<'a> {
     pub node: &'a Node,
@@ -163,14 +195,15 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// True if its operands are so few that it is computed while tracing, where they are known.
+    /// True if its operands are so few, and on the host, that it is computed while tracing, where they are known.
     fn is_small(&self) -> bool {
         let known = |name: &Name| self.frame.get(name).is_some_and(|v| v.is_known());
         let bytes = |v: &Operand| match v {
             Operand::Tensor(t) => t.ty().bytes().known().unwrap_or(i64::MAX),
             _ => 0,
         };
-        self.inputs.iter().map(bytes).fold(0, i64::saturating_add) <= FOLDED_BYTES && self.node.reads().all(known)
+        let small = self.inputs.iter().map(bytes).fold(0, i64::saturating_add) <= FOLDED_BYTES;
+        small && self.node.reads().all(known) && self.inputs.iter().all(Operand::is_on_host)
     }
 
     /// The operands, if all of them are integers that are followed.

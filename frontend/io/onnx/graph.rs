@@ -3,16 +3,17 @@
 use super::ops::{self, Op};
 use super::proto::{self, DimValue, TypeValue};
 use super::tensors::{self, Folder};
-use super::value::refuse;
+use super::value::{is_small, refuse};
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
-use crate::{DType, Dim};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::{DType, Device, Dim, device};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub(super) type Name = Arc<str>;
 
 /// A graph, or the body of a node.
+#[derive(Clone)]
 pub(super) struct Graph {
     pub name: String,
     pub inputs: Vec<Port>,
@@ -22,9 +23,44 @@ pub(super) struct Graph {
     pub nodes: Vec<Node>,
     /// What is read from the graphs around it.
     pub outer: Vec<Name>,
+    /// Where its constants are, but for those that become constants of what is compiled.
+    pub device: Device,
+}
+
+impl Graph {
+    /// With its constants on a device.
+    pub fn moved(&self, device: Device) -> Result<Graph> {
+        let to = |t: &Tensor| match t.read("to_device")? {
+            a if is_small(a) => Ok(t.clone()),
+            _ => t.to_device(device).ok(),
+        };
+        let mut graph = Graph { device, ..self.clone() };
+        for t in graph.constants.values_mut() {
+            *t = to(t)?;
+        }
+        for node in &mut graph.nodes {
+            for a in node.attributes.values_mut() {
+                match a {
+                    Attribute::Tensor(t) => *t = to(t)?,
+                    Attribute::Graph(g) => *g = Arc::new(g.moved(device)?),
+                    _ => {}
+                }
+            }
+            if let Some(body) = &mut node.body {
+                *body = Arc::new(body.moved(device)?);
+            }
+        }
+        Ok(graph)
+    }
+
+    /// Calls `f` where the constants are.
+    pub fn there<R>(&self, f: impl FnOnce() -> R) -> R {
+        device::on(Some(self.device).filter(|&d| d != Device::Cpu), f)
+    }
 }
 
 /// An op with its operands.
+#[derive(Clone)]
 pub(super) struct Node {
     /// Its name, or its op and number.
     pub name: String,
@@ -50,6 +86,7 @@ impl Node {
 }
 
 /// A value of an attribute.
+#[derive(Clone)]
 pub(super) enum Attribute {
     Int(i64),
     Float(f64),
@@ -88,8 +125,6 @@ pub(super) struct Reader {
     pub opsets: HashMap<String, i64>,
     /// Functions of the model.
     pub functions: HashMap<(String, String), proto::Function>,
-    /// Ops that are not known: how many nodes, and the first.
-    pub unknown: BTreeMap<String, (usize, String)>,
     /// Functions that are being read, one inside of the other.
     calling: Vec<(String, String)>,
     /// Nodes read so far.
@@ -112,20 +147,7 @@ impl Reader {
         let opsets = opsets(&model.opset_import)?;
         let functions =
             std::mem::take(&mut model.functions).into_iter().map(|f| ((f.domain.clone(), f.name.clone()), f)).collect();
-        Ok(Reader { folder, opsets, functions, unknown: BTreeMap::new(), calling: Vec::new(), nodes: 0, copied: 0 })
-    }
-
-    /// The error of all ops that are not known.
-    pub fn refuse_unknown(&self) -> Result<()> {
-        if self.unknown.is_empty() {
-            return Ok(());
-        }
-        let all = self.unknown.iter().map(|(op, (count, first))| match count {
-            1 => format!("{op} (node `{first}`)"),
-            _ => format!("{op} ({count} nodes, the first is `{first}`)"),
-        });
-        let rule = format!("the model has ops that are not supported: {}", all.collect::<Vec<_>>().join(", "));
-        Err(refuse(Code::Argument, rule, "the ops of docs/onnx.md"))
+        Ok(Reader { folder, opsets, functions, calling: Vec::new(), nodes: 0, copied: 0 })
     }
 
     /// Reads a graph; `around` has the names of the graphs around it.
@@ -173,7 +195,7 @@ impl Reader {
         }
         outer.sort();
         outer.dedup();
-        Ok(Graph { name: proto.name, inputs, outputs, constants, nodes, outer })
+        Ok(Graph { name: proto.name, inputs, outputs, constants, nodes, outer, device: Device::Cpu })
     }
 
     fn sparse(&self, sparse: &proto::SparseTensor) -> Result<(Name, Tensor)> {
@@ -220,7 +242,7 @@ impl Reader {
     }
 
     fn node(&mut self, number: usize, proto: proto::Node, around: &[&HashSet<Name>]) -> Result<Node> {
-        let name = if proto.name.is_empty() { format!("{}_{number}", proto.op_type) } else { proto.name };
+        let name = node_name(&proto, number);
         let domain = if proto.domain == "ai.onnx" { String::new() } else { proto.domain };
         let within = |e: Error| e.note(format!("in the node `{name}` ({})", proto.op_type));
         let function = self.functions.get(&(domain.clone(), proto.op_type.clone())).cloned();
@@ -245,13 +267,8 @@ impl Reader {
             Some(_) => (&ops::CALL, 1),
             None => match opset.and_then(|opset| ops::find(&domain, &proto.op_type, opset)) {
                 Some(found) => found,
-                None => {
-                    let of = if domain.is_empty() { String::new() } else { format!("{domain}.") };
-                    let at = opset.map_or(" of a domain without a version".into(), |n| format!("-{n}"));
-                    let entry = self.unknown.entry(format!("{of}{}{at}", proto.op_type)).or_insert((0, name.clone()));
-                    entry.0 += 1;
-                    (&ops::CALL, 1)
-                }
+                // All of them were listed before.
+                None => return Err(within(refuse(Code::Argument, "the op is not known", "the ops of docs/onnx.md"))),
             },
         };
         Ok(Node { name, op, version, inputs: optional(proto.input), outputs: optional(proto.output), attributes, body })
@@ -350,8 +367,13 @@ fn substitute(node: &mut proto::Node, attributes: &HashMap<String, proto::Attrib
     });
 }
 
+/// The name of a node, or its op and number.
+pub(super) fn node_name(node: &proto::Node, number: usize) -> String {
+    if node.name.is_empty() { format!("{}_{number}", node.op_type) } else { node.name.clone() }
+}
+
 /// Versions of domains, `""` for that of ONNX itself.
-fn opsets(imports: &[proto::OpsetId]) -> Result<HashMap<String, i64>> {
+pub(super) fn opsets(imports: &[proto::OpsetId]) -> Result<HashMap<String, i64>> {
     let domain = |d: &str| if d == "ai.onnx" { String::new() } else { d.to_string() };
     let all: HashMap<String, i64> = imports.iter().map(|o| (domain(&o.domain), o.version)).collect();
     match all.get("") {

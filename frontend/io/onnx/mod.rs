@@ -18,6 +18,7 @@ mod segments;
 mod stage;
 mod survey;
 mod tensors;
+mod unknown;
 mod value;
 
 pub use ops::{Status, Supported, supported};
@@ -31,12 +32,12 @@ use crate::error::{Code, Error, Result};
 use crate::io::file;
 use crate::jit::Lowered;
 use crate::tensor::Tensor;
-use crate::{DType, Dim, trace};
+use crate::{DType, Device, Dim, trace};
 use graph::{Graph, Kind, Name, Port, Reader};
 use prost::bytes::Bytes;
 use runtime::buffer::Map;
 use stage::Stage;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -95,6 +96,9 @@ impl fmt::Display for Info {
 
 /// Reads a model from a file. Data in other files is read if these lie inside the folder of the model.
 ///
+/// Files are mapped: weights are parts of them as far as their elements are aligned there, read when they are first used.
+/// Replace such a file by renaming another over it: who makes it shorter ends the processes that use it.
+///
 /// ```no_run
 /// use tracewright::{DType, Tensor, io::onnx};
 /// let model = onnx::load("model.onnx")?;
@@ -105,9 +109,9 @@ impl fmt::Display for Info {
 pub fn load(path: impl AsRef<Path>) -> Result<Model> {
     let path = path.as_ref();
     let map = file::open("onnx::load", path).map_err(Error::observed)?;
-    let bytes = Bytes::from_owner(Mapped(map));
+    let bytes = Bytes::from_owner(Mapped(map.clone()));
     let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }.to_path_buf());
-    read(bytes, Folder(folder)).map_err(|e| e.note(format!("in `{}`", path.display())).observed())
+    read(bytes, Folder::new(folder, map)).map_err(|e| e.note(format!("in `{}`", path.display())).observed())
 }
 
 /// A file, as the bytes that tensors share.
@@ -121,7 +125,7 @@ impl AsRef<[u8]> for Mapped {
 
 /// Reads a model from what a file holds; it must have all of its data.
 pub fn parse(bytes: &[u8]) -> Result<Model> {
-    read(Bytes::copy_from_slice(bytes), Folder(None)).map_err(Error::observed)
+    read(Bytes::copy_from_slice(bytes), Folder::default()).map_err(Error::observed)
 }
 
 fn read(bytes: Bytes, folder: Folder) -> Result<Model> {
@@ -130,12 +134,16 @@ fn read(bytes: Bytes, folder: Folder) -> Result<Model> {
         return Err(refuse(Code::File, "the file has no graph", "a whole ONNX model"));
     };
     let mut reader = Reader::new(&mut proto, folder)?;
+    unknown::refuse_unknown(&graph, &reader)?;
     let graph = reader.graph(graph, &[])?;
-    reader.refuse_unknown()?;
     let (mut inputs, optional): (Vec<Port>, Vec<Port>) =
         graph.inputs.iter().cloned().partition(|p| !graph.constants.contains_key(&p.name));
     let required = inputs.len();
     inputs.extend(optional);
+    let graph = match crate::modes::current()?.device() {
+        Device::Cpu => graph,
+        device => graph.moved(device)?,
+    };
     let graph = Arc::new(graph);
     let opset = reader.opsets.get("").copied().unwrap_or(0);
     let metadata = proto.metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
@@ -194,6 +202,18 @@ impl Model {
         floats.map(|(name, t)| (name.to_string(), t.clone())).collect()
     }
 
+    /// With its weights on a device, where its calls run from then on.
+    ///
+    /// ```no_run
+    /// use tracewright::{Device, io::onnx};
+    /// let model = onnx::load("model.onnx")?.to_device(Device::Cpu)?;
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    pub fn to_device(self, device: Device) -> Result<Model> {
+        let graph = Arc::new(self.graph.moved(device).map_err(Error::observed)?);
+        Ok(Model { graph, first: OnceLock::new(), plain: OnceLock::new(), ..self })
+    }
+
     /// Runs it on inputs by name. Inside a trace it is recorded there.
     #[track_caller]
     pub fn call(&self, inputs: &[(&str, Tensor)]) -> Result<Outputs> {
@@ -221,7 +241,9 @@ impl Model {
     #[track_caller]
     pub fn lower(&self, inputs: &[(&str, Tensor)]) -> Result<Lowered> {
         let _here = enter();
-        self.in_segments("lower", inputs, true).and_then(|segments| only(segments)?.graph.lower()).map_err(Error::observed)
+        self.in_segments("lower", inputs, true)
+            .and_then(|segments| only(segments)?.graph.lower())
+            .map_err(Error::observed)
     }
 
     /// The graph for inputs like these, which it does not run: to be saved, looked at, differentiated. Of a model that is
@@ -234,7 +256,7 @@ impl Model {
         self.in_segments("export", inputs, true).and_then(only).map_err(Error::observed)
     }
 
-    /// The first of [`Model::segments`], for any extents that the file leaves open. It is not run.
+    /// The first of [`Model::segments`], which is not run; if it is the only one, for any extents that the file leaves open.
     #[track_caller]
     pub fn first_segment(&self, inputs: &[(&str, Tensor)]) -> Result<Segment> {
         let _here = enter();
@@ -253,7 +275,7 @@ impl Model {
         trace::refuse_inside(what, trace::CALL_IT)?;
         let inputs: Vec<(&str, Value)> = inputs.iter().map(|(k, t)| (*k, Value::Tensor(t.clone()))).collect();
         let (names, values) = self.arrange(&inputs)?;
-        segments::segments(&self.graph, names, values, &self.metadata, first)
+        self.graph.there(|| segments::segments(&self.graph, names, values, &self.metadata, first))
     }
 
     #[track_caller]
@@ -323,7 +345,35 @@ impl Model {
                 None => {}
             }
         }
+        self.check_symbols(&names, &values)?;
         Ok((names, values))
+    }
+
+    /// An error if a name in the shapes of inputs stands for two extents.
+    fn check_symbols(&self, names: &[Name], values: &[Value]) -> Result<()> {
+        let mut extents: HashMap<String, (i64, &Name)> = HashMap::new();
+        for (name, value) in names.iter().zip(values) {
+            let port = self.inputs.iter().find(|p| p.name == *name);
+            let (Some(Kind::Tensor(_, Some(dims))), Value::Tensor(t)) = (port.map(|p| &p.kind), value) else {
+                continue;
+            };
+            for (axis, (dim, n)) in dims.iter().zip(t.try_shape()?.iter()).enumerate() {
+                let Some(n) = n.known().filter(|_| dim.as_ref().is_none_or(|d| d.known().is_none())) else { continue };
+                if n > part::MOST_EXTENT as i64 {
+                    let rule = format!("axis {axis} of the input `{name}` has extent {n}");
+                    return Err(refuse(Code::Shape, rule, format!("at most {}", part::MOST_EXTENT)));
+                }
+                let Some(dim) = dim else { continue };
+                match extents.get(&dim.to_string()) {
+                    Some((m, first)) if *m != n => {
+                        let rule = format!("`{dim}` is {m} in the input `{first}` and {n} in `{name}`");
+                        return Err(refuse(Code::Shape, rule, format!("one extent for `{dim}`")));
+                    }
+                    _ => drop(extents.insert(dim.to_string(), (n, name))),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The first stage for these inputs.

@@ -8,7 +8,7 @@ use crate::error::{Code, Error, Result};
 use crate::jit::{Jit, jit};
 use crate::tensor::Tensor;
 use crate::tree::{Fixed, Step, Tree, Visit};
-use crate::{Dim, Literal, extent, trace};
+use crate::{Dim, Literal, device, extent, trace};
 use ir::Symbol;
 use runtime::events::{self, Event};
 use std::cell::Cell;
@@ -289,7 +289,8 @@ impl Part {
             let node = &graph.nodes[number];
             let reason = format_args!("the node `{}` ({}) runs between two graphs", node.name, node.op.name);
             events::record(Event::Specialised, reason);
-            let results = frame.step(node).map_err(|stop| match stop {
+            let place = || device::of_tensors(given.values.iter().filter_map(Value::tensor));
+            let results = device::on(place(), || frame.step(node)).map_err(|stop| match stop {
                 Stop::Error(e) => e,
                 _ => refuse(Code::Bug, format!("the node `{}` did not run", node.name), "please report it"),
             })?;
@@ -301,7 +302,10 @@ impl Part {
             frame.keep(node, results);
         }
         let left = |n: &usize| !graph.nodes[*n].outputs.iter().flatten().all(|o| known.contains_key(o));
-        let nodes = rest.iter().copied().filter(left).collect();
+        let nodes: Vec<usize> = rest.iter().copied().filter(left).collect();
+        let mut read: HashSet<&Name> = nodes.iter().flat_map(|&n| graph.nodes[n].reads()).collect();
+        read.extend(graph.outputs.iter().map(|p| &p.name));
+        inputs.retain(|(name, _)| read.contains(name));
         let (names, values): (Vec<Name>, Vec<Value>) = inputs.into_iter().unzip();
         let names: Arc<[Name]> = names.into();
         let part =

@@ -1,5 +1,6 @@
 //! The parts of a model as graphs, to be looked at, compared, differentiated and saved.
 
+use super::evaluate::at_node;
 use super::graph::{Graph, Name};
 use super::part::{Given, Part, Then, remember_line, shown};
 use super::stage::{self, has_empty, most_parts};
@@ -40,13 +41,15 @@ pub(super) fn segments(
         let shared = Arc::new(part.clone());
         let parameters = parameters(&part);
         let function = shared.function(first && !has_empty(&given));
-        let (graph_of, outcome) = function.exported_with("export", &(&given, &parameters), false).map_err(|e| for_values(e, &fixed))?;
+        let (graph_of, outcome) =
+            function.exported_with("export", &(&given, &parameters), false).map_err(|e| for_values(e, &fixed))?;
         let next = outcome.next.clone();
         let (then, end) = match &next.then {
             Then::Specialise(_) => (Some(outcome), None),
             Then::Done => (None, None),
             Then::Cut(cut) => {
-                let run = if first { None } else { Some(function.call(&given, &parameters)?) };
+                let run =
+                    if first { None } else { Some(function.call(&given, &parameters).map_err(|e| at_node(graph, e))?) };
                 (run, Some(cut.reason(graph)))
             }
         };

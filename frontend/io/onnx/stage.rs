@@ -5,7 +5,7 @@
 //! where a value that was computed must be, or where the shape of a result depends on values, the stage ends, and what is
 //! left is another stage. Stages are kept by the values that they are for.
 
-use super::evaluate::Frame;
+use super::evaluate::{Frame, at_node};
 use super::graph::{Graph, Name};
 use super::part::{Given, Next, Outcome, Part, Then, Traced, remember_line};
 use super::value::{Operand, Value, refuse};
@@ -49,7 +49,7 @@ impl Stage {
 
     fn call(&self, given: &Given, parameters: &BTreeMap<String, Tensor>) -> Result<Outcome> {
         let exact = self.exact.as_ref().filter(|_| has_empty(given));
-        exact.unwrap_or(&self.function).call(given, parameters)
+        exact.unwrap_or(&self.function).call(given, parameters).map_err(|e| at_node(&self.part.graph, e))
     }
 
     /// The stage after this one, with its arguments.
@@ -104,21 +104,23 @@ pub(super) fn computed_once(graph: &Graph, inputs: &[Name]) -> HashMap<Name, Ope
         _ => 0,
     };
     let mut frame = Frame::new(graph, None, true);
-    for number in needed(graph) {
-        let node = &graph.nodes[number];
-        let known = |name: &Name| !inputs.contains(name) && frame.get(name).is_some();
-        if !node.op.folds || node.op.name == "Expand" || !node.reads().all(known) {
-            continue;
+    graph.there(|| {
+        for number in needed(graph) {
+            let node = &graph.nodes[number];
+            let known = |name: &Name| !inputs.contains(name) && frame.get(name).is_some();
+            if !node.op.folds || node.op.name == "Expand" || !node.reads().all(known) {
+                continue;
+            }
+            let read: i64 = node.reads().filter_map(|n| frame.get(n)).map(|v| bytes(&v)).fold(0, i64::saturating_add);
+            // What fails here fails again where it is recorded, with its message.
+            let Ok(results) = frame.step(node) else { continue };
+            let made = results.iter().map(bytes).fold(0, i64::saturating_add);
+            let most = read.saturating_mul(4).saturating_add(super::evaluate::FOLDED_BYTES);
+            if made <= most && results.iter().all(Operand::is_known) {
+                frame.keep(node, results);
+            }
         }
-        let read: i64 = node.reads().filter_map(|n| frame.get(n)).map(|v| bytes(&v)).fold(0, i64::saturating_add);
-        // What fails here fails again where it is recorded, with its message.
-        let Ok(results) = frame.step(node) else { continue };
-        let made = results.iter().map(bytes).fold(0, i64::saturating_add);
-        let most = read.saturating_mul(4).saturating_add(super::evaluate::FOLDED_BYTES);
-        if made <= most && results.iter().all(Operand::is_known) {
-            frame.keep(node, results);
-        }
-    }
+    });
     frame.values
 }
 
@@ -137,14 +139,16 @@ pub(super) fn call(
     let graph = &first.part.graph;
     let mut stage = first.clone();
     let mut given = Given { names: stage.part.inputs.clone(), values };
-    for _ in 0..most_parts(graph) {
-        let outcome = stage.call(&given, parameters)?;
-        if let Then::Done = outcome.next.then {
-            return outputs(graph, &outcome);
+    graph.there(|| {
+        for _ in 0..most_parts(graph) {
+            let outcome = stage.call(&given, parameters)?;
+            if let Then::Done = outcome.next.then {
+                return outputs(graph, &outcome);
+            }
+            (stage, given) = stage.following(given, outcome, parameters)?;
         }
-        (stage, given) = stage.following(given, outcome, parameters)?;
-    }
-    Err(refuse(Code::Bug, "the stages of the model have no end", "please report it"))
+        Err(refuse(Code::Bug, "the stages of the model have no end", "please report it"))
+    })
 }
 
 fn outputs(graph: &Graph, outcome: &Outcome) -> Result<Vec<Value>> {

@@ -7,10 +7,12 @@ use crate::tensor::Tensor;
 use crate::{DType, Literal};
 use ir::half::{bf16, f16};
 use ir::{Data, TypedData};
-use prost::bytes::Bytes;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use runtime::Array;
+use runtime::buffer::Map;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// The dtype of an element type, if there is one for it.
 pub(super) fn dtype(number: i32) -> Result<DType> {
@@ -37,12 +39,29 @@ pub(super) fn dtype(number: i32) -> Result<DType> {
     })
 }
 
-/// Where data of other files is looked for.
-pub(super) struct Folder(pub Option<PathBuf>);
+/// The file that a model is in, and where data of other files is looked for.
+#[derive(Default)]
+pub(super) struct Folder {
+    pub path: Option<PathBuf>,
+    pub file: Option<Arc<Map>>,
+    /// Other files, each mapped once.
+    others: RefCell<HashMap<PathBuf, Arc<Map>>>,
+}
 
 impl Folder {
-    /// Bytes of a file inside the folder, and nowhere else.
-    fn read(&self, tensor: &proto::Tensor, expected: usize) -> Result<Bytes> {
+    pub fn new(path: Option<PathBuf>, file: Arc<Map>) -> Folder {
+        Folder { path, file: Some(file), others: RefCell::default() }
+    }
+
+    /// Where bytes of the model are in its file, if they are a part of it.
+    fn place(&self, bytes: &[u8]) -> Option<(&Arc<Map>, usize)> {
+        let map = self.file.as_ref()?;
+        let at = bytes.as_ptr().addr().checked_sub(map.bytes().as_ptr().addr())?;
+        (at.checked_add(bytes.len())? <= map.bytes().len()).then_some((map, at))
+    }
+
+    /// A part of a file inside the folder, and nowhere else: the file, and where the part begins.
+    fn find(&self, tensor: &proto::Tensor, expected: usize) -> Result<(Arc<Map>, usize)> {
         let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
         let name = &tensor.name;
         let number = |key: &str| match entry(key) {
@@ -61,7 +80,7 @@ impl Folder {
         {
             return Err(outside(format!("lies in `{location}`")));
         }
-        let Some(folder) = &self.0 else {
+        let Some(folder) = &self.path else {
             return Err(outside(format!("lies in `{location}`, and the model comes from no file")));
         };
         let unreadable = |e: std::io::Error| {
@@ -76,11 +95,18 @@ impl Folder {
         if !path.metadata().map_err(unreadable)?.is_file() {
             return Err(outside(format!("lies in `{location}`, which is no file")));
         }
-        let mut file = File::open(&path).map_err(unreadable)?;
-        let meta = file.metadata().map_err(unreadable)?;
-        let (offset, all) = (number("offset")?.unwrap_or(0), meta.len());
+        let found = self.others.borrow().get(&path).cloned();
+        let map = match found {
+            Some(map) => map,
+            None => {
+                let map = Map::open(&path, 0).map_err(unreadable)?;
+                self.others.borrow_mut().insert(path, map.clone());
+                map
+            }
+        };
+        let (offset, all) = (number("offset")?.unwrap_or(0), map.bytes().len() as u64);
         let length = number("length")?.unwrap_or(all.saturating_sub(offset));
-        if !meta.is_file() || offset.checked_add(length).is_none_or(|end| end > all) {
+        if offset.checked_add(length).is_none_or(|end| end > all) {
             let rule = format!(
                 "the external data of `{name}` is bytes {offset} to {} of `{location}`, which has {all}",
                 offset.saturating_add(length)
@@ -90,9 +116,7 @@ impl Folder {
         if length != expected as u64 {
             return Err(wrong_size(tensor, expected, length));
         }
-        let mut bytes = vec![0; expected];
-        file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes)).map_err(unreadable)?;
-        Ok(bytes.into())
+        Ok((map, offset as usize))
     }
 }
 
@@ -101,8 +125,8 @@ fn wrong_size(tensor: &proto::Tensor, expected: usize, found: u64) -> crate::Err
     refuse(Code::Shape, rule, format!("{expected} bytes, as its extents say"))
 }
 
-/// The elements of a tensor.
-pub(super) fn literal(tensor: &proto::Tensor, folder: &Folder) -> Result<Literal> {
+/// A tensor in memory: a part of its file where that has its elements as they are, else a copy.
+pub(super) fn tensor(tensor: &proto::Tensor, folder: &Folder) -> Result<Tensor> {
     let dtype = dtype(tensor.data_type).map_err(|e| e.note(format!("of the tensor `{}`", tensor.name)))?;
     let extent = |&d: &i64| usize::try_from(d).ok();
     let dims: Option<Vec<usize>> = tensor.dims.iter().map(extent).collect();
@@ -114,44 +138,29 @@ pub(super) fn literal(tensor: &proto::Tensor, folder: &Folder) -> Result<Literal
         let rule = format!("the tensor `{}` has extents {:?}", tensor.name, tensor.dims);
         return Err(refuse(Code::Shape, rule, "extents that are not negative, of an array that memory can hold"));
     };
-    let raw = match (&tensor.raw_data, tensor.data_location) {
-        (_, 1) => Some(folder.read(tensor, bytes)?),
-        (Some(raw), _) if !raw.is_empty() || bytes == 0 => Some(raw.clone()),
-        _ => None,
+    let exec = |e| crate::Error::exec(e).note(format!("of the tensor `{}`", tensor.name));
+    let of_file = |map: &Arc<Map>, at: usize| match dtype {
+        // Every byte but 0 is true.
+        DType::Bool => known(Literal::new(&dims, truths(&map.bytes()[at..at + bytes]))),
+        _ => Array::of_file(map, dtype, &dims, at).map(Tensor::array).map_err(exec),
     };
-    let data = match raw {
-        Some(raw) if raw.len() != bytes => return Err(wrong_size(tensor, bytes, raw.len() as u64)),
-        Some(raw) => from_bytes(dtype, &raw),
-        None => from_fields(tensor, dtype, bytes / dtype.size())?,
-    };
-    Ok(Literal::new(&dims, data))
+    if tensor.data_location == 1 {
+        let (map, at) = folder.find(tensor, bytes)?;
+        return of_file(&map, at);
+    }
+    match &tensor.raw_data {
+        Some(raw) if !raw.is_empty() || bytes == 0 => match folder.place(raw) {
+            _ if raw.len() != bytes => Err(wrong_size(tensor, bytes, raw.len() as u64)),
+            Some((map, at)) => of_file(map, at),
+            None if dtype == DType::Bool => known(Literal::new(&dims, truths(raw))),
+            None => Array::from_bytes(dtype, &dims, raw, false).map(Tensor::array).map_err(exec),
+        },
+        _ => known(Literal::new(&dims, from_fields(tensor, dtype, bytes / dtype.size())?)),
+    }
 }
 
-fn from_bytes(dtype: DType, raw: &[u8]) -> Data {
-    macro_rules! each {
-        ($(($v:ident, $t:ty)),*) => {
-            match dtype {
-                DType::Bool => bool::wrap(raw.iter().map(|&b| b != 0).collect()),
-                $(DType::$v => <$t as TypedData>::wrap(
-                    raw.chunks_exact(size_of::<$t>()).map(|b| <$t>::from_le_bytes(b.try_into().expect("of that size"))).collect(),
-                ),)*
-            }
-        };
-    }
-    each!(
-        (F64, f64),
-        (F32, f32),
-        (F16, f16),
-        (BF16, bf16),
-        (I64, i64),
-        (I32, i32),
-        (I16, i16),
-        (I8, i8),
-        (U64, u64),
-        (U32, u32),
-        (U16, u16),
-        (U8, u8)
-    )
+fn truths(raw: &[u8]) -> Data {
+    bool::wrap(raw.iter().map(|&b| b != 0).collect())
 }
 
 /// Elements of the fields for one element type or another; where they are fewer than said, it is an error.
@@ -181,11 +190,6 @@ fn from_fields(tensor: &proto::Tensor, dtype: DType, expected: usize) -> Result<
     Ok(data)
 }
 
-/// A tensor in memory.
-pub(super) fn tensor(proto: &proto::Tensor, folder: &Folder) -> Result<Tensor> {
-    known(literal(proto, folder)?)
-}
-
 /// Host data as a tensor outside of any trace.
 pub(super) fn known(literal: Literal) -> Result<Tensor> {
     let array = runtime::Array::from_literal(&literal).map_err(crate::Error::exec)?;
@@ -204,7 +208,7 @@ pub(super) fn known(literal: Literal) -> Result<Tensor> {
 /// ```
 pub fn read_tensor(bytes: &[u8]) -> Result<(String, Tensor)> {
     let proto: proto::Tensor = decode(bytes)?;
-    let value = tensor(&proto, &Folder(None)).map_err(crate::Error::observed)?;
+    let value = tensor(&proto, &Folder::default()).map_err(crate::Error::observed)?;
     Ok((proto.name, value))
 }
 
@@ -221,7 +225,7 @@ pub fn read_sequence(bytes: &[u8]) -> Result<(String, Value)> {
 }
 
 fn sequence(proto: &proto::Sequence) -> Result<Value> {
-    let tensors = proto.tensor_values.iter().map(|t| Ok(Value::Tensor(tensor(t, &Folder(None))?)));
+    let tensors = proto.tensor_values.iter().map(|t| Ok(Value::Tensor(tensor(t, &Folder::default())?)));
     let lists = proto.sequence_values.iter().map(sequence);
     Ok(Value::Sequence(tensors.chain(lists).collect::<Result<_>>()?))
 }
@@ -230,7 +234,7 @@ fn sequence(proto: &proto::Sequence) -> Result<Value> {
 pub fn read_optional(bytes: &[u8]) -> Result<(String, Value)> {
     let proto: proto::Optional = decode(bytes)?;
     let value = match (&proto.tensor_value, &proto.sequence_value) {
-        (Some(t), _) => Some(Value::Tensor(tensor(t, &Folder(None))?)),
+        (Some(t), _) => Some(Value::Tensor(tensor(t, &Folder::default())?)),
         (None, Some(s)) => Some(sequence(s)?),
         (None, None) => None,
     };

@@ -5,6 +5,7 @@ use crate::ops::prim;
 use crate::tensor::{Repr, Tensor};
 use crate::tree::{Fixed, Tree, Visit};
 use crate::{DType, Device, Dim, Literal, Scalar, concat, trace};
+use runtime::Array;
 
 /// An input or output of a model: a tensor, a list, or something that may be absent.
 #[derive(Clone)]
@@ -123,6 +124,11 @@ impl From<Ints> for Operand {
 /// Bytes of a known tensor that becomes a constant of the graph; a larger one is an input of it.
 const CONSTANT_BYTES: usize = 1024;
 
+/// True if it becomes a constant of the graph.
+pub(super) fn is_small(array: &Array) -> bool {
+    array.byte_len() <= CONSTANT_BYTES
+}
+
 impl Operand {
     pub fn of(value: &Value) -> Operand {
         match value {
@@ -157,13 +163,28 @@ impl Operand {
         }
     }
 
-    /// As a tensor to compute with: what is known and small is a constant of the open trace.
+    /// True if none of it is on another device than the processor.
+    pub fn is_on_host(&self) -> bool {
+        match self {
+            Operand::Tensor(t) => t.device() == Device::Cpu,
+            Operand::Sequence(items) => items.iter().all(Operand::is_on_host),
+            Operand::Optional(Some(item)) => item.is_on_host(),
+            _ => true,
+        }
+    }
+
+    /// As a tensor to compute with: what is known and small is a constant of the open trace, and what else is of the file goes
+    /// where it is computed with.
     pub fn tensor(&self) -> Option<Tensor> {
         match self {
             Operand::Tensor(t) => Some(match &t.0 {
-                Repr::Array(a) if trace::active() && a.byte_len() <= CONSTANT_BYTES => match a.to_literal() {
+                Repr::Array(a) if trace::active() && is_small(a) => match a.to_literal() {
                     Ok(literal) => Tensor::constant(literal),
                     Err(_) => t.clone(),
+                },
+                Repr::Array(a) if a.device() == Device::Cpu => match runtime::device::current() {
+                    Ok(device) if device != Device::Cpu => t.to_device(device),
+                    _ => t.clone(),
                 },
                 _ => t.clone(),
             }),

@@ -1,7 +1,7 @@
 //! Attention and positions that are rotations, of opset 23.
 
 use super::{Op, one};
-use crate::io::onnx::evaluate::{Call, Out};
+use crate::io::onnx::evaluate::{Call, Out, Stop};
 use crate::io::onnx::value::Operand;
 use crate::tensor::Tensor;
 use crate::{DType, Dim, Shape, concat, extent};
@@ -16,6 +16,18 @@ fn heads(t: &Tensor, heads: i64) -> Tensor {
     let shape = t.shape();
     let size = shape[2].exact_div(&Dim::from(heads)).unwrap_or(Dim::from(-1));
     t.reshape(Shape::from_iter([shape[0].clone(), shape[1].clone(), heads.into(), size])).transpose(1, 2)
+}
+
+/// A mask for so many keys: one that is shorter masks the rest.
+fn longer(mask: Tensor, keys: &Dim) -> Result<Tensor, Stop> {
+    let shape = mask.try_shape()?;
+    let Some(last) = shape.rank().checked_sub(1).filter(|&a| shape[a] != *keys) else { return Ok(mask) };
+    let mut ends = vec![(0, 0); shape.rank()];
+    ends[last].1 = extent(keys).saturating_sub(extent(&shape[last]));
+    Ok(match mask.dtype() {
+        DType::Bool => mask.pad(&ends, false),
+        _ => mask.pad(&ends, f64::NEG_INFINITY),
+    })
 }
 
 fn attention(c: &Call) -> Out {
@@ -42,9 +54,12 @@ fn attention(c: &Call) -> Out {
     let scale = c.float("scale", 1.0 / size.sqrt()).sqrt();
     let wide = |t: &Tensor| if dtype.is_half() { t.to_dtype(DType::F32) } else { t.clone() };
     let product = (wide(&q) * scale).matmul(&(wide(&k) * scale).transpose(-1, -2));
-    let mut scores = product.clone();
+    let cap = c.float("softcap", 0.0);
+    // Before what is masked, which would become finite by it and count.
+    let capped = if cap > 0.0 { (&product / cap).tanh() * cap } else { product.clone() };
+    let mut scores = capped.clone();
     if let Some(mask) = c.maybe(3)? {
-        // A mask that is shorter than the keys says nothing of the rest, which is masked.
+        let mask = longer(mask, &sk[2])?;
         scores = match mask.dtype() {
             DType::Bool => mask.where_(&scores, f64::NEG_INFINITY),
             _ => scores + wide(&mask),
@@ -54,15 +69,10 @@ fn attention(c: &Call) -> Out {
         let shape = scores.try_shape()?;
         let (n, m) = (shape[2].clone(), shape[3].clone());
         let place = |axis| Tensor::iota(Shape::from_iter([n.clone(), m.clone()]), axis, DType::I64);
-        let now = place(0) + crate::ops::dim_scalar(&before, DType::I64);
+        let now = place(0) + super::dim_scalar(&before, DType::I64);
         scores = place(1).le(now).where_(&scores, f64::NEG_INFINITY);
     }
     let masked = scores.clone();
-    let cap = c.float("softcap", 0.0);
-    if cap > 0.0 {
-        scores = (&scores / cap).tanh() * cap;
-    }
-    let capped = scores.clone();
     let shares = scores.softmax(-1);
     let y = shares.matmul(&wide(&v)).to_dtype(dtype);
     let y = match flat {
@@ -74,8 +84,8 @@ fn attention(c: &Call) -> Out {
     };
     let seen = match c.int("qk_matmul_output_mode", 0) {
         0 => product,
-        1 => masked,
-        2 => capped,
+        1 => capped,
+        2 => masked,
         _ => shares,
     };
     Ok([y, present_k, present_v, seen.to_dtype(dtype)].into_iter().map(Operand::Tensor).collect())
@@ -98,7 +108,7 @@ fn rotary(c: &Call) -> Out {
     if turned > size || turned < 0 || turned % 2 != 0 {
         return Err(c.fail(format!("{turned} of {size} places are turned"), "an even number of places that there are"));
     }
-    let of = |table: &Tensor| -> Result<Tensor, crate::io::onnx::evaluate::Stop> {
+    let of = |table: &Tensor| -> Result<Tensor, Stop> {
         let table = match c.maybe(3)? {
             Some(places) => table.take(&places, 0),
             None => table.clone(),

@@ -22,7 +22,7 @@ use super::evaluate::{Call, Frame, Out};
 use super::value::{Ints, Operand, float};
 use crate::promote::Number;
 use crate::tensor::Tensor;
-use crate::{Scalar, Shape};
+use crate::{DType, Dim, Scalar, Shape};
 use std::ops::RangeInclusive;
 
 /// The opsets that are read.
@@ -159,6 +159,14 @@ pub fn supported() -> Vec<Supported> {
 /// A tensor of one value.
 fn filled(shape: Shape, value: Scalar) -> Tensor {
     Tensor::full(shape, number(value), value.dtype())
+}
+
+/// A dimension as a scalar, also where nothing is traced.
+fn dim_scalar(d: &Dim, dtype: DType) -> Tensor {
+    match d.known() {
+        Some(n) => filled(Shape::scalar(), Scalar::I64(n).convert(dtype)),
+        None => crate::ops::dim_scalar(d, dtype),
+    }
 }
 
 /// A scalar as a number of the host.

@@ -3,14 +3,13 @@
 use super::{Op, filled, one};
 use crate::io::onnx::evaluate::{Call, Out};
 use crate::io::onnx::value::{Ints, integer};
-use crate::ops::prim;
 use crate::tensor::Tensor;
 use crate::{DType, Dim, Scalar, Shape, concat};
 
 pub(super) const OPS: &[Op] = &[
     Op::new("ReduceSum", &[1, 11, 13], |c| over(c, |x, axes| x.sum(axes)))
         .host(|c, v| all_ints(c, v, |x| Some(x.iter().fold(Dim::from(0), |n, d| n + d)))),
-    Op::new("ReduceMean", &[1, 11, 13, 18], |c| over(c, |x, axes| x.mean(axes))),
+    Op::new("ReduceMean", &[1, 11, 13, 18], |c| over(c, mean)),
     Op::new("ReduceProd", &[1, 11, 13, 18], |c| over(c, |x, axes| x.prod(axes)))
         .host(|c, v| all_ints(c, v, |x| Some(x.iter().fold(Dim::from(1), |n, d| n * d)))),
     Op::new("ReduceMax", &[1, 11, 12, 13, 18, 20], |c| extreme(c, true)),
@@ -44,7 +43,7 @@ pub(super) const OPS: &[Op] = &[
             concat(
                 &[
                     filled(Shape::from_iter(one), Scalar::zero(dtype)),
-                    prim::slice(&x, axis as usize, Dim::from(0), n, 1),
+                    super::shape::sliced(&x, axis as usize, Dim::from(0), n, 1),
                 ],
                 axis,
             )
@@ -84,6 +83,17 @@ fn kept(shape: &Shape, axes: &[usize]) -> Shape {
     (0..shape.rank()).map(|a| if axes.contains(&a) { Dim::from(1) } else { shape[a].clone() }).collect()
 }
 
+/// The mean; of integers it is cut off, and their sum does not leave 64 bits before others do.
+fn mean(x: &Tensor, axes: &[isize]) -> Tensor {
+    let ty = x.ty();
+    if ty.dtype.is_float() || ty.dtype == DType::Bool {
+        return x.mean(axes);
+    }
+    let count = axes.iter().fold(Dim::from(1), |n, &a| n * &ty.shape[a as usize]);
+    let wide = if ty.dtype == DType::U64 { DType::U64 } else { DType::I64 };
+    x.to_dtype(wide).sum(axes).div_trunc(super::dim_scalar(&count, wide))
+}
+
 fn extreme(c: &Call, largest: bool) -> Out {
     over(c, |x, axes| {
         let ty = x.ty();
@@ -112,7 +122,7 @@ fn place(c: &Call, largest: bool) -> Out {
     let find = |x: &Tensor| if largest { x.argmax(at) } else { x.argmin(at) };
     let found = match c.flag("select_last_index", false) {
         true => {
-            let last = crate::ops::dim_scalar(&(&ty.shape[axis] - 1), DType::I64);
+            let last = super::dim_scalar(&(&ty.shape[axis] - 1), DType::I64);
             last - find(&x.flip(&[at]))
         }
         false => find(&x),

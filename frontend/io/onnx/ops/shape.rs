@@ -367,7 +367,8 @@ fn is_symbol(d: &Dim) -> bool {
     matches!(d.symbols().as_slice(), [s] if *d == Dim::symbol(s.name()))
 }
 
-fn sliced(x: &Tensor, axis: usize, start: Dim, end: Dim, step: usize) -> Tensor {
+/// A slice, also where nothing is traced.
+pub(super) fn sliced(x: &Tensor, axis: usize, start: Dim, end: Dim, step: usize) -> Tensor {
     match (start.as_usize(), end.as_usize()) {
         (Some(start), Some(end)) => x.slice_step(axis as isize, start as isize..end.max(start) as isize, step),
         _ => prim::slice(x, axis, start, end, step),

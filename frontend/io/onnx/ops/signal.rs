@@ -4,7 +4,7 @@ use super::{Op, one};
 use crate::io::onnx::evaluate::{Call, Out, Stop};
 use crate::io::onnx::value::integer;
 use crate::tensor::Tensor;
-use crate::{DType, Literal, Scalar, concat, extent, signal, stack};
+use crate::{DType, Literal, Scalar, concat, extent, signal};
 use std::f64::consts::TAU;
 
 pub(super) const OPS: &[Op] = &[
@@ -49,18 +49,13 @@ pub(super) const OPS: &[Op] = &[
         if step < 1 || size == 0 || size > n {
             return Err(c.fail(format!("frames of {size} by {step} of a signal of {n}"), "frames inside of it"));
         }
-        let frames = (n - size) / step as usize + 1;
-        let parts: Vec<Tensor> = (0..frames)
-            .map(|i| {
-                let at = (i * step as usize) as isize;
-                let frame = x.slice(1, at..at + size as isize);
-                match &window {
-                    Some(w) => frame * w.unsqueeze(-1),
-                    None => frame,
-                }
-            })
-            .collect();
-        one(transform(c, &stack(&parts, 1), 2, size, false, c.flag("onesided", true))?)
+        // [batch, frames, parts, size]
+        let frames = x.unfold(1, size, step as usize);
+        let frames = match &window {
+            Some(w) => frames * w,
+            None => frames,
+        };
+        one(transform(c, &frames.transpose(-1, -2), 2, size, false, c.flag("onesided", true))?)
     }),
 ];
 

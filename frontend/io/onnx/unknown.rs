@@ -1,0 +1,66 @@
+//! Ops that are not known, all of a file at once: before anything else is said of its nodes.
+
+use super::graph::{Reader, opsets};
+use super::ops;
+use super::proto;
+use super::value::refuse;
+use crate::error::{Code, Result};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Functions of a model.
+type Functions = HashMap<(String, String), proto::Function>;
+
+struct Walk<'a> {
+    functions: &'a Functions,
+    /// Functions that were looked at.
+    seen: HashSet<(&'a str, &'a str)>,
+    /// How many nodes, and the first.
+    found: BTreeMap<String, (usize, String)>,
+}
+
+/// An error that lists the ops that are not known, of the nodes of a graph, their bodies, and the functions that they call.
+pub(super) fn refuse_unknown(graph: &proto::Graph, reader: &Reader) -> Result<()> {
+    let mut walk = Walk { functions: &reader.functions, seen: HashSet::new(), found: BTreeMap::new() };
+    walk.nodes(&graph.node, &reader.opsets);
+    if walk.found.is_empty() {
+        return Ok(());
+    }
+    let all = walk.found.iter().map(|(op, (count, first))| match count {
+        1 => format!("{op} (node `{first}`)"),
+        _ => format!("{op} ({count} nodes, the first is `{first}`)"),
+    });
+    let rule = format!("the model has ops that are not supported: {}", all.collect::<Vec<_>>().join(", "));
+    Err(refuse(Code::Argument, rule, "the ops of docs/onnx.md"))
+}
+
+impl<'a> Walk<'a> {
+    fn nodes(&mut self, nodes: &'a [proto::Node], opsets: &HashMap<String, i64>) {
+        for (number, node) in nodes.iter().enumerate() {
+            let domain = if node.domain == "ai.onnx" { "" } else { node.domain.as_str() };
+            let bodies = node.attribute.iter().filter_map(|a| a.g.as_ref());
+            bodies.for_each(|g| self.nodes(&g.node, opsets));
+            let key = (domain.to_string(), node.op_type.clone());
+            if let Some(f) = self.functions.get(&key) {
+                // One that calls itself is refused where it is read, and so are versions that are not known.
+                if self.seen.insert((&f.domain, &f.name))
+                    && let Ok(own) = opsets_of(f)
+                {
+                    self.nodes(&f.node, &own);
+                }
+                continue;
+            }
+            let opset = opsets.get(domain).copied();
+            if opset.is_some_and(|opset| ops::find(domain, &node.op_type, opset).is_some()) {
+                continue;
+            }
+            let of = if domain.is_empty() { String::new() } else { format!("{domain}.") };
+            let at = opset.map_or(" of a domain without a version".into(), |n| format!("-{n}"));
+            let name = super::graph::node_name(node, number);
+            self.found.entry(format!("{of}{}{at}", node.op_type)).or_insert((0, name)).0 += 1;
+        }
+    }
+}
+
+fn opsets_of(f: &proto::Function) -> Result<HashMap<String, i64>> {
+    opsets(&f.opset_import)
+}
