@@ -1,6 +1,8 @@
 //! ONNX models: what is done with them, and what is wrong with files and inputs.
 
 mod bad;
+#[cfg(feature = "cuda")]
+mod device;
 mod exact;
 mod file;
 mod page;

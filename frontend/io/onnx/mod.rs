@@ -124,6 +124,16 @@ impl AsRef<[u8]> for Mapped {
 }
 
 /// Reads a model from what a file holds; it must have all of its data.
+///
+/// ```
+/// use tracewright::{Tensor, io::onnx};
+/// // One node: y is Relu of x, and both have N elements.
+/// let file = b":2\n\x0c\n\x01x\x12\x01y\x22\x04Relu\
+///     Z\x10\n\x01x\x12\x0b\n\t\x08\x01\x12\x05\n\x03\x12\x01Nb\x10\n\x01y\x12\x0b\n\t\x08\x01\x12\x05\n\x03\x12\x01NB\x02\x10\x11";
+/// let y = onnx::parse(file)?.call(&[("x", Tensor::from([-1.0f32, 2.0]))])?;
+/// assert_eq!(y["y"].to_vec::<f32>()?, [0.0, 2.0]);
+/// # Ok::<(), tracewright::Error>(())
+/// ```
 pub fn parse(bytes: &[u8]) -> Result<Model> {
     read(Bytes::copy_from_slice(bytes), Folder::default()).map_err(Error::observed)
 }
@@ -204,9 +214,13 @@ impl Model {
 
     /// With its weights on a device, where its calls run from then on.
     ///
-    /// ```no_run
+    /// ```
     /// use tracewright::{Device, io::onnx};
-    /// let model = onnx::load("model.onnx")?.to_device(Device::Cpu)?;
+    /// // One node: y is Relu of x, and both have N elements.
+    /// let file = b":2\n\x0c\n\x01x\x12\x01y\x22\x04Relu\
+    ///     Z\x10\n\x01x\x12\x0b\n\t\x08\x01\x12\x05\n\x03\x12\x01Nb\x10\n\x01y\x12\x0b\n\t\x08\x01\x12\x05\n\x03\x12\x01NB\x02\x10\x11";
+    /// let model = onnx::parse(file)?.to_device(Device::Cpu)?;
+    /// assert_eq!(model.inputs()[0].to_string(), "x: f32[N]");
     /// # Ok::<(), tracewright::Error>(())
     /// ```
     pub fn to_device(self, device: Device) -> Result<Model> {
@@ -250,6 +264,19 @@ impl Model {
     /// several graphs for them it is an error, which names the node between the first two.
     ///
     /// Inputs whose values must be known ([`Segment::fixed`]) are no arguments of the graph.
+    ///
+    /// ```
+    /// use tracewright::{Tensor, io::onnx};
+    /// // One node: y is Relu of x, and both have N elements.
+    /// let file = b":2\n\x0c\n\x01x\x12\x01y\x22\x04Relu\
+    ///     Z\x10\n\x01x\x12\x0b\n\t\x08\x01\x12\x05\n\x03\x12\x01Nb\x10\n\x01y\x12\x0b\n\t\x08\x01\x12\x05\n\x03\x12\x01NB\x02\x10\x11";
+    /// let relu = onnx::parse(file)?.export(&[("x", Tensor::from([-1.0f32, 2.0]))])?.graph;
+    /// assert_eq!(relu.arguments()[0].1.to_string(), "f32[N]");
+    /// let gradient = relu.vjp(&["y"], &["x"])?;
+    /// let found = gradient.call(&[Tensor::from([-1.0f32, 2.0]), Tensor::from([1.0f32, 1.0])])?;
+    /// assert_eq!(found[1].to_vec::<f32>()?, [0.0, 1.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn export(&self, inputs: &[(&str, Tensor)]) -> Result<Segment> {
         let _here = enter();
@@ -265,6 +292,17 @@ impl Model {
 
     /// The graphs that the model is for these very inputs, in order; all but the last are run, since what comes after them
     /// depends on what they yield.
+    ///
+    /// ```
+    /// use tracewright::{Tensor, io::onnx};
+    /// // One node: y is Relu of x, and both have N elements.
+    /// let file = b":2\n\x0c\n\x01x\x12\x01y\x22\x04Relu\
+    ///     Z\x10\n\x01x\x12\x0b\n\t\x08\x01\x12\x05\n\x03\x12\x01Nb\x10\n\x01y\x12\x0b\n\t\x08\x01\x12\x05\n\x03\x12\x01NB\x02\x10\x11";
+    /// let segments = onnx::parse(file)?.segments(&[("x", Tensor::from([-1.0f32, 2.0]))])?;
+    /// assert_eq!((segments.len(), &segments[0].end), (1, &None));
+    /// assert_eq!(segments[0].graph.call_named(&segments[0].arguments)?["y"].to_vec::<f32>()?, [0.0, 2.0]);
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
     #[track_caller]
     pub fn segments(&self, inputs: &[(&str, Tensor)]) -> Result<Vec<Segment>> {
         let _here = enter();
