@@ -262,3 +262,26 @@ fn options_count_after_the_first_call() {
     assert!(e.contains("log"), "{e}");
     assert!(exported.call(&[&x]).is_ok());
 }
+
+/// What was called last, with its arguments, a state too, as inputs.
+#[test]
+fn a_function_is_saved_as_it_was_called() {
+    let folder = folder();
+    let path = folder.path().join("step.tw");
+    let captured = Tensor::from([10.0f32, 20.0]);
+    let step = jit(move |w: Tensor, x: Tensor| {
+        let loss = (&w * &x + &captured).sum(..);
+        (&w - &x * 0.5, loss)
+    });
+    let e = step.save(&path).unwrap_err();
+    assert!(e.to_string().contains("save: the function has not been called") && !path.exists(), "{e}");
+    let mut w = Tensor::from([1.0f32, 2.0]);
+    step.call_mut(&mut w, Tensor::from([2.0f32, 2.0])).unwrap();
+    step.save(&path).unwrap();
+    let loaded = Exported::load(&path).unwrap();
+    let names: Vec<&str> = loaded.arguments().iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["arguments.0", "arguments.1"]);
+    let found = loaded.call(&[Tensor::from([3.0f32, 4.0]), Tensor::from([1.0f32, 2.0])]).unwrap();
+    assert_eq!(found[0].to_vec::<f32>().unwrap(), [2.5, 3.0]);
+    assert_eq!(found[1].item::<f32>().unwrap(), 41.0);
+}

@@ -215,6 +215,33 @@ fn windows_do_not_make_more_ops_when_there_are_more() {
     assert!(y.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{y:?}");
 }
 
+/// The first form of `Scan` has an axis of examples.
+#[test]
+fn examples_do_not_make_more_ops_when_there_are_more() {
+    let sums = |n: i64| {
+        let inner = graph(
+            &[node("Add", &["sum", "element"], &["next"], &[]), node("Identity", &["next"], &["out"], &[])],
+            &[port("sum", FLOAT, &[]), port("element", FLOAT, &[])],
+            &[port("next", FLOAT, &[]), port("out", FLOAT, &[])],
+            &[],
+        );
+        let attributes = [body("body", inner), int("num_scan_inputs", 1)];
+        let bytes = file(graph(
+            &[node("Scan", &["", "start", "x"], &["last", "all"], &attributes)],
+            &[port("start", FLOAT, &[Is(n)]), port("x", FLOAT, &[Is(n), Is(3)])],
+            &[port("last", FLOAT, &[Is(n)]), port("all", FLOAT, &[Is(n), Is(3)])],
+            &[],
+        ));
+        onnx::parse(&Message(bytes).message(8, Message::default().int(2, 8)).0).unwrap()
+    };
+    let given = |n: usize| [("start", Tensor::zeros([n], DType::F32)), ("x", Tensor::ones([n, 3], DType::F32))];
+    assert_eq!(ops(&sums(2), &given(2)), ops(&sums(50), &given(50)));
+    let given = [("start", Tensor::from([10.0f32, 20.0])), ("x", Tensor::from([[1.0f32, 2.0, 3.0], [4.0, 5.0, 6.0]]))];
+    let y = sums(2).call(&given).unwrap();
+    assert_eq!(y["last"].to_vec::<f32>().unwrap(), [16.0, 35.0]);
+    assert_eq!(y["all"].to_vec::<f32>().unwrap(), [11.0, 13.0, 16.0, 24.0, 29.0, 35.0]);
+}
+
 #[test]
 fn means_of_integers_are_cut_off_and_exact() {
     const INT32: i64 = 6;

@@ -6,7 +6,7 @@ use crate::io::onnx::evaluate::{Call, Frame, Out, Stop};
 use crate::io::onnx::graph::Graph;
 use crate::io::onnx::value::{Operand, integer};
 use crate::tensor::Tensor;
-use crate::{DType, Dim, Scalar, Shape, concat, cond, scan, stack, while_loop};
+use crate::{DType, Dim, Scalar, Shape, cond, scan, stack, while_loop};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -244,21 +244,24 @@ fn scanned(c: &Call) -> Out {
     let of: Option<Vec<Tensor>> = inputs.iter().map(Operand::tensor).collect();
     let mut all = of.ok_or_else(|| c.fail("an input is no tensor", "tensors"))?;
     if old {
-        let batch = all.first().map(|t| t.try_shape()).transpose()?.and_then(|s| s.first().cloned());
-        let batch = batch.map_or(1, |d| crate::extent(&d));
-        let mut parts: Vec<Vec<Tensor>> = Vec::new();
-        for b in 0..batch {
-            let one: Vec<Tensor> = all.iter().map(|t| t.select(0, b as isize)).collect();
-            let directions = c.list("directions").unwrap_or_default();
-            let results = scan_of(c, &body, one, carried, (&[], &directions), (&[], &[]))?;
-            parts.push(results.iter().filter_map(Operand::tensor).collect());
-        }
-        let count = parts.first().map_or(0, Vec::len);
-        let joined = (0..count).map(|i| {
-            let column: Vec<Tensor> = parts.iter().map(|p| p[i].unsqueeze(0)).collect();
-            Operand::Tensor(concat(&column, 0))
-        });
-        return Ok(joined.collect());
+        // The loop over time goes on within one over examples.
+        let directions = c.list("directions").unwrap_or_default();
+        let stopped = RefCell::new(None);
+        let example = |none: &Vec<Tensor>, x: &Vec<Tensor>| -> (Vec<Tensor>, Vec<Tensor>) {
+            let results = match scan_of(c, &body, x.clone(), carried, (&[], &directions), (&[], &[])) {
+                Ok(results) => results.iter().filter_map(Operand::tensor).collect(),
+                Err(stop) => {
+                    stopped.borrow_mut().get_or_insert(stop);
+                    Vec::new()
+                }
+            };
+            (none.clone(), results)
+        };
+        let (_, joined) = scan(example, &Vec::new(), &all);
+        return match stopped.into_inner() {
+            Some(stop) => Err(stop),
+            None => Ok(joined.into_iter().map(Operand::Tensor).collect()),
+        };
     }
     let list = |name: &str| c.list(name).unwrap_or_default();
     let (axes, directions) = (list("scan_input_axes"), list("scan_input_directions"));
