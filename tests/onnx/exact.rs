@@ -266,7 +266,8 @@ fn what_attention_masks_does_not_count_under_a_cap() {
         m.0.extend_from_slice(&x.to_le_bytes());
         m.int(20, 1)
     };
-    let with = |mode: i64, mask_of: i64| {
+    let masked = |mode: i64, mask: &[bool]| {
+        let mask_of = mask.len() as i64;
         let attributes = [float("softcap", 2.0), float("scale", 1.0), int("qk_matmul_output_mode", mode)];
         let all = |n| [Is(1), Is(1), Is(n), Is(1)];
         let bytes = file(graph(
@@ -283,12 +284,13 @@ fn what_attention_masks_does_not_count_under_a_cap() {
         // Opset 23, the last import counts.
         let m = onnx::parse(&Message(bytes).message(8, Message::default().int(2, 23)).0).unwrap();
         let column = |x: [f32; 3]| Tensor::from(x).reshape([1, 1, 3, 1]);
-        let mask = Tensor::from([true, true, false]).slice(0, 0..mask_of as isize).unsqueeze(0);
+        let mask = Tensor::from(mask).unsqueeze(0);
         let q = Tensor::from([1.0f32]).reshape([1, 1, 1, 1]);
         let given = [("q", q), ("k", column([1.0, 4.0, 9.0])), ("v", column([1.0, 2.0, 1000.0])), ("mask", mask)];
         let y = m.call(&given).unwrap();
         (y["y"].item::<f32>().unwrap(), y["s"].to_vec::<f32>().unwrap())
     };
+    let with = |mode: i64, mask_of: usize| masked(mode, &[true, true, false][..mask_of]);
     let cap = |x: f64| 2.0 * (x / 2.0).tanh();
     let (a, b) = (cap(1.0).exp(), cap(4.0).exp());
     let expected = ((a + 2.0 * b) / (a + b)) as f32;
@@ -300,4 +302,8 @@ fn what_attention_masks_does_not_count_under_a_cap() {
         assert_eq!(with(2, mask_of).1[2], f32::NEG_INFINITY);
         assert_eq!((with(0, mask_of).1[2], with(3, mask_of).1[2]), (9.0, 0.0));
     }
+    // Where every key is masked, nothing is attended to; one truth value is that of all keys.
+    assert_eq!(masked(3, &[false; 3]), (0.0, vec![0.0; 3]));
+    assert_eq!(masked(3, &[false]), (0.0, vec![0.0; 3]));
+    assert!((masked(1, &[true]).0 - masked(1, &[true; 3]).0).abs() < 1e-6);
 }

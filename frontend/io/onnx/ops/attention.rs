@@ -4,7 +4,7 @@ use super::{Op, one};
 use crate::io::onnx::evaluate::{Call, Out, Stop};
 use crate::io::onnx::value::Operand;
 use crate::tensor::Tensor;
-use crate::{DType, Dim, Shape, concat, extent};
+use crate::{DType, Dim, Shape, concat, extent, keepdims};
 
 pub(super) const OPS: &[Op] = &[Op::new("Attention", &[23], attention), Op::new("RotaryEmbedding", &[23], rotary)];
 
@@ -18,10 +18,12 @@ fn heads(t: &Tensor, heads: i64) -> Tensor {
     t.reshape(Shape::from_iter([shape[0].clone(), shape[1].clone(), heads.into(), size])).transpose(1, 2)
 }
 
-/// A mask for so many keys: one that is shorter masks the rest.
+/// A mask for so many keys: one that is shorter, and is not the same for all, masks the rest.
 fn longer(mask: Tensor, keys: &Dim) -> Result<Tensor, Stop> {
     let shape = mask.try_shape()?;
-    let Some(last) = shape.rank().checked_sub(1).filter(|&a| shape[a] != *keys) else { return Ok(mask) };
+    let Some(last) = shape.rank().checked_sub(1).filter(|&a| !shape[a].is(1) && shape[a] != *keys) else {
+        return Ok(mask);
+    };
     let mut ends = vec![(0, 0); shape.rank()];
     ends[last].1 = extent(keys).saturating_sub(extent(&shape[last]));
     Ok(match mask.dtype() {
@@ -58,11 +60,13 @@ fn attention(c: &Call) -> Out {
     // Before what is masked, which would become finite by it and count.
     let capped = if cap > 0.0 { (&product / cap).tanh() * cap } else { product.clone() };
     let mut scores = capped.clone();
+    // Which keys count, if a mask says so.
+    let mut open = None;
     if let Some(mask) = c.maybe(3)? {
         let mask = longer(mask, &sk[2])?;
-        scores = match mask.dtype() {
-            DType::Bool => mask.where_(&scores, f64::NEG_INFINITY),
-            _ => scores + wide(&mask),
+        (scores, open) = match mask.dtype() {
+            DType::Bool => (mask.where_(&scores, f64::NEG_INFINITY), Some(mask)),
+            _ => (scores + wide(&mask), Some(mask.ne(f64::NEG_INFINITY))),
         };
     }
     if c.flag("is_causal", false) {
@@ -70,10 +74,19 @@ fn attention(c: &Call) -> Out {
         let (n, m) = (shape[2].clone(), shape[3].clone());
         let place = |axis| Tensor::iota(Shape::from_iter([n.clone(), m.clone()]), axis, DType::I64);
         let now = place(0) + super::dim_scalar(&before, DType::I64);
-        scores = place(1).le(now).where_(&scores, f64::NEG_INFINITY);
+        let past = place(1).le(now);
+        scores = past.where_(&scores, f64::NEG_INFINITY);
+        open = open.map(|open| open.logical_and(past));
     }
     let masked = scores.clone();
-    let shares = scores.softmax(-1);
+    let shares = match open {
+        // A row without any has no shares.
+        Some(open) => {
+            let some = open.any(keepdims(-1));
+            some.where_(&some.where_(&scores, 0.0).softmax(-1), 0.0)
+        }
+        None => scores.softmax(-1),
+    };
     let y = shares.matmul(&wide(&v)).to_dtype(dtype);
     let y = match flat {
         true => {
