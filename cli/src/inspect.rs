@@ -26,14 +26,27 @@ pub fn graph(path: &Path, after: Option<&str>, inputs: Option<&Path>) -> Result<
         }
         text += &model::fixed(segment);
         text += &match after {
-            None => segment.graph.ir(),
-            Some(pass) => after_pass(path, segment, pass)?,
+            None => of_nodes(&segment.graph.ir()),
+            Some(pass) => of_nodes(&after_pass(path, segment, pass)?),
         };
         if let Some(reason) = &segment.end {
             let _ = writeln!(text, "// it ends here: {reason}\n");
         }
     }
     Ok(text)
+}
+
+/// Text without the lines of this program, which stand where nodes of a file of ONNX were recorded.
+fn of_nodes(text: &str) -> String {
+    let own = concat!("  // ", env!("CARGO_MANIFEST_DIR"));
+    let line = |line: &str| {
+        let at = line.find("  // cli/src/").or_else(|| line.find(own));
+        match at.and_then(|at| Some((at, line[at..].split_once(" in ")?.1))) {
+            Some((at, node)) => format!("{}  // {node}\n", &line[..at]),
+            None => format!("{line}\n"),
+        }
+    };
+    text.lines().map(line).collect()
 }
 
 fn after_pass(path: &Path, segment: &Segment, pass: &str) -> Result<String, String> {

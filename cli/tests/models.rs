@@ -88,6 +88,7 @@ fn models_that_are_several_graphs() {
     let parts = ["// segment 1 of 2\n", "mul ", &format!("// it ends here: {CUT}\n"), "// segment 2 of 2\n", "gather "];
     let places: Vec<Option<usize>> = parts.iter().map(|p| text.find(p)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {text}");
+    assert!(text.contains("  // the_gather\n") && !text.contains("model.rs"), "{text}");
     for line in ["ir picked.onnx", "convert picked.onnx p.tw", "inspect picked.onnx --stage program"] {
         let message = fails(at, line);
         assert_eq!(message, format!("error: {CUT}, so the model is several graphs; `ir` with --inputs prints each\n"));
