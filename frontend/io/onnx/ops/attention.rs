@@ -83,7 +83,7 @@ fn attention(c: &Call) -> Out {
         // A row without any has no shares.
         Some(open) => {
             let some = open.any(keepdims(-1));
-            some.where_(&some.where_(&scores, 0.0).softmax(-1), 0.0)
+            some.where_(some.where_(&scores, 0.0).softmax(-1), 0.0)
         }
         None => scores.softmax(-1),
     };
