@@ -100,6 +100,7 @@ pub fn summary(path: &Path, symbols: &Symbols, inputs: Option<&Path>, json: bool
     let (arguments, random) = model::examples(path, &model, inputs, symbols)?;
     let ends = json!({ "inputs": ends(model.inputs()), "outputs": named(model.outputs()) });
     let mut about = match working("tracing", || model.graph(&arguments, random)) {
+        Ok(segment) if nodes.is_some() => describe(&segment.graph, &bound(&segment))?,
         Ok(segment) => describe(&segment.graph, &extents)?,
         // Its nodes are still of interest.
         Err(reason) if nodes.is_some() => {
@@ -115,6 +116,22 @@ pub fn summary(path: &Path, symbols: &Symbols, inputs: Option<&Path>, json: bool
         return Ok(format!("{about:#}\n"));
     }
     Ok(text(&about))
+}
+
+/// What the symbols of a graph are in its arguments; names in a file of ONNX may be none of symbols.
+fn bound(segment: &Segment) -> BTreeMap<String, i64> {
+    let mut extents = BTreeMap::new();
+    for (name, ty) in segment.graph.arguments() {
+        let shape = segment.arguments.get(name).and_then(|t| t.try_shape().ok());
+        for (dim, n) in ty.shape.iter().zip(shape.iter().flat_map(|s| s.iter())) {
+            if let ([symbol], Some(n)) = (dim.symbols().as_slice(), n.known())
+                && *dim == Dim::symbol(symbol.name())
+            {
+                extents.insert(symbol.name().to_string(), n);
+            }
+        }
+    }
+    extents
 }
 
 /// Inputs as a file of ONNX has them.

@@ -136,6 +136,23 @@ fn models_that_are_graphs_for_values() {
     assert!(message.contains("it is a model of ONNX") && message.contains("--inputs"), "{message}");
 }
 
+/// Names of extents are whatever a file has.
+#[test]
+fn extents_of_odd_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let sum = graph(
+        &[node("Add", &["x", "x"], &["y"], &[])],
+        &[port("x", FLOAT, &[Named("batch size"), Is(4)])],
+        &[port("y", FLOAT, &[Named("batch size"), Is(4)])],
+        &[],
+    );
+    std::fs::write(folder.path().join("m.onnx"), file::file(sum)).unwrap();
+    let text = does(folder.path(), "inspect m.onnx");
+    for part in ["  x: f32[d0, 4]\n", "operations: 8 for d0 = 2\n", "bytes in and out: 32 and 32 for d0 = 2\n"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
 #[test]
 fn an_index_out_of_range_names_its_node() {
     let folder = tempfile::tempdir().unwrap();

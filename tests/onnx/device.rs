@@ -69,6 +69,14 @@ fn weights_go_to_a_device_and_calls_run_there() {
             assert!(a.len() == b.len() && a.iter().zip(&b).all(close), "{name}");
         }
     }
+    // What is given stays where it is, as everywhere.
+    let e = moved.call(&[("x", x.clone())]).unwrap_err().to_string();
+    assert!(
+        e.contains("the input `x` is on cpu, and the weights of the model are on cuda:0") && e.contains("to_device"),
+        "{e}"
+    );
+    let e = load().call(&[("x", x_there)]).unwrap_err().to_string();
+    assert!(e.contains("the input `x` is on cuda:0, and the weights of the model are on cpu"), "{e}");
     let back = moved.to_device(Device::Cpu).unwrap();
     assert_eq!(back.call(&[("x", x)]).unwrap()["y"].to_vec::<f32>().unwrap(), expected["y"].to_vec::<f32>().unwrap());
 }

@@ -32,7 +32,7 @@ use crate::error::{Code, Error, Result};
 use crate::io::file;
 use crate::jit::Lowered;
 use crate::tensor::Tensor;
-use crate::{DType, Device, Dim, trace};
+use crate::{DType, Device, Dim, device, trace};
 use graph::{Graph, Kind, Name, Port, Reader};
 use prost::bytes::Bytes;
 use runtime::buffer::Map;
@@ -384,7 +384,24 @@ impl Model {
             }
         }
         self.check_symbols(&names, &values)?;
+        self.check_places(&names, &values)?;
         Ok((names, values))
+    }
+
+    /// An error if an input is elsewhere than the weights.
+    fn check_places(&self, names: &[Name], values: &[Value]) -> Result<()> {
+        let here = self.graph.device;
+        let elsewhere = |v: &Value| v.tensor().and_then(device::fixed_place).filter(|&d| d != here);
+        let Some((name, there)) = names.iter().zip(values).find_map(|(n, v)| Some((n, elsewhere(v)?))) else {
+            return Ok(());
+        };
+        match self.graph.constants.values().any(|t| t.read("call").is_ok_and(|a| !value::is_small(a))) {
+            true => {
+                let rule = format!("the input `{name}` is on {there}, and the weights of the model are on {here}");
+                Err(refuse(Code::Argument, rule, "both on one device: `to_device` of tensors, and of the model"))
+            }
+            false => Ok(()),
+        }
     }
 
     /// An error if a name in the shapes of inputs stands for two extents.
