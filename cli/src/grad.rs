@@ -32,7 +32,9 @@ pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> 
             let rule = "gradients do not go from one to the other";
             return Err(format!("error: {}: the model is several graphs, and {rule}: {reason}", path.display()));
         }
-        let Some(Segment { graph, arguments: mut given, .. }) = segments.pop() else { return Ok(BTreeMap::new()) };
+        let Some(Segment { graph, arguments: mut given, .. }) = segments.pop() else {
+            return Err("error: the model has no graph".into());
+        };
         let seeds = wanted.iter().map(|name| cotangent(&name.to_string()));
         given.extend(seeds.map(|seed| (seed.clone(), arguments[&seed].clone())));
         let mut by: Vec<String> = graph.arguments().into_iter().map(|(name, _)| name.to_string()).collect();

@@ -14,6 +14,7 @@ use tracewright::io::onnx::Segment;
 pub fn graph(path: &Path, after: Option<&str>, inputs: Option<&Path>) -> Result<String, String> {
     let model = Model::open(path, false)?;
     let (arguments, random) = model::examples(path, &model, inputs, &Symbols::default())?;
+    let is_onnx = matches!(model, Model::Onnx(_));
     let segments = working("tracing", || match inputs {
         Some(_) => model.segments(&arguments),
         None => model.graph(&arguments, random).map(|segment| vec![segment]),
@@ -26,9 +27,12 @@ pub fn graph(path: &Path, after: Option<&str>, inputs: Option<&Path>) -> Result<
         }
         text += &model::fixed(segment);
         text += &match after {
-            None => of_nodes(&segment.graph.ir()),
-            Some(pass) => of_nodes(&after_pass(path, segment, pass)?),
+            None => segment.graph.ir(),
+            Some(pass) => after_pass(path, segment, pass)?,
         };
+        if is_onnx {
+            text = of_nodes(&text);
+        }
         if let Some(reason) = &segment.end {
             let _ = writeln!(text, "// it ends here: {reason}\n");
         }

@@ -299,10 +299,17 @@ struct Outcome {
 fn finish(outcome: Result<Outcome, String>) -> ExitCode {
     let Outcome { out, err, code } =
         outcome.unwrap_or_else(|message| Outcome { out: String::new(), err: format!("{message}\n"), code: 1 });
-    // A reader that went away is nobody's fault.
-    let _ = std::io::stdout().lock().write_all(out.as_bytes());
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush());
     let _ = std::io::stderr().lock().write_all(err.as_bytes());
-    ExitCode::from(code)
+    match written {
+        // A reader that went away is nobody's fault.
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(std::io::stderr(), "error: standard output: {e}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::from(code),
+    }
 }
 
 /// An error of the library, without the line of this program that asked.

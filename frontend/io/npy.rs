@@ -59,6 +59,8 @@ pub(super) const LEGAL: &str = "an array of bools, integers or floats as numpy.s
 
 /// No header of an array is longer; there may be more of structs, which have no dtype here.
 const LONGEST_HEADER: usize = 1 << 16;
+/// With what stands before its text.
+pub(super) const LONGEST: usize = LONGEST_HEADER + 12;
 /// NumPy's most.
 const MOST_AXES: usize = 64;
 
@@ -109,13 +111,19 @@ impl Header {
         self.dims.iter().try_fold(self.dtype.size(), |n, &d| n.checked_mul(d)).filter(|&n| n <= isize::MAX as usize)
     }
 
+    /// An error if the elements take another number of bytes.
+    pub fn check(&self, bytes: usize) -> Result<(), String> {
+        if self.byte_length() == Some(bytes) {
+            return Ok(());
+        }
+        let needed = self.byte_length().map_or("more bytes than can be counted".into(), |n| format!("{n} bytes"));
+        let ty = ir::Type::new(self.dtype, self.dims.as_slice());
+        Err(format!("{ty} takes {needed}, there are {bytes}"))
+    }
+
     /// The array with those elements.
     pub fn array(&self, bytes: &[u8]) -> Result<Array, String> {
-        if self.byte_length() != Some(bytes.len()) {
-            let needed = self.byte_length().map_or("more bytes than can be counted".into(), |n| format!("{n} bytes"));
-            let ty = ir::Type::new(self.dtype, self.dims.as_slice());
-            return Err(format!("{ty} takes {needed}, there are {}", bytes.len()));
-        }
+        self.check(bytes.len())?;
         let make = |bytes: &[u8]| {
             Array::from_bytes(self.dtype, &self.dims, bytes, self.big_endian && self.dtype.size() > 1)
                 .map_err(|e| e.to_string())

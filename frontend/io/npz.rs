@@ -79,9 +79,20 @@ fn array<R: Read>(entry: &mut ZipFile<'_, R>) -> Result<Array, String> {
     }
     let size = usize::try_from(size).map_err(|_| "it is larger than the address space")?;
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size).map_err(|_| format!("no memory for {size} bytes"))?;
-    entry.take(size as u64).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    let mut read = |bytes: &mut Vec<u8>, up_to: usize| {
+        let more = up_to.saturating_sub(bytes.len());
+        bytes.try_reserve_exact(more).map_err(|_| format!("no memory for {size} bytes"))?;
+        entry.take(more as u64).read_to_end(bytes).map_err(|e| e.to_string())
+    };
+    // The header says how much there is, before memory is taken for it.
+    read(&mut bytes, size.min(npy::LONGEST))?;
     let (header, at) = Header::read(&bytes)?;
+    header.check(size - at.min(size))?;
+    read(&mut bytes, size)?;
+    // At its end the sum of an entry is compared.
+    if read(&mut bytes, size + 1)? > 0 {
+        return Err(format!("it has more than {size} bytes"));
+    }
     header.array(&bytes[at..])
 }
 

@@ -47,6 +47,8 @@ events! {
     Retrace = "retrace", Trace, Info;
     /// A symbolic dim was turned into a number while tracing.
     Specialised = "specialised", Trace, Info;
+    /// A loop of a model made elsewhere is recorded iteration by iteration, since no loop of a compiled function does the same.
+    Unrolled = "unrolled", Trace, Info;
     /// An error value was dropped without anybody having looked at it.
     ErrorDropped = "error dropped", Trace, Warn;
     /// A parameter does not reach the loss, so its gradient is zero.

@@ -190,3 +190,17 @@ fn the_form_for_large_archives() {
         assert!(e.starts_with("error[file]: npz::load: "), "{size}: {e}");
     }
 }
+
+/// What is stored has a sum, which is compared.
+#[test]
+fn bytes_that_have_changed() {
+    let folder = folder();
+    let path = folder.path().join("x.npz");
+    npz::save(&path, &BTreeMap::from([("x".to_string(), Tensor::from([1.5f32, 2.5]))])).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(4).position(|w| w == 1.5f32.to_le_bytes()).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let e = npz::load(&path).unwrap_err().to_string();
+    assert!(e.contains("`x.npy`") && e.to_lowercase().contains("checksum"), "{e}");
+}

@@ -386,3 +386,50 @@ fn a_split_into_more_parts_than_results() {
     let e = onnx::parse(&file(g)).unwrap().call(&[("x", Tensor::ones([2], DType::F32))]).unwrap_err().to_string();
     says(&e, &["num_outputs is 1099511627776", "1, as many as the node has"]);
 }
+
+/// Operands of every rank for ops that take tensors of few.
+#[test]
+fn ranks_that_attention_does_not_have() {
+    let of = |op: &str, ranks: &[usize], attributes: &[Message]| {
+        let names: Vec<String> = (0..ranks.len()).map(|i| format!("x{i}")).collect();
+        let ports: Vec<Message> = names.iter().zip(ranks).map(|(n, &r)| port(n, FLOAT, &vec![Is(2); r])).collect();
+        let reads: Vec<&str> = names.iter().map(String::as_str).collect();
+        let g = graph(&[node(op, &reads, &["y"], attributes)], &ports, &[port("y", FLOAT, &[])], &[]);
+        let m = onnx::parse(&Message(file(g)).message(8, Message::default().int(2, 23)).0).unwrap();
+        let tensors = ranks.iter().map(|&r| Tensor::ones(vec![2usize; r].as_slice(), DType::F32));
+        let given: Vec<(&str, Tensor)> = reads.iter().copied().zip(tensors).collect();
+        m.call(&given).map(|_| ()).map_err(|e| e.to_string())
+    };
+    let heads = [int("q_num_heads", 1), int("kv_num_heads", 1)];
+    let is_refused = |outcome: Result<(), String>, what: &dyn std::fmt::Debug| {
+        let e = outcome.expect_err(&format!("{what:?}"));
+        assert!(e.contains("of ranks") || e.contains("rank "), "{what:?}: {e}");
+    };
+    for q in 0..=5 {
+        for k in 0..=5 {
+            let outcome = of("Attention", &[q, k, k], &heads);
+            match (q, k) {
+                (3, 3) | (4, 4) => assert_eq!(outcome, Ok(())),
+                ranks => is_refused(outcome, &ranks),
+            }
+        }
+        let outcome = of("RotaryEmbedding", &[q, 3, 3], &[int("num_heads", 1)]);
+        if !(3..=4).contains(&q) {
+            is_refused(outcome, &q);
+        }
+        is_refused(of("RotaryEmbedding", &[3, q.min(2), 3], &[int("num_heads", 1)]), &q);
+    }
+}
+
+#[test]
+fn graphs_with_many_inputs() {
+    let names: Vec<String> = (0..100_000).map(|i| format!("x{i}")).collect();
+    let ports: Vec<Message> = names.iter().map(|n| port(n, FLOAT, &[Open])).collect();
+    let g = graph(&[node("Neg", &["x0"], &["y"], &[])], &ports, &[port("y", FLOAT, &[Open])], &[]);
+    let m = onnx::parse(&file(g)).unwrap();
+    let e = m.call(&[("x", Tensor::ones([1], DType::F32))]).unwrap_err().to_string();
+    says(&e, &["no input `x`", "… 99936 more"]);
+    assert!(e.len() < 10_000);
+    let e = m.call(&[]).unwrap_err().to_string();
+    says(&e, &["the input `x0` is missing", "… 99936 more"]);
+}

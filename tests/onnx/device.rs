@@ -7,21 +7,11 @@ use tracewright::{DType, Device, Tensor};
 
 /// The device of the emulator, or `None`, with a line that says so.
 fn device() -> Option<Device> {
-    let skip = |why: String| {
-        assert!(std::env::var_os("TW_TEST_SKIPS").is_none_or(|v| v != "fail"), "skipped: {why}");
-        println!("skipped: {why}");
-    };
     // Its machine code is not that of a GPU, and it keeps that itself.
     let mut options = Options::default();
     options.set("CACHE", "off").expect("a setting");
     options::set_default(options);
-    match emulator::install() {
-        Ok(()) => Some(Device::cuda(0).expect("the emulator has a device")),
-        Err(why) => {
-            skip(why.to_string());
-            None
-        }
-    }
+    emulator::ready().then(|| Device::cuda(0).expect("the emulator has a device"))
 }
 
 #[test]
@@ -68,6 +58,11 @@ fn weights_go_to_a_device_and_calls_run_there() {
             let (a, b): (Vec<f32>, Vec<f32>) = (y[name].to_vec().unwrap(), expected[name].to_vec().unwrap());
             assert!(a.len() == b.len() && a.iter().zip(&b).all(close), "{name}");
         }
+    }
+    // Graphs of it have all of their state there, small weights too.
+    for segment in moved.segments(&[("x", x_there.clone())]).unwrap() {
+        assert!(segment.graph.state().values().all(|t| t.device() == there));
+        segment.graph.call_named(&segment.arguments).unwrap();
     }
     // What is given stays where it is, as everywhere.
     let e = moved.call(&[("x", x.clone())]).unwrap_err().to_string();

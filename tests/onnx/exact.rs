@@ -126,35 +126,44 @@ fn what_a_loop_carries_may_grow() {
     }
 }
 
+/// A model that calls the first of these functions of one input and one output.
+fn functions(bodies: &[Vec<Message>]) -> Vec<u8> {
+    let import = |domain: &str, version: i64| Message::default().text(1, domain).int(2, version);
+    let all = bodies.iter().enumerate().map(|(i, nodes)| {
+        Message::default()
+            .text(1, &format!("f{i}"))
+            .text(4, "x")
+            .text(5, "y")
+            .all(7, nodes.iter().cloned())
+            .message(9, import("", 21))
+            .message(9, import("own", 1))
+            .text(10, "own")
+    });
+    let g = graph(&[calls(0, "x", "y")], &[port("x", FLOAT, &[Is(1)])], &[port("y", FLOAT, &[Open])], &[]);
+    Message(file(g)).message(8, import("own", 1)).all(25, all).0
+}
+
+fn calls(i: usize, from: &str, to: &str) -> Message {
+    node(&format!("f{i}"), &[from], &[to], &[]).text(7, "own")
+}
+
 #[test]
 fn functions_that_double_without_end_are_refused() {
-    let mut functions = Vec::new();
-    for i in 0..24 {
-        let next = format!("f{}", i + 1);
-        let call = |from: &str, to: &str| node(&next, &[from], &[to], &[]).text(7, "own");
-        let nodes = if i == 23 { vec![node("Neg", &["x"], &["y"], &[])] } else { vec![call("x", "m"), call("m", "y")] };
-        let import = |domain: &str, version: i64| Message::default().text(1, domain).int(2, version);
-        functions.push(
-            Message::default()
-                .text(1, &format!("f{i}"))
-                .text(4, "x")
-                .text(5, "y")
-                .all(7, nodes)
-                .message(9, import("", 21))
-                .message(9, import("own", 1))
-                .text(10, "own"),
-        );
-    }
-    let g = graph(
-        &[node("f0", &["x"], &["y"], &[]).text(7, "own")],
-        &[port("x", FLOAT, &[Is(1)])],
-        &[port("y", FLOAT, &[Open])],
-        &[],
-    );
-    let own = Message::default().text(1, "own").int(2, 1);
-    let bytes = Message(file(g)).message(8, own).all(25, functions).0;
-    let e = onnx::parse(&bytes).err().expect("it is refused").to_string();
-    assert!(e.contains("the model has more than 262144 nodes"), "{e}");
+    let twice = |i: usize| vec![calls(i + 1, "x", "m"), calls(i + 1, "m", "y")];
+    let bodies: Vec<_> = (0..23).map(twice).chain([vec![node("Neg", &["x"], &["y"], &[])]]).collect();
+    let e = onnx::parse(&functions(&bodies)).err().expect("it is refused").to_string();
+    assert!(e.contains("the model has more than 262144 nodes, inputs and outputs"), "{e}");
+}
+
+#[test]
+fn functions_that_call_each_other_in_a_long_row_are_refused() {
+    let next = |i: usize| vec![calls(i + 1, "x", "y")];
+    let bodies: Vec<_> = (0..20_000).map(next).chain([vec![node("Unheard", &["x"], &["y"], &[])]]).collect();
+    let e = onnx::parse(&functions(&bodies)).err().expect("it is refused").to_string();
+    assert!(e.contains("Unheard"), "{e}");
+    let known: Vec<_> = (0..20_000).map(next).chain([vec![node("Neg", &["x"], &["y"], &[])]]).collect();
+    let e = onnx::parse(&functions(&known)).err().expect("it is refused").to_string();
+    assert!(e.contains("more than 32 functions call each other"), "{e}");
 }
 
 /// Of initialisers alone, what is computed while a model is traced.
@@ -306,4 +315,58 @@ fn what_attention_masks_does_not_count_under_a_cap() {
     assert_eq!(masked(3, &[false; 3]), (0.0, vec![0.0; 3]));
     assert_eq!(masked(3, &[false]), (0.0, vec![0.0; 3]));
     assert!((masked(1, &[true]).0 - masked(1, &[true; 3]).0).abs() < 1e-6);
+}
+
+#[test]
+fn reductions_of_no_axes_do_to_each_element_what_they_do() {
+    let all = |op: &str, x: f32| {
+        let nodes = [node(op, &["x"], &["y"], &[int("noop_with_empty_axes", 1)])];
+        let m = model(&nodes, &[port("x", FLOAT, &[Is(2)])], &[port("y", FLOAT, &[Open])], &[]);
+        m.call(&[("x", Tensor::from([x, x]))]).unwrap()["y"].to_vec::<f32>().unwrap()
+    };
+    for (op, x, expected) in [
+        ("ReduceSum", -2.0, -2.0),
+        ("ReduceMean", -2.0, -2.0),
+        ("ReduceMax", -2.0, -2.0),
+        ("ReduceProd", -2.0, -2.0),
+        ("ReduceSumSquare", -2.0, 4.0),
+        ("ReduceL1", -2.0, 2.0),
+        ("ReduceL2", -2.0, 2.0),
+        ("ReduceLogSum", 2.0, 2.0f32.ln()),
+        ("ReduceLogSumExp", 2.0, 2.0),
+    ] {
+        let y = all(op, x);
+        assert!(y.len() == 2 && y.iter().all(|y| (y - expected).abs() < 1e-6), "{op}: {y:?}");
+    }
+}
+
+/// Half of a spectrum back to real numbers, of even and odd length, cut and filled.
+#[test]
+fn half_a_spectrum_is_that_of_real_numbers() {
+    let signal = |n: usize| (0..n).map(|i| (i as f32 * 1.3).sin() + 0.5 * i as f32).collect::<Vec<f32>>();
+    for n in [8usize, 7, 1] {
+        let forward = node("DFT", &["x", "", "axis"], &["f"], &[int("onesided", 1)]);
+        let back = node("DFT", &["f", "n", "axis"], &["y"], &[int("onesided", 1), int("inverse", 1)]);
+        let given = [ints("axis", &[], &[1]), ints("n", &[], &[n as i64])];
+        let ports = [port("x", FLOAT, &[Is(1), Is(n as i64), Is(1)])];
+        let m = model(&[forward, back], &ports, &[port("y", FLOAT, &[Open, Open, Open])], &given);
+        let x = Tensor::from(signal(n).as_slice()).reshape([1, n as i64, 1]);
+        let y = m.call(&[("x", x)]).unwrap().remove("y").unwrap();
+        assert_eq!(y.shape().known().unwrap().as_slice(), [1, n, 1]);
+        let off = y.to_vec::<f32>().unwrap().iter().zip(signal(n)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-5, "{n}: {off}");
+    }
+}
+
+/// Names of extents that are given by us are not those of the file.
+#[test]
+fn extents_that_have_names_of_ours() {
+    let nodes = [node("Shape", &["a"], &["y"], &[]), node("Shape", &["b"], &["z"], &[])];
+    for (a, b) in [([Named("d1")], [Named("batch size")]), ([Named("d0")], [Open])] {
+        let ports = [port("a", FLOAT, &a), port("b", FLOAT, &b)];
+        let m = model(&nodes, &ports, &[port("y", INT64, &[Open]), port("z", INT64, &[Open])], &[]);
+        let all = m.call(&[("a", Tensor::ones([3], DType::F32)), ("b", Tensor::ones([4], DType::F32))]).unwrap();
+        let [y, z] = ["y", "z"].map(|name| all[name].to_vec::<i64>().unwrap());
+        assert_eq!((y, z), (vec![3], vec![4]));
+    }
 }

@@ -75,6 +75,11 @@ pub(super) struct Node {
 }
 
 impl Node {
+    /// True if it runs graphs.
+    pub fn has_bodies(&self) -> bool {
+        self.body.is_some() || self.attributes.values().any(|a| matches!(a, Attribute::Graph(_)))
+    }
+
     /// Everything that it reads, also in its bodies.
     pub fn reads(&self) -> impl Iterator<Item = &Name> {
         let bodies = self.attributes.values().filter_map(|a| match a {
@@ -127,13 +132,13 @@ pub(super) struct Reader {
     pub functions: HashMap<(String, String), proto::Function>,
     /// Functions that are being read, one inside of the other.
     calling: Vec<(String, String)>,
-    /// Nodes read so far.
+    /// Nodes, inputs and outputs read so far.
     nodes: usize,
     /// Bytes of tensors in functions so far.
     copied: usize,
 }
 
-/// Nodes of a model at most, with those of functions at every call.
+/// Nodes, inputs and outputs of a model at most, with those of functions at every call.
 const MOST_NODES: usize = 1 << 18;
 
 /// Functions that call each other, at most.
@@ -170,11 +175,12 @@ impl Reader {
                 return Err(twice(&name));
             }
         }
-        let mut inputs = Vec::new();
+        self.count(proto.input.len() + proto.output.len())?;
+        let (mut inputs, mut names) = (Vec::new(), HashSet::new());
         for info in &proto.input {
             let port = port(info)?;
             // An initialiser of that name is its default.
-            if inputs.iter().any(|p: &Port| p.name == port.name) {
+            if !names.insert(port.name.clone()) {
                 return Err(twice(&port.name));
             }
             known.insert(port.name.clone());
@@ -198,6 +204,16 @@ impl Reader {
         Ok(Graph { name: proto.name, inputs, outputs, constants, nodes, outer, device: Device::Cpu })
     }
 
+    /// Takes note of nodes, inputs and outputs.
+    fn count(&mut self, more: usize) -> Result<()> {
+        self.nodes += more;
+        if self.nodes > MOST_NODES {
+            let rule = format!("the model has more than {MOST_NODES} nodes, inputs and outputs");
+            return Err(refuse(Code::Argument, rule, "fewer"));
+        }
+        Ok(())
+    }
+
     fn sparse(&self, sparse: &proto::SparseTensor) -> Result<(Name, Tensor)> {
         let values = sparse.values.as_ref().map(|t| t.name.as_str()).unwrap_or_default();
         let rule = format!("the initialiser `{values}` is sparse");
@@ -211,10 +227,7 @@ impl Reader {
         known: &mut HashSet<Name>,
         around: &[&HashSet<Name>],
     ) -> Result<(Vec<Node>, Vec<Name>)> {
-        self.nodes += protos.len();
-        if self.nodes > MOST_NODES {
-            return Err(refuse(Code::Argument, format!("the model has more than {MOST_NODES} nodes"), ""));
-        }
+        self.count(protos.len())?;
         let given: HashSet<Name> = known.clone();
         for node in &protos {
             for output in node.output.iter().filter(|o| !o.is_empty()) {

@@ -354,23 +354,28 @@ impl Model {
 
     /// The inputs in their order, checked.
     fn arrange(&self, inputs: &[(&str, Value)]) -> Result<(Vec<Name>, Vec<Value>)> {
-        let mut seen = HashSet::new();
-        for (name, _) in inputs {
-            if !self.inputs.iter().any(|p| &*p.name == *name) {
+        let ports: HashSet<&str> = self.inputs.iter().map(|p| &*p.name).collect();
+        let mut given: HashMap<&str, &Value> = HashMap::new();
+        for (name, value) in inputs {
+            if !ports.contains(name) {
                 let known: Vec<&str> = self.inputs.iter().map(|p| &*p.name).collect();
                 let hint = runtime::options::suggest(name, known.iter().copied());
                 let hint = hint.map(|s| format!("; did you mean `{s}`?")).unwrap_or_default();
                 let rule = format!("the model has no input `{name}`{hint}");
-                return Err(refuse(Code::Argument, rule, format!("inputs are `{}`", known.join("`, `"))));
+                return Err(refuse(
+                    Code::Argument,
+                    rule,
+                    format!("inputs are {}", listed(known.iter().map(|n| format!("`{n}`")), ", ")),
+                ));
             }
-            if !seen.insert(*name) {
+            if given.insert(name, value).is_some() {
                 return Err(refuse(Code::Argument, format!("the input `{name}` is given twice"), "each input once"));
             }
         }
         let (mut names, mut values) = (Vec::new(), Vec::new());
         for (i, port) in self.inputs.iter().enumerate() {
-            match inputs.iter().find(|(name, _)| *name == &*port.name) {
-                Some((_, value)) => {
+            match given.get(&*port.name) {
+                Some(&value) => {
                     check(port, value)?;
                     names.push(port.name.clone());
                     values.push(value.clone());
@@ -378,7 +383,11 @@ impl Model {
                 None if i < self.required => {
                     let rule = format!("the input `{}` is missing", port.name);
                     let wanted: Vec<String> = self.inputs().iter().map(Info::to_string).collect();
-                    return Err(refuse(Code::Argument, rule, format!("the inputs {}", wanted.join("; "))));
+                    return Err(refuse(
+                        Code::Argument,
+                        rule,
+                        format!("the inputs {}", listed(wanted.into_iter(), "; ")),
+                    ));
                 }
                 None => {}
             }
@@ -499,4 +508,12 @@ fn info(port: &Port, optional: bool) -> Info {
         _ => Form::Tensor,
     };
     Info { name: port.name.to_string(), form, dtype, dims, optional }
+}
+
+/// As many of them as a message has room for.
+fn listed(all: impl ExactSizeIterator<Item = String>, separator: &str) -> String {
+    const SHOWN: usize = 64;
+    let more = all.len().saturating_sub(SHOWN);
+    let some = all.take(SHOWN).collect::<Vec<_>>().join(separator);
+    if more == 0 { some } else { format!("{some}{separator}… {more} more") }
 }

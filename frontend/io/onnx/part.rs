@@ -152,20 +152,25 @@ impl Part {
     pub fn symbols(&self) -> Vec<(Name, usize, Symbol)> {
         let mut all = Vec::new();
         let mut named: HashMap<String, Symbol> = HashMap::new();
+        let ports: HashMap<&Name, &Kind> = self.graph.inputs.iter().map(|p| (&p.name, &p.kind)).collect();
+        let dims = |kind: &&Kind| match kind {
+            Kind::Tensor(_, Some(dims)) => dims.iter().flatten().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        let taken: HashSet<String> = ports.values().flat_map(dims).collect();
+        let mut free = (0..).map(|n| format!("d{n}")).filter(|name| !taken.contains(name));
         for (i, name) in self.inputs.iter().enumerate() {
-            let Some(port) = self.graph.inputs.iter().find(|p| p.name == *name) else { continue };
-            let Kind::Tensor(_, Some(dims)) = &port.kind else { continue };
+            let Some(Kind::Tensor(_, Some(dims))) = ports.get(name) else { continue };
             for (axis, dim) in dims.iter().enumerate() {
                 let key = match dim {
                     Some(d) if d.known().is_some() => continue,
                     Some(d) => d.to_string(),
                     None => format!("\0{i}_{axis}"),
                 };
-                let count = named.len();
                 let symbol = named.entry(key.clone()).or_insert_with(|| {
-                    let text = identifier(&key);
-                    let plain = text == key && Symbol::is_valid(&text);
-                    Symbol::new(&if plain { text } else { format!("d{count}") })
+                    let plain = identifier(&key) == key && Symbol::is_valid(&key);
+                    let text = if plain { Some(key) } else { free.next() };
+                    Symbol::new(&text.expect("there are names without end"))
                 });
                 all.push((name.clone(), axis, symbol.clone()));
             }

@@ -77,14 +77,14 @@ fn floats(graph: &Graph) -> BTreeMap<String, Tensor> {
     floats.map(|(name, t)| (name.to_string(), t.clone())).collect()
 }
 
-/// The floats of the file that a part reads.
+/// The floats of the file that a part reads, all of them where the large ones are.
 fn parameters(part: &Part) -> BTreeMap<String, Tensor> {
     let graph = &*part.graph;
     let read = part.nodes.iter().flat_map(|&n| graph.nodes[n].reads()).chain(graph.outputs.iter().map(|p| &p.name));
     let floats = read.filter_map(|name| {
         let t = graph.constants.get(name).filter(|t| t.dtype().is_float())?;
         let replaced = part.inputs.contains(name) || part.known.contains_key(name);
-        (!replaced).then(|| (name.to_string(), t.clone()))
+        (!replaced).then(|| (name.to_string(), t.to_device(graph.device)))
     });
     floats.collect()
 }

@@ -108,7 +108,8 @@ pub(super) fn computed_once(graph: &Graph, inputs: &[Name]) -> HashMap<Name, Ope
         for number in needed(graph) {
             let node = &graph.nodes[number];
             let known = |name: &Name| !inputs.contains(name) && frame.get(name).is_some();
-            if !node.op.folds || node.op.name == "Expand" || !node.reads().all(known) {
+            // How much a loop makes is not known before it has run.
+            if !node.op.folds || node.op.name == "Expand" || node.has_bodies() || !node.reads().all(known) {
                 continue;
             }
             let read: i64 = node.reads().filter_map(|n| frame.get(n)).map(|v| bytes(&v)).fold(0, i64::saturating_add);

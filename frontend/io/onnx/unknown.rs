@@ -12,16 +12,25 @@ type Functions = HashMap<(String, String), proto::Function>;
 
 struct Walk<'a> {
     functions: &'a Functions,
-    /// Functions that were looked at.
+    /// Functions that are or were to be looked at.
     seen: HashSet<(&'a str, &'a str)>,
+    /// Those that still are.
+    waiting: Vec<&'a proto::Function>,
     /// How many nodes, and the first.
     found: BTreeMap<String, (usize, String)>,
 }
 
 /// An error that lists the ops that are not known, of the nodes of a graph, their bodies, and the functions that they call.
 pub(super) fn refuse_unknown(graph: &proto::Graph, reader: &Reader) -> Result<()> {
-    let mut walk = Walk { functions: &reader.functions, seen: HashSet::new(), found: BTreeMap::new() };
+    let found = BTreeMap::new();
+    let mut walk = Walk { functions: &reader.functions, seen: HashSet::new(), waiting: Vec::new(), found };
     walk.nodes(&graph.node, &reader.opsets);
+    while let Some(f) = walk.waiting.pop() {
+        // Versions that are not known are refused where the function is read.
+        if let Ok(own) = opsets(&f.opset_import) {
+            walk.nodes(&f.node, &own);
+        }
+    }
     if walk.found.is_empty() {
         return Ok(());
     }
@@ -41,11 +50,9 @@ impl<'a> Walk<'a> {
             bodies.for_each(|g| self.nodes(&g.node, opsets));
             let key = (domain.to_string(), node.op_type.clone());
             if let Some(f) = self.functions.get(&key) {
-                // One that calls itself is refused where it is read, and so are versions that are not known.
-                if self.seen.insert((&f.domain, &f.name))
-                    && let Ok(own) = opsets_of(f)
-                {
-                    self.nodes(&f.node, &own);
+                // One that calls itself is refused where it is read.
+                if self.seen.insert((&f.domain, &f.name)) {
+                    self.waiting.push(f);
                 }
                 continue;
             }
@@ -59,8 +66,4 @@ impl<'a> Walk<'a> {
             self.found.entry(format!("{of}{}{at}", node.op_type)).or_insert((0, name)).0 += 1;
         }
     }
-}
-
-fn opsets_of(f: &proto::Function) -> Result<HashMap<String, i64>> {
-    opsets(&f.opset_import)
 }

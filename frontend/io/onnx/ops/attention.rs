@@ -34,16 +34,30 @@ fn longer(mask: Tensor, keys: &Dim) -> Result<Tensor, Stop> {
 
 fn attention(c: &Call) -> Out {
     let (q, k, v) = (c.tensor(0)?, c.tensor(1)?, c.tensor(2)?);
-    let flat = q.try_shape()?.rank() == 3;
+    let past = (c.maybe(4)?, c.maybe(5)?);
+    let rank = |t: &Tensor| Ok::<_, Stop>(t.try_shape()?.rank());
+    let ranks = [rank(&q)?, rank(&k)?, rank(&v)?];
+    if !(3..=4).contains(&ranks[0]) || ranks.iter().any(|&r| r != ranks[0]) {
+        let found = ranks.map(|r| r.to_string()).join(", ");
+        return Err(c.fail(format!("queries, keys and values of ranks {found}"), "all of rank 3, or all of rank 4"));
+    }
+    let past = match past {
+        (Some(k), Some(v)) if rank(&k)? == 4 && rank(&v)? == 4 => Some((k, v)),
+        (None, None) => None,
+        (Some(_), Some(_)) => {
+            return Err(c.fail("past keys or values that are not of rank 4", "[batch, heads, length, size]"));
+        }
+        _ => return Err(c.fail("past keys without values, or values without keys", "both or neither")),
+    };
+    let flat = ranks[0] == 3;
     let (of_q, of_k) = (c.int("q_num_heads", 0), c.int("kv_num_heads", 0));
     if flat && (of_q < 1 || of_k < 1) {
         return Err(c.fail(format!("{of_q} and {of_k} heads"), "the numbers of heads of tensors of rank 3"));
     }
     let (q, mut k, mut v) = (heads(&q, of_q), heads(&k, of_k), heads(&v, of_k));
     let dtype = q.try_type()?.dtype;
-    let past = c.maybe(4)?;
-    let before = past.as_ref().map(|p| p.try_shape().map(|s| s[2].clone())).transpose()?.unwrap_or(Dim::from(0));
-    if let (Some(past_k), Some(past_v)) = (past, c.maybe(5)?) {
+    let before = past.as_ref().map(|(p, _)| p.try_shape().map(|s| s[2].clone())).transpose()?.unwrap_or(Dim::from(0));
+    if let Some((past_k, past_v)) = past {
         (k, v) = (concat(&[past_k, k], 2), concat(&[past_v, v], 2));
     }
     let (present_k, present_v) = (k.clone(), v.clone());
@@ -107,6 +121,17 @@ fn attention(c: &Call) -> Out {
 fn rotary(c: &Call) -> Out {
     let (x, cosines, sines) = (c.tensor(0)?, c.tensor(1)?, c.tensor(2)?);
     let given = x.try_shape()?;
+    if !(3..=4).contains(&given.rank()) {
+        return Err(c.fail(format!("positions of rank {}", given.rank()), "rank 3 or 4"));
+    }
+    // Of positions that are looked up, or of each place of each example.
+    let tables = if c.has(3) { 2 } else { 3 };
+    for table in [&cosines, &sines] {
+        let rank = table.try_shape()?.rank();
+        if rank != tables {
+            return Err(c.fail(format!("a table of rank {rank}"), format!("rank {tables}")));
+        }
+    }
     let count = c.int("num_heads", 0);
     if given.rank() == 3 && count < 1 {
         return Err(c.fail(format!("{count} heads"), "the number of heads of a tensor of rank 3"));

@@ -7,6 +7,7 @@ use crate::io::onnx::graph::Graph;
 use crate::io::onnx::value::{Operand, integer};
 use crate::tensor::Tensor;
 use crate::{DType, Dim, Scalar, Shape, cond, scan, stack, while_loop};
+use runtime::events::{self, Event};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -84,14 +85,15 @@ fn repeat(c: &Call) -> Out {
     if body.inputs.len() != carried + 2 || body.outputs.len() < carried + 1 {
         return Err(c.fail("the body does not take and yield what is carried", "matching inputs and outputs"));
     }
+    // What is carried may grow, which no loop of a compiled function does.
+    let mut why = None;
     if !c.eager {
         match looped(c, &body, carried) {
             Err(Stop::Apart | Stop::Value(_)) => {}
-            // What is carried may grow, which no loop of a compiled function does.
-            Err(Stop::Error(_)) => {}
+            Err(Stop::Error(e)) => why = Some(e),
             Ok(results) => match results.iter().find_map(Operand::error) {
                 None => return Ok(results),
-                Some(e) => drop(e.observed()),
+                Some(e) => why = Some(e.observed()),
             },
         }
     }
@@ -123,6 +125,11 @@ fn repeat(c: &Call) -> Out {
         }
         carry = results;
         number += 1;
+    }
+    if let Some(why) = why {
+        let why = why.to_string();
+        let why = why.lines().next().unwrap_or_default();
+        events::record(Event::Unrolled, format_args!("{number} iterations of the node `{}`: {why}", c.node.name));
     }
     let stacks = stacks.into_iter().enumerate().map(|(i, parts)| match parts.is_empty() {
         false => Operand::Tensor(stack(&parts, 0)),
@@ -232,11 +239,12 @@ fn keeps_going(body: &Graph) -> bool {
 /// A scan over the elements along axes of its inputs. Version 8 has a first axis of examples, and lengths of them.
 fn scanned(c: &Call) -> Out {
     let body = c.body("body")?.clone();
-    let taken = usize::try_from(c.int("num_scan_inputs", 0)).unwrap_or(0);
+    let taken = c.int("num_scan_inputs", 0);
     let old = c.version() < 9;
     let inputs = c.inputs.get(old as usize..).unwrap_or_default();
-    let Some(carried) = inputs.len().checked_sub(taken) else {
-        return Err(c.fail("there are fewer inputs than are scanned", "at least as many"));
+    let carried = usize::try_from(taken).ok().filter(|&n| n > 0).and_then(|n| inputs.len().checked_sub(n));
+    let Some(carried) = carried else {
+        return Err(c.fail(format!("{taken} of {} inputs are scanned", inputs.len()), "1 to as many as there are"));
     };
     if old && c.has(0) {
         return Err(c.fail("there are lengths of examples", "examples of one length"));

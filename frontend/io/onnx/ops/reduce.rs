@@ -72,9 +72,6 @@ fn over(c: &Call, f: impl Fn(&Tensor, &[isize]) -> Tensor) -> Out {
     // What is left to do over no axes is what the op does to each element.
     let axes = axes(c, ty.rank())?.unwrap_or_default();
     let signed: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
-    if signed.is_empty() && c.flag("noop_with_empty_axes", false) {
-        return one(x);
-    }
     let reduced = f(&x, &signed).to_dtype(ty.dtype);
     one(if keep { reduced.reshape(kept(&ty.shape, &axes)) } else { reduced })
 }

@@ -25,9 +25,14 @@ pub(super) const OPS: &[Op] = &[
             _ => -2,
         };
         let axis = c.axis(axis, rank)?;
-        let length = if c.has(1) { integer(c.scalar(1)?) } else { extent(&x.try_shape()?[axis]) as i64 };
+        let (inverse, onesided) = (c.flag("inverse", false), c.flag("onesided", false));
+        let length = match (c.has(1), extent(&x.try_shape()?[axis]) as i64) {
+            (true, _) => integer(c.scalar(1)?),
+            (false, n) if inverse && onesided => 2 * (n - 1),
+            (false, n) => n,
+        };
         let Ok(length) = usize::try_from(length) else { return Err(c.fail("the length is negative", "1 or more")) };
-        one(transform(c, &x, axis, length, c.flag("inverse", false), c.flag("onesided", false))?)
+        one(transform(c, &x, axis, length, inverse, onesided)?)
     }),
     Op::new("STFT", &[17], |c| {
         let x = c.tensor(0)?;
@@ -80,15 +85,23 @@ fn transform(c: &Call, x: &Tensor, axis: usize, length: usize, inverse: bool, on
         return Err(c.fail(format!("axis {axis}, parts of {parts}, length {length}"), legal));
     }
     let n = extent(&shape[axis]);
+    let half = length / 2 + 1;
+    let (read, count) = match (inverse, onesided) {
+        (true, true) => (half, length),
+        (false, true) => (length, half),
+        (_, false) => (length, length),
+    };
     let mut ends = vec![(0, 0); shape.rank()];
-    ends[axis].1 = length.saturating_sub(n);
-    let x = if length < n { x.slice(axis as isize, 0..length as isize) } else { x.pad(&ends, 0.0) };
-    let count = if onesided { length / 2 + 1 } else { length };
+    ends[axis].1 = read.saturating_sub(n);
+    let x = if read < n { x.slice(axis as isize, 0..read as isize) } else { x.pad(&ends, 0.0) };
     let sign = if inverse { 1.0 } else { -1.0 };
+    // Of what is left out of a half, each value is the conjugate of one that is there.
+    let times = |i: usize| if inverse && onesided && i > 0 && 2 * i != length { 2.0 } else { 1.0 };
     let matrix = |f: fn(f64) -> f64| {
-        let at = |i: usize| f(sign * TAU * ((i / count) * (i % count) % length) as f64 / length as f64);
+        let at =
+            |i: usize| times(i / count) * f(sign * TAU * ((i / count) * (i % count) % length) as f64 / length as f64);
         let value = |i: usize| Scalar::F64(at(i)).convert(x.dtype());
-        Tensor::from_literal(Literal::from_fn(&[length, count], x.dtype(), value))
+        Tensor::from_literal(Literal::from_fn(&[read, count], x.dtype(), value))
     };
     let (cosine, sine) = (matrix(f64::cos), matrix(f64::sin));
     // The axis goes last, is multiplied, and goes back.
@@ -101,7 +114,8 @@ fn transform(c: &Call, x: &Tensor, axis: usize, length: usize, inverse: bool, on
         y_re -= im.matmul(&sine);
         y_im += im.matmul(&cosine);
     }
-    let y = concat(&[back(y_re), back(y_im)], -1);
+    // Half of a spectrum is that of real numbers.
+    let y = if inverse && onesided { back(y_re) } else { concat(&[back(y_re), back(y_im)], -1) };
     Ok(if inverse { y / length as f64 } else { y })
 }
 
