@@ -4,6 +4,7 @@ use crate::model::{self, Model};
 use crate::{Inputs, Outcome, said, working};
 use serde_json::{Value, json};
 use std::path::Path;
+use tracewright::Tensor;
 use tracewright::io::Compared;
 
 /// Exit code where they differ.
@@ -20,8 +21,8 @@ struct Found {
 pub fn compare(path: &Path, inputs: &Inputs, json: bool) -> Result<Outcome, String> {
     let model = Model::open(path, false)?;
     let arguments = model::arguments(path, &model, inputs)?;
-    // A call says what is wrong with the names; its result is of no use.
-    model.call(&arguments)?;
+    // A call says what is wrong with the names, and what there is to compare.
+    let results = model.call(&arguments)?;
     let of_nodes = matches!(model, Model::Onnx(_));
     let mut found = Vec::new();
     for segment in working("tracing", || model.segments(&arguments))? {
@@ -33,7 +34,22 @@ pub fn compare(path: &Path, inputs: &Inputs, json: bool) -> Result<Outcome, Stri
         }
         found.push(Found { outputs, ops, end: segment.end });
     }
+    // What a loop that runs apart yields, and nothing reads, is in none of them.
+    let between = |name: &str| found.iter().all(|f| f.outputs.iter().all(|o| o.name != name));
+    let apart: Vec<Compared> = results.iter().filter(|(name, _)| between(name)).map(not_compared).collect();
+    found.push(Found { outputs: apart, ops: Vec::new(), end: None });
     Ok(report(&path.display().to_string(), &found, json))
+}
+
+fn not_compared((name, result): (&String, &Tensor)) -> Compared {
+    Compared {
+        name: name.clone(),
+        place: String::new(),
+        ty: result.try_type().map_or_else(|_| "?".into(), |ty| ty.to_string()),
+        largest: 0.0,
+        wrong: None,
+        skipped: Some("it is computed between graphs, op by op".into()),
+    }
 }
 
 /// The node of an op that was recorded for one: the line is that of this program.

@@ -243,3 +243,32 @@ fn a_loop_without_end_ends_at_the_limit() {
     assert!(wrong.code == 2 && wrong.err.contains("`soon` is no number of seconds"), "{}", wrong.err);
     assert!(does(folder.path(), "inspect endless.tw").contains("while_loop"));
 }
+
+/// A loop of an unknown length with a stack runs between graphs, and what it yields is in none of them.
+#[test]
+fn outputs_that_no_graph_has_are_said_not_to_be_compared() {
+    let body = graph(
+        &[
+            node("Add", &["s", "x"], &["more"], &[]),
+            node("Less", &["more", "most"], &["on"], &[]),
+            node("Identity", &["more"], &["seen"], &[]),
+        ],
+        &[port("i", INT64, &[]), port("c", BOOL, &[]), port("s", FLOAT, &[])],
+        &[port("on", BOOL, &[]), port("more", FLOAT, &[]), port("seen", FLOAT, &[])],
+        &[floats("most", &[], &[9.0])],
+    );
+    let looped = graph(
+        &[node("Loop", &["", "", "x"], &["last", "all"], &[file::body("body", body)])],
+        &[port("x", FLOAT, &[])],
+        &[port("last", FLOAT, &[]), port("all", FLOAT, &[Open])],
+        &[],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::write(at.join("looped.onnx"), file::file(looped)).unwrap();
+    save(at, "x.npz", &[("x", Tensor::from(2.0f32))]);
+    let text = does(at, "compare looped.onnx --inputs x.npz");
+    for line in ["all: f32[4], not compared: it is computed between graphs", "last: f32[], not compared: "] {
+        assert!(text.contains(line), "{text}");
+    }
+}

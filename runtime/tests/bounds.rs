@@ -1,7 +1,6 @@
 //! Bounds on what correct executions may differ by.
 
-use ir::ops::Sample;
-use ir::{DType, Graph, Literal, Location, Origin, Primitive};
+use ir::{DType, Literal, Primitive};
 use runtime::bounds::{Bounded, UNKNOWN, analyse};
 use std::collections::BTreeSet;
 

@@ -237,7 +237,7 @@ fn values_that_make_no_sense_when_it_runs() {
     assert_eq!(call(-1).unwrap()["y"].to_vec::<f32>().unwrap(), [7.0]);
     for at in [3, -4] {
         let e = call(at).and_then(|y| y["y"].to_vec::<f32>()).unwrap_err().to_string();
-        says(&e, &["error[index]", "the_gather"]);
+        says(&e, &["error[index]", "the_gather", "an index below 0 counts from the end"]);
     }
     let shaped = graph(
         &[node("Reshape", &["x", "to"], &["y"], &[])],

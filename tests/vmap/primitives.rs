@@ -3,7 +3,7 @@
 
 use crate::target::{Target, array, target};
 use ir::ops::Sample;
-use ir::{Dim, Graph, Literal, Location, Origin, Primitive};
+use ir::{Dim, Graph, Literal, Primitive};
 use passes::batch::{Batched, batch};
 use runtime::bounds::analyse;
 use runtime::interpreter::interpret;

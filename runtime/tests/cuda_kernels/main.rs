@@ -11,8 +11,7 @@ mod programs;
 mod target;
 
 use data::Within;
-use ir::ops::Sample;
-use ir::{Graph, Literal, Location, Origin, Primitive};
+use ir::{Graph, Literal, Primitive};
 use passes::{Grain, PassOptions, Settings};
 use runtime::program_interpreter::{RunOptions, run_watched};
 use std::collections::BTreeSet;
