@@ -71,11 +71,12 @@ const FENCED: [(&str, &[&str], &[&str]); 2] = [
     ),
 ];
 
-/// The only library sources that may read the environment.
-const READS_ENVIRONMENT: &[&str] = &["runtime/src/options/", "runtime/src/options.rs"];
+/// The only library sources that may read the environment: options, and what tells of tests that cannot run.
+const READS_ENVIRONMENT: &[&str] = &["runtime/src/options/", "runtime/src/options.rs", "runtime/emulator/src/skip.rs"];
 
 /// The only library sources that may write to stdout or stderr.
 const PRINTS: &[&str] = &[
+    "runtime/emulator/src/skip.rs",
     "runtime/src/options/",
     "runtime/src/options.rs",
     "runtime/src/events/",

@@ -16,11 +16,12 @@
 #![cfg(target_os = "linux")]
 
 mod libraries;
+mod skip;
+
+pub use skip::skip;
 
 use std::ffi::{CStr, CString, c_int, c_uint, c_void};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Which thread of a block goes on where several can.
@@ -111,16 +112,6 @@ pub fn install() -> Result<(), String> {
 /// ```
 pub fn ready() -> bool {
     install().map_err(|why| skip(&why)).is_ok()
-}
-
-/// Says that a test cannot run, and how many could not so far, on the standard error, which shows it when the test passes
-/// too. It is a panic if `TW_TEST_SKIPS` is `fail`.
-pub fn skip(why: &str) {
-    static SKIPPED: AtomicUsize = AtomicUsize::new(0);
-    assert!(std::env::var_os("TW_TEST_SKIPS").is_none_or(|v| v != "fail"), "skipped: {why}");
-    let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    // Not by a macro of print, which the runner of tests would keep for itself.
-    _ = writeln!(std::io::stderr(), "skipped: {count} tests so far, since {why}");
 }
 
 /// Where the libraries are, which are built if they are not there yet: a process that finds it in its library path has the
