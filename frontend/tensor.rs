@@ -442,7 +442,7 @@ impl Tensor {
 pub fn extent(dim: &Dim) -> usize {
     match dim.as_usize() {
         Some(n) => n,
-        None => trace::specialize(dim, Location::caller()),
+        None => trace::specialize(dim, here()),
     }
 }
 

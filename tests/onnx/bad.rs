@@ -237,7 +237,32 @@ fn values_that_make_no_sense_when_it_runs() {
     assert_eq!(call(-1).unwrap()["y"].to_vec::<f32>().unwrap(), [7.0]);
     for at in [3, -4] {
         let e = call(at).and_then(|y| y["y"].to_vec::<f32>()).unwrap_err().to_string();
-        says(&e, &["error[index]", "the_gather", "an index below 0 counts from the end"]);
+        says(&e, &["error[index]", "the_gather", &format!("index {at} is out of range for axis 0 of extent 3")]);
+    }
+    let axes = graph(
+        &[node("GatherND", &["x", "at"], &["y"], &[]), node("ScatterND", &["x", "to", "y"], &["z"], &[])],
+        &[
+            port("x", FLOAT, &[Named("n"), Is(3)]),
+            port("at", INT64, &[Is(1), Is(2)]),
+            port("to", INT64, &[Is(1), Is(2)]),
+        ],
+        &[port("z", FLOAT, &[Named("n"), Is(3)])],
+        &[],
+    );
+    let m = onnx::parse(&file(axes)).unwrap();
+    let x = Tensor::from([[5.0f32, 6.0, 7.0], [8.0, 9.0, 10.0]]);
+    let call = |at: [i64; 2], to: [i64; 2]| {
+        m.call(&[("x", x.clone()), ("at", Tensor::from([at])), ("to", Tensor::from([to]))])?["z"].to_vec::<f32>()
+    };
+    assert_eq!(call([-1, -1], [0, -3]).unwrap(), [10.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
+    for (at, expected) in [
+        ([0, 3], "index 3 is out of range for axis 1 of extent 3"),
+        ([1, -4], "index -4 is out of range for axis 1 of extent 3"),
+        ([2, 0], "index 2 is out of range for axis 0 of extent 2"),
+        ([-3, 0], "index -3 is out of range for axis 0 of extent 2"),
+    ] {
+        says(&call(at, [0, 0]).unwrap_err().to_string(), &["error[index]", "the_gathernd", expected]);
+        says(&call([0, 0], at).unwrap_err().to_string(), &["error[index]", "the_scatternd", expected]);
     }
     let shaped = graph(
         &[node("Reshape", &["x", "to"], &["y"], &[])],

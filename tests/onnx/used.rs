@@ -102,6 +102,50 @@ fn inputs_that_are_shapes_are_known_by_value() {
     assert_eq!(new, [0; 3], "{seen:#?}");
 }
 
+/// A size that is computed of an input is known by the value of that input, in one graph; what a reduction yields is not, since
+/// many inputs yield one.
+#[test]
+fn inputs_that_sizes_are_computed_of_are_known_by_value() {
+    let m = model(
+        &[
+            node("Cast", &["count"], &["whole"], &[int("to", INT64)]),
+            node("Unsqueeze", &["whole", "zero"], &["list"], &[]),
+            node("Concat", &["list", "rest"], &["to"], &[int("axis", 0)]),
+            node("Reshape", &["x", "to"], &["r"], &[]),
+            node("Neg", &["r"], &["y"], &[]),
+        ],
+        &[port("x", FLOAT, &[Named("n")]), port("count", FLOAT, &[])],
+        &[port("y", FLOAT, &[Open, Open])],
+        &[ints("zero", &[1], &[0]), ints("rest", &[1], &[-1])],
+    );
+    let given = |n: f32| [("x", Tensor::ones([6], DType::F32)), ("count", Tensor::from(n))];
+    let (shape, seen) = events::capture(|| m.call(&given(2.0)).unwrap()["y"].shape().to_string());
+    assert_eq!(shape, "[2, 3]");
+    let reasons: Vec<&str> = seen.iter().filter(|r| r.event == Event::Specialised).map(|r| r.reason.as_str()).collect();
+    let [count_is, n_is] = reasons[..] else { panic!("{reasons:?}") };
+    assert!(count_is.contains("`count` became f32[] [2.0]") && count_is.contains(file!()), "{count_is}");
+    assert!(n_is.contains("n became 6") && n_is.contains(file!()), "{n_is}");
+    assert_eq!(m.call(&given(3.0)).unwrap()["y"].shape().to_string(), "[3, 2]");
+    let segment = m.export(&given(2.0)).unwrap();
+    assert_eq!(segment.fixed, [("count".to_string(), "f32[] [2.0]".to_string())]);
+    let lengths = model(
+        &[
+            node("ReduceMax", &["lengths"], &["most"], &[int("keepdims", 0)]),
+            node("Range", &["zero", "most", "one"], &["y"], &[]),
+        ],
+        &[port("lengths", INT64, &[Is(2)])],
+        &[port("y", INT64, &[Open])],
+        &[ints("zero", &[], &[0]), ints("one", &[], &[1])],
+    );
+    let call = |of: [i64; 2]| lengths.call(&[("lengths", Tensor::from(of))]).unwrap()["y"].to_vec::<i64>().unwrap();
+    assert_eq!(call([3, 1]), [0, 1, 2]);
+    let (found, seen) = events::capture(|| call([2, 3]));
+    assert_eq!(found, [0, 1, 2]);
+    assert_eq!(count(&seen, Event::Specialised), 0, "{seen:#?}");
+    let e = lengths.export(&[("lengths", Tensor::from([3i64, 1]))]).err().unwrap().to_string();
+    assert!(e.contains("the node `the_range` (Range) reads the value of `most`"), "{e}");
+}
+
 #[test]
 fn what_cannot_be_traced_runs_between() {
     // The places of what is not 0, and these elements doubled.

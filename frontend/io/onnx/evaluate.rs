@@ -179,15 +179,6 @@ pub(super) fn at_node(graph: &Graph, e: Error) -> Error {
     match graph.nodes.iter().filter(is_in).max_by_key(|n| n.name.len()) {
         Some(node) => {
             let names = node.inputs.iter().flatten().map(|name| format!("`{name}`")).collect();
-            let e = match (e.code(), node.op.name) {
-                (Code::Index, "GatherND" | "ScatterND") => e.note(
-                    "the axes of an index are one axis here; what is far below 0 is out of range along one of them",
-                ),
-                (Code::Index, name) if name.starts_with("Gather") || name.starts_with("Scatter") => {
-                    e.note("an index below 0 counts from the end: the extent was added to it")
-                }
-                _ => e,
-            };
             e.in_node(&node.name, node.op.name, names)
         }
         None => e,

@@ -1,7 +1,8 @@
 //! A part of a model as a function that is traced: nodes, with what is known before they run, and what comes after them.
 
 use super::evaluate::{Frame, Rest, Stop};
-use super::graph::{Graph, Kind, Name};
+use super::graph::{Graph, Kind, Name, Node};
+use super::ops;
 use super::value::{Operand, Value, refuse};
 use crate::dispatch::{enter_at, here};
 use crate::error::{Code, Error, Result};
@@ -25,6 +26,9 @@ thread_local! {
 pub(super) fn remember_line() {
     LINE.set(Some(here()));
 }
+
+/// Elements of an input at most that sizes are computed of.
+const MOST_SIZES: i64 = 64;
 
 /// The largest extent that a symbol stands for.
 pub(super) const MOST_EXTENT: usize = 1 << 29;
@@ -188,7 +192,7 @@ impl Part {
             .collect();
         let mut outcome = self.record(&given, parameters);
         let stuck = match &outcome {
-            Ok(outcome) => !matches!(outcome.next.then, Then::Done),
+            Ok(outcome) => matches!(outcome.next.then, Then::Cut(_)),
             Err(_) => true,
         };
         // What does not work for a symbol, or needs a value, is traced again with numbers.
@@ -216,7 +220,7 @@ impl Part {
         frame.values.extend(self.inputs.iter().cloned().zip(given.values.iter().map(Operand::of)));
         let Rest { nodes: rest, values: wanted, apart } = frame.run(&self.nodes)?;
         let specialise: BTreeSet<Name> =
-            wanted.iter().map(|(name, _)| name).filter(|name| self.inputs.contains(name)).cloned().collect();
+            wanted.iter().filter_map(|(name, _)| self.sources(&frame, given, name)).flatten().collect();
         if !specialise.is_empty() {
             // Nothing but the names of what must be known.
             let next = Next { known: (*self.known).clone(), then: Then::Specialise(specialise) };
@@ -253,6 +257,36 @@ impl Part {
         };
         let given = Given { names: names.into(), values };
         Ok(Outcome { given, next: Arc::new(Next { known, then }) })
+    }
+
+    /// The inputs that a value is arranged of, if it is of nothing else that is not known. Of a large input, or one that more
+    /// happens to, many values could be one here: there are none then, so that the part ends and the next is for the result.
+    fn sources(&self, frame: &Frame, given: &Given, name: &Name) -> Option<BTreeSet<Name>> {
+        let small = |v: &Value| {
+            let shape = v.tensor().and_then(|t| t.try_shape().ok());
+            shape.is_some_and(|s| s.rank() <= 1 && s.numel().known().is_some_and(|n| n <= MOST_SIZES))
+        };
+        if self.inputs.contains(name) {
+            return Some(BTreeSet::from([name.clone()]));
+        }
+        let made = self.nodes.iter().map(|&n| &self.graph.nodes[n]);
+        let maker: HashMap<&Name, &Node> = made.flat_map(|n| n.outputs.iter().flatten().map(move |o| (o, n))).collect();
+        let (mut found, mut seen, mut open) = (BTreeSet::new(), HashSet::new(), vec![name]);
+        while let Some(name) = open.pop() {
+            if !seen.insert(name) {
+                continue;
+            }
+            if let Some(at) = self.inputs.iter().position(|input| input == name) {
+                if !small(&given.values[at]) {
+                    return None;
+                }
+                found.insert(name.clone());
+            } else if frame.get(name).is_none_or(|v| !v.is_known() && v.ints().is_none()) {
+                let node = maker.get(name).filter(|n| ops::arranges(n.op) && !n.has_bodies())?;
+                open.extend(node.reads());
+            }
+        }
+        (!found.is_empty()).then_some(found)
     }
 
     /// The part after this one, of what it was given and what it yielded. Nodes that run apart run here.

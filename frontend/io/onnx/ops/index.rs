@@ -157,13 +157,14 @@ fn plus_extent(x: Tensor, n: &Dim) -> Tensor {
     }
 }
 
-/// Indices counted from the front.
+/// Indices counted from the front; what is out of range stays as it is, to be named when it is read.
 fn from_front(at: &Tensor, extent: &Dim) -> Tensor {
     if at.error_ref().is_some() || at.dtype().is_unsigned() {
         return at.clone();
     }
     let at = at.to_dtype(DType::I64);
-    at.lt(0).where_(plus_extent(at.clone(), extent), &at)
+    let front = plus_extent(at.clone(), extent);
+    at.lt(0).logical_and(front.ge(0)).where_(front, &at)
 }
 
 /// Indices of several axes as one index of these axes merged, with the shape that they have without their last axis.
@@ -173,10 +174,11 @@ fn flat_places(at: &Tensor, shape: &Shape, batch: usize, k: usize) -> (Tensor, S
     let last = places.rank() as isize - 1;
     let mut flat: Option<Tensor> = None;
     for i in 0..k {
-        let n = &shape[batch + i];
+        let axis = batch + i;
+        let n = &shape[axis];
         let part = from_front(&at.select(last, i as isize), n);
-        // An index that is out of range must not become one of another row.
-        let part = checked(&part, n);
+        // An index that is out of range must not become one of another row: it is one of all that there are.
+        let part = prim_iota(shape, axis).take(&part, axis as isize).reshape(many.clone());
         flat = Some(match flat {
             Some(before) => times_extent(before, n) + part,
             None => part,
@@ -197,15 +199,6 @@ fn times_extent(x: Tensor, n: &Dim) -> Tensor {
         Some(n) => x * n,
         None => x * prim::extent(n),
     }
-}
-
-/// The index, or one that is out of range wherever it goes.
-fn checked(at: &Tensor, n: &Dim) -> Tensor {
-    let outside = match n.known() {
-        Some(n) => at.ge(n),
-        None => at.ge(prim::extent(n)),
-    };
-    at.lt(0).logical_or(outside).where_(-(1i64 << 40), at)
 }
 
 /// How updates are combined; `None` for taking their place.

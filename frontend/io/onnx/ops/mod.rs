@@ -120,6 +120,12 @@ pub(super) fn find(domain: &str, name: &str, opset: i64) -> Option<(&'static Op,
     Some((op, version))
 }
 
+/// True if an op computes elements, or arranges them, so that other operands mostly mean other results.
+pub(super) fn arranges(op: &Op) -> bool {
+    let families = FAMILIES.iter().filter(|(family, _)| matches!(*family, "Elements" | "Shapes" | "Indices"));
+    op.folds && families.flat_map(|(_, ops)| *ops).any(|o| o.name == op.name && o.domain == op.domain)
+}
+
 /// True if an op can be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
