@@ -29,7 +29,7 @@ struct Key {
     name: &'static str,
     modes: Modes,
     extents: Extents,
-    operands: u8,
+    operands: usize,
     /// Operands whose gradient is wanted, a bit for each; empty if none is.
     wanted: SmallVec<[u64; 1]>,
     /// For each operand its rank, dtype and the codes of its array's extents; then attributes, views and sizes, each with
@@ -221,7 +221,7 @@ impl Eager<'_> {
         code.push(i64::MIN);
         codes.end(&mut code);
         self.sizes.iter().for_each(|&n| code.push(codes.code(n)));
-        let (operands, wanted) = (self.operands.len() as u8, self.wanted.clone());
+        let (operands, wanted) = (self.operands.len(), self.wanted.clone());
         (Key { name: self.call.name, modes: self.modes.clone(), extents, operands, wanted, code }, codes)
     }
 

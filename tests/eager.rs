@@ -160,3 +160,16 @@ fn a_view_without_room_for_its_elements_stays_a_view() {
     assert_eq!((&huge.slice(0, 7..9) * 2.0).to_vec::<f32>().unwrap(), [3.0, 3.0]);
     assert_eq!(huge.shape(), [1i64 << 44].into());
 }
+
+/// Ops of hundreds of operands, also where more would be another number of 8 bits.
+#[test]
+fn hundreds_of_operands() {
+    for n in [256usize, 300] {
+        let parts: Vec<Tensor> = (0..n).map(|i| Tensor::from([i as i64, -(i as i64)])).collect();
+        let found = tracewright::stack(&parts, 0).to_vec::<i64>().unwrap();
+        assert_eq!(found, (0..n as i64).flat_map(|i| [i, -i]).collect::<Vec<i64>>());
+    }
+    let parts: Vec<Tensor> = (0..300).map(|i| Tensor::full([2usize], i as f32, DType::F32).requires_grad()).collect();
+    (tracewright::stack(&parts, 0) * Tensor::iota([300usize, 2], 0, DType::F32)).sum(..).backward().unwrap();
+    assert_eq!(parts[299].grad().unwrap().to_vec::<f32>().unwrap(), [299.0, 299.0]);
+}

@@ -126,6 +126,28 @@ fn what_a_loop_carries_may_grow() {
     }
 }
 
+/// Each yields how many there were: as long as a computed condition holds, so that they are recorded one by one.
+#[test]
+fn loops_inside_of_loops_are_bounded_together() {
+    let counted = |inner: Option<Message>| {
+        let go = node("Less", &["i", "last"], &["on"], &[]);
+        let nodes: Vec<Message> = inner.into_iter().chain([go, node("Identity", &["i"], &["n"], &[])]).collect();
+        let ports = [port("i", INT64, &[]), port("go", BOOL, &[])];
+        graph(&nodes, &ports, &[port("on", BOOL, &[]), port("n", INT64, &[])], &[])
+    };
+    let repeat = |name: &str, of: Message| node("Loop", &["", "true"], &[name], &[body("body", of)]);
+    let nested = |last: i64| {
+        let both = counted(Some(repeat("numbers", counted(None))));
+        let always = raw("true", BOOL, &[], &[1]);
+        let given = [ints("last", &[], &[last]), always];
+        let m = model(&[repeat("y", both)], &[], &[port("y", INT64, &[Open])], &given);
+        m.call(&[]).map(|y| y["y"].to_vec::<i64>().unwrap())
+    };
+    assert_eq!(nested(2).unwrap(), [0, 1, 2]);
+    let e = nested(300).unwrap_err().to_string();
+    assert!(e.contains("the_loop") && e.contains("go on for more than 65536 in all"), "{e}");
+}
+
 /// A model that calls the first of these functions of one input and one output.
 fn functions(bodies: &[Vec<Message>]) -> Vec<u8> {
     let import = |domain: &str, version: i64| Message::default().text(1, domain).int(2, version);

@@ -5,7 +5,9 @@ use super::value::{Ints, Operand, float, integer, refuse};
 use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
 use crate::{DType, Device, Dim, Scalar, device, extent, scope, trace};
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Why a node did not run.
@@ -33,6 +35,8 @@ pub(super) struct Frame<'a> {
     pub outer: Option<&'a Frame<'a>>,
     /// True where every value is known and nothing is traced.
     pub eager: bool,
+    /// Iterations of loops that ran one by one so far, in this graph and in those around it and inside of it.
+    iterations: Rc<Cell<u64>>,
 }
 
 /// What could not run yet.
@@ -46,12 +50,31 @@ pub(super) struct Rest {
     pub apart: Vec<usize>,
 }
 
+/// Iterations of all loops together that run one by one in a call or a trace, at most.
+pub(super) const ITERATIONS: u64 = 1 << 16;
+
 /// The largest result that is computed while a graph is traced, in bytes.
 pub(super) const FOLDED_BYTES: i64 = 1 << 16;
 
 impl<'a> Frame<'a> {
-    pub fn new(graph: &'a Graph, outer: Option<&'a Frame<'a>>, eager: bool) -> Frame<'a> {
-        Frame { graph, values: HashMap::new(), outer, eager }
+    pub fn new(graph: &'a Graph, eager: bool) -> Frame<'a> {
+        Frame { graph, values: HashMap::new(), outer: None, eager, iterations: Rc::default() }
+    }
+
+    /// That of a body, which reads values of this one.
+    pub fn body(&'a self, graph: &'a Graph, eager: bool) -> Frame<'a> {
+        Frame { outer: Some(self), ..self.function(graph, eager) }
+    }
+
+    /// That of a function, which reads what it is given.
+    pub fn function(&self, graph: &'a Graph, eager: bool) -> Frame<'a> {
+        Frame { iterations: self.iterations.clone(), ..Frame::new(graph, eager) }
+    }
+
+    /// Counts an iteration of a loop that runs one by one; false if there were too many.
+    pub fn iterate(&self) -> bool {
+        self.iterations.set(self.iterations.get() + 1);
+        self.iterations.get() <= ITERATIONS
     }
 
     pub fn get(&self, name: &str) -> Option<Operand> {

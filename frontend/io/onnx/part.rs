@@ -214,7 +214,7 @@ impl Part {
     fn record(&self, given: &Given, parameters: BTreeMap<String, Tensor>) -> Result<Outcome> {
         let graph = &*self.graph;
         let again: HashSet<Name> = parameters.keys().map(|k| Name::from(k.as_str())).collect();
-        let mut frame = Frame::new(graph, None, false);
+        let mut frame = Frame::new(graph, false);
         frame.values.extend(self.known.iter().map(|(k, v)| (k.clone(), v.clone())));
         frame.values.extend(parameters.into_iter().map(|(k, t)| (Name::from(k), Operand::Tensor(t))));
         frame.values.extend(self.inputs.iter().cloned().zip(given.values.iter().map(Operand::of)));
@@ -298,7 +298,7 @@ impl Part {
     ) -> Result<Following> {
         let graph = &*self.graph;
         let next = outcome.next;
-        let mut frame = Frame::new(graph, None, true);
+        let mut frame = Frame::new(graph, true);
         frame.values.extend(parameters.iter().map(|(k, t)| (Name::from(k.as_str()), Operand::Tensor(t.clone()))));
         frame.values.extend(next.known.iter().map(|(k, v)| (k.clone(), v.clone())));
         let (given, wanted, apart, rest): (Given, BTreeSet<Name>, &[usize], &[usize]) = match &next.then {

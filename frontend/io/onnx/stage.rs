@@ -103,7 +103,7 @@ pub(super) fn computed_once(graph: &Graph, inputs: &[Name]) -> HashMap<Name, Ope
         Operand::Tensor(t) => t.ty().bytes().known().unwrap_or(i64::MAX),
         _ => 0,
     };
-    let mut frame = Frame::new(graph, None, true);
+    let mut frame = Frame::new(graph, true);
     graph.there(|| {
         for number in needed(graph) {
             let node = &graph.nodes[number];
@@ -193,7 +193,7 @@ pub(super) fn inline(
     values: &[Value],
     parameters: &BTreeMap<String, Tensor>,
 ) -> Result<Vec<Value>> {
-    let mut frame = Frame::new(graph, None, false);
+    let mut frame = Frame::new(graph, false);
     frame.values.extend(parameters.iter().map(|(k, t)| (Name::from(k.as_str()), Operand::Tensor(t.clone()))));
     frame.values.extend(inputs.iter().cloned().zip(values.iter().map(Operand::of)));
     let rest = frame.run(&needed(graph))?;

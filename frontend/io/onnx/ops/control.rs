@@ -2,7 +2,7 @@
 //! compiled function.
 
 use super::Op;
-use crate::io::onnx::evaluate::{Call, Frame, Out, Stop};
+use crate::io::onnx::evaluate::{Call, ITERATIONS, Out, Stop};
 use crate::io::onnx::graph::Graph;
 use crate::io::onnx::value::{Operand, integer};
 use crate::tensor::Tensor;
@@ -22,7 +22,7 @@ fn run(c: &Call, body: &Graph, inputs: Vec<Operand>, eager: bool) -> Out {
     if inputs.len() != body.inputs.len() {
         return Err(c.fail(format!("the body takes {} inputs, not {}", body.inputs.len(), inputs.len()), ""));
     }
-    let mut frame = Frame::new(body, Some(c.frame), eager);
+    let mut frame = c.frame.body(body, eager);
     frame.values.extend(body.inputs.iter().map(|p| p.name.clone()).zip(inputs));
     frame.finish()
 }
@@ -74,9 +74,6 @@ fn branch(c: &Call) -> Out {
     }
 }
 
-/// The largest number of iterations that are recorded one after the other.
-const UNROLLED: i64 = 1 << 16;
-
 fn repeat(c: &Call) -> Out {
     let body = c.body("body")?.clone();
     let Some(carried) = c.inputs.len().checked_sub(2) else {
@@ -104,8 +101,9 @@ fn repeat(c: &Call) -> Out {
     let mut stacks: Vec<Vec<Tensor>> = vec![Vec::new(); body.outputs.len() - carried - 1];
     let mut number = 0i64;
     while going && most.is_none_or(|most| number < most) {
-        if number >= UNROLLED {
-            return Err(c.fail(format!("more than {UNROLLED} iterations"), "fewer, or a body that can be traced"));
+        if !c.frame.iterate() {
+            let rule = format!("loops that run one iteration after the other go on for more than {ITERATIONS} in all");
+            return Err(c.fail(rule, "fewer, or a body that can be traced"));
         }
         let count = crate::io::onnx::value::Ints { dtype: DType::I64, shape: Vec::new(), dims: vec![number.into()] };
         let truth = crate::io::onnx::value::Ints { dtype: DType::Bool, shape: Vec::new(), dims: vec![1.into()] };

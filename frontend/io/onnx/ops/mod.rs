@@ -18,7 +18,7 @@ mod signal;
 mod terms;
 mod window;
 
-use super::evaluate::{Call, Frame, Out};
+use super::evaluate::{Call, Out};
 use super::value::{Ints, Operand, float};
 use crate::promote::Number;
 use crate::tensor::Tensor;
@@ -64,7 +64,7 @@ fn call(c: &Call) -> Out {
     let Some(body) = &c.node.body else {
         return Err(c.fail("the op is not known", "ops of docs/onnx.md"));
     };
-    let mut frame = Frame::new(body, None, c.eager);
+    let mut frame = c.frame.function(body, c.eager);
     for (i, port) in body.inputs.iter().enumerate() {
         frame.values.insert(port.name.clone(), c.inputs.get(i).cloned().unwrap_or(Operand::Nothing));
     }

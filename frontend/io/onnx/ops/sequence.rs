@@ -1,7 +1,7 @@
 //! Lists of tensors, and values that may be absent. How many there are is known while tracing.
 
 use super::{Op, one};
-use crate::io::onnx::evaluate::{Call, Frame, Stop};
+use crate::io::onnx::evaluate::{Call, Stop};
 use crate::io::onnx::value::{Operand, integer};
 use crate::tensor::Tensor;
 use crate::{DType, Dim, concat, extent, stack};
@@ -68,7 +68,7 @@ pub(super) const OPS: &[Op] = &[
         let first = items(c, 0)?;
         let mut results: Vec<Vec<Operand>> = vec![Vec::new(); body.outputs.len()];
         for (i, item) in first.iter().enumerate() {
-            let mut frame = Frame::new(body, Some(c.frame), c.eager);
+            let mut frame = c.frame.body(body, c.eager);
             for (k, port) in body.inputs.iter().enumerate() {
                 let value = match c.inputs.get(k) {
                     _ if k == 0 => item.clone(),
