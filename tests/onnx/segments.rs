@@ -112,6 +112,22 @@ fn outputs_that_are_known_are_outputs_of_the_graph() {
     assert_eq!((y["s"].to_vec::<i64>().unwrap(), vec(&y["v"]), vec(&y["w"])), (vec![3], vec![-2.0], vec![2.0]));
 }
 
+/// Weights that are integers are constants of the graph, under their names.
+#[test]
+fn integer_weights_keep_their_names() {
+    let data: Vec<i64> = (0..600).collect();
+    let m = model(
+        &[node("Gather", &["table", "x"], &["y"], &[])],
+        &[port("x", INT64, &[Is(2)])],
+        &[port("y", INT64, &[Is(2)])],
+        &[ints("table", &[600], &data)],
+    );
+    let s = m.export(&[("x", Tensor::from([3i64, 5]))]).unwrap();
+    let constants = s.graph.constants();
+    assert_eq!(constants.keys().collect::<Vec<_>>(), ["table"]);
+    assert_eq!(constants["table"].to_vec::<i64>().unwrap(), data);
+}
+
 /// What an event shows of a value is bounded, and says so.
 #[test]
 fn long_values_are_cut_off_in_events() {

@@ -7,9 +7,9 @@ use super::stage::{self, has_empty, most_parts};
 use super::value::{Value, refuse};
 use crate::error::{Code, Error, Result};
 use crate::io::Exported;
-use crate::tensor::Tensor;
+use crate::tensor::{Held, Tensor};
 use crate::tree::{Tree, leaves};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// A part of a model that is one graph, for some inputs.
@@ -55,7 +55,7 @@ pub(super) fn segments(
         };
         if !matches!(next.then, Then::Specialise(_)) {
             let arguments = leaves(&|v| given.visit(v), "").into_iter().collect();
-            let graph = named(graph_of, metadata)?;
+            let graph = named(graph_of, graph, metadata)?;
             all.push(Segment { graph, arguments, fixed: fixed.clone(), end });
         }
         let Some(outcome) = then else { return Ok(all) };
@@ -89,11 +89,21 @@ fn parameters(part: &Part) -> BTreeMap<String, Tensor> {
     floats.collect()
 }
 
-/// With the names of the model.
-fn named(exported: Exported, metadata: &BTreeMap<String, String>) -> Result<Exported> {
-    let of = |name: &str| {
-        let rest = ["arguments.0.", "arguments.1.", "result."].iter().find_map(|p| name.strip_prefix(p));
-        rest.unwrap_or(name).to_string()
+/// With the names of the model, also of those of its weights that are constants.
+fn named(exported: Exported, graph: &Graph, metadata: &BTreeMap<String, String>) -> Result<Exported> {
+    let address = |t: &Tensor| match t.held() {
+        Held::Array(a) if a.byte_len() > 0 => Some((a.device(), a.address())),
+        _ => None,
+    };
+    let weights: HashMap<_, &Name> = graph.constants.iter().filter_map(|(k, t)| Some((address(t)?, k))).collect();
+    let constants: HashMap<String, &Name> =
+        exported.constants().into_iter().filter_map(|(name, t)| Some((name, *weights.get(&address(&t)?)?))).collect();
+    let of = |name: &str| match constants.get(name) {
+        Some(weight) => weight.to_string(),
+        None => {
+            let rest = ["arguments.0.", "arguments.1.", "result."].iter().find_map(|p| name.strip_prefix(p));
+            rest.unwrap_or(name).to_string()
+        }
     };
     let named = exported.bound("arguments.1").with_names(of)?;
     Ok(metadata.iter().fold(named, |e, (key, value)| e.with_metadata(key, value)))
