@@ -20,7 +20,7 @@ pub(crate) fn unwrapped(error: &Error) {
 /// True if an ill-typed op is to panic, with the message its error value would have: the option `strict`. Not while an
 /// eager op is tried with symbolic extents, which may fail without being the user's mistake.
 pub(crate) fn enabled() -> bool {
-    runtime::options::current().is_ok_and(|o| o.strict) && crate::trace::kind() != Some("eager")
+    runtime::options::read(|o| o.strict).unwrap_or(false) && crate::trace::kind() != Some("eager")
 }
 
 /// Panics with the error's message; a transform that catches the panic finds the error again.

@@ -121,7 +121,7 @@ thread_local! {
 pub fn current() -> Result<Device, options::OptionsError> {
     match CURRENT.get() {
         Some(device) => Ok(device),
-        None => Ok(options::current()?.device),
+        None => options::read(|o| o.device),
     }
 }
 

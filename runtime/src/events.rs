@@ -171,7 +171,7 @@ pub fn capture<R>(f: impl FnOnce() -> R) -> (R, Vec<Record>) {
 /// True if the options in force ask for the artefact on stderr.
 pub fn selected(artefact: Artefact) -> bool {
     // Options that cannot be read are reported by whoever compiles.
-    options::current().is_ok_and(|options| options.log.contains(artefact))
+    options::read(|options| options.log.contains(artefact)).unwrap_or(false)
 }
 
 /// Writes text to stderr if its artefact is selected, each line behind the artefact's name. The only writer of stderr.

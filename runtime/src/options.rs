@@ -263,18 +263,27 @@ thread_local! {
 
 /// The settings in force on this thread.
 pub fn current() -> Result<Arc<Options>, OptionsError> {
-    if let Some(settings) = SCOPES.with_borrow(|scopes| scopes.last().cloned()) {
-        return settings;
-    }
-    let change = CHANGES.load(Acquire);
-    COPY.with_borrow_mut(|copy| match copy {
-        Some((at, settings)) if *at == change => settings.clone(),
-        copy => {
-            let mut default = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner);
-            let settings = default.get_or_insert_with(|| Options::from_env().map(Arc::new)).clone();
-            *copy = Some((change, settings.clone()));
-            settings
-        }
+    read(Arc::clone)
+}
+
+/// What `f` makes of them: quicker than [`current`], which counts a reference. `f` must not ask for settings itself.
+///
+/// ```
+/// assert!(runtime::options::read(|o| o.jit)?);
+/// # Ok::<(), runtime::options::OptionsError>(())
+/// ```
+pub fn read<R>(f: impl FnOnce(&Arc<Options>) -> R) -> Result<R, OptionsError> {
+    SCOPES.with_borrow(|scopes| match scopes.last() {
+        Some(settings) => settings.as_ref().map(f).map_err(Clone::clone),
+        None => COPY.with_borrow_mut(|copy| match (copy, CHANGES.load(Acquire)) {
+            (Some((at, settings)), change) if *at == change => settings.as_ref().map(f).map_err(Clone::clone),
+            (copy, change) => {
+                let mut default = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner);
+                let settings = default.get_or_insert_with(|| Options::from_env().map(Arc::new)).clone();
+                let (_, settings) = copy.insert((change, settings));
+                settings.as_ref().map(f).map_err(Clone::clone)
+            }
+        }),
     })
 }
 

@@ -103,7 +103,7 @@ impl Pool {
         match (LIMIT.get(), self.threads) {
             (0, Some(threads)) => threads,
             // Options that cannot be read are reported by whoever compiles; the pool does without.
-            (0, None) => options::current().ok().and_then(|o| o.threads).unwrap_or_else(cores),
+            (0, None) => options::read(|o| o.threads).ok().flatten().unwrap_or_else(cores),
             (limit, _) => limit,
         }
     }

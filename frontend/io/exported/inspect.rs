@@ -107,7 +107,7 @@ impl Exported {
         let tensors = self.checked(arguments)?;
         let literal = |t: &Tensor| t.read("compare")?.to_literal().map_err(Error::exec);
         let inputs: Vec<Literal> = tensors.iter().map(literal).collect::<Result<_>>()?;
-        let strict16 = options::current().is_ok_and(|o| o.strict16);
+        let strict16 = options::read(|o| o.strict16).unwrap_or(false);
         let compiled = |graph: &Graph| -> Result<Vec<Literal>> {
             let executable = Executable::compile(graph, &[]).map_err(Error::exec)?;
             let arrays = tensors.iter().map(|t| Ok(runtime::Input::Shared(t.read("compare")?.clone())));

@@ -51,7 +51,7 @@ impl Kernels {
             labels: Arc::new(Labels::of(program)),
             waits_to_write: waits_to_write(program),
             replayable: is_replayable(program),
-            tf32: options::current().is_ok_and(|o| o.tf32),
+            tf32: options::read(|o| o.tf32).unwrap_or(false),
             staged: staged(program, &|| gpu.products().has_library()),
             checks: Mutex::default(),
             texts: Vec::new(),
