@@ -2,9 +2,10 @@
 
 use crate::dispatch::enter;
 use crate::error::{Error, Result};
-use crate::tensor::{Repr, Tensor};
+use crate::tensor::{Identity, Repr, Tensor};
 use crate::tree::{Fixed, Tree, Visit};
 use runtime::Array;
+use std::collections::HashMap;
 
 pub use runtime::Device;
 pub use runtime::device::Mark;
@@ -107,7 +108,8 @@ pub(crate) fn on<R>(device: Option<Device>, f: impl FnOnce() -> R) -> R {
     }
 }
 
-/// The tree with every tensor on a device; what is there already stays as it is.
+/// The tree with every tensor on a device; what is there already stays as it is. Leaves that are one tensor (tied weights) are one
+/// there too. Cells are shared with the tree, and their values follow the functions that use them.
 ///
 /// ```
 /// use tracewright::{Device, Tensor, device};
@@ -118,5 +120,9 @@ pub(crate) fn on<R>(device: Option<Device>, f: impl FnOnce() -> R) -> R {
 #[track_caller]
 pub fn to<T: Tree>(tree: &T, device: Device) -> T {
     let _here = enter();
-    tree.map(&mut |t| t.to_device(device))
+    let mut moved: HashMap<Identity, Tensor> = HashMap::new();
+    tree.map(&mut |t| match t.identity() {
+        Some(identity) => moved.entry(identity).or_insert_with(|| t.to_device(device)).clone(),
+        None => t.to_device(device),
+    })
 }

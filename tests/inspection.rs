@@ -61,7 +61,7 @@ fn a_dump_has_every_stage() -> Result<()> {
         assert!(page.contains(&format!("<details id=\"{name}\"")), "{name} is not on the page");
     }
     // The same stages as values.
-    let lowered = jit(softmax_loss).named("loss").lower(x())?;
+    let lowered = with_options(Options::default(), || jit(softmax_loss).named("loss").lower(x()))?;
     let stages: BTreeSet<String> = lowered.stages().iter().map(|s| s.name.clone()).collect();
     assert_eq!(stages, files.into_iter().filter(|name| name != "index.html").collect());
     assert_eq!(lowered.stage("program.txt"), Some(read("program.txt").as_str()));

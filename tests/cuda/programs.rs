@@ -1,7 +1,7 @@
 //! Programs of several kinds, on the device against the processor.
 
 use crate::device::{both, device};
-use tracewright::{DType, Device, Generator, Tensor, grad, jit, nn, optim, value_and_grad};
+use tracewright::{DType, Device, Generator, Tensor, Tree, device, grad, jit, nn, optim, value_and_grad};
 
 fn close(got: &[f32], want: &[f32]) {
     assert_eq!(got.len(), want.len());
@@ -140,4 +140,34 @@ fn a_function_runs_where_its_captures_are() {
     let e = jit(move |x: Tensor| &w * x).call(&there).unwrap_err().to_string();
     assert!(e.contains("a captured tensor, f32[2], is on cpu, and the function runs on cuda:0"), "{e}");
     assert!(e.contains("programs.rs"), "{e}");
+}
+
+/// Two layers with one weight, and a mean that goes along.
+#[derive(Tree)]
+struct Tied {
+    into: Tensor,
+    out: Tensor,
+    mean: nn::Buffer,
+}
+
+#[test]
+fn tied_leaves_stay_tied_on_the_device_and_cells_follow() {
+    let Some(device) = device() else { return };
+    let weight = Generator::new(3).normal([4, 4], 0.0, 1.0);
+    let here = Tied { into: weight.clone(), out: weight, mean: nn::Buffer::new(Tensor::zeros([4], DType::F32)) };
+    let mut there = device::to(&here, device);
+    assert_eq!(there.parameter_count(), 16);
+    assert_eq!(there.into.data_ptr(), there.out.data_ptr());
+    let step = jit(|m: Tied, x: Tensor| {
+        m.mean.set(m.mean.get() * 0.5 + x.mean(0)).unwrap();
+        let g = grad(|w: &Tensor| (x.matmul(w).tanh().matmul(&w.t()) + m.mean.get()).square().mean(..))(&m.into);
+        let next = &m.into - g * 0.1;
+        (Tied { into: next.clone(), out: next, mean: m.mean }, x.sum(..))
+    });
+    let x = Generator::new(4).normal([3, 4], 0.0, 1.0).to_device(device);
+    for _ in 0..2 {
+        there = step.call(&there, &x).unwrap().0;
+    }
+    assert_eq!(there.mean.get().device(), device);
+    assert_eq!(there.into.data_ptr(), there.out.data_ptr());
 }

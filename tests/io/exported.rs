@@ -1,6 +1,6 @@
 //! Saved graphs: functions that run without the source that made them.
 
-use crate::{assert_same, folder};
+use crate::{assert_of_file, assert_same, folder};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tracewright::io::Exported;
@@ -54,7 +54,7 @@ fn a_forward_serves_every_batch_and_has_derivatives() {
     );
     assert_eq!(loaded.parameter_count(), model.parameter_count());
     assert_eq!(loaded.metadata()["made by"], "a test");
-    assert!(loaded.state()["model.hidden.weight"].to_array().unwrap().buffer().unwrap().is_of_file());
+    assert_of_file(&loaded.state()["model.hidden.weight"], true);
     for batch in [1, 2, 7] {
         let x = g.normal([batch, 6], 0.0, 1.0);
         let out = loaded.call_named(&BTreeMap::from([("image".into(), x.clone())])).unwrap();

@@ -10,7 +10,7 @@ mod npz;
 mod safetensors;
 
 use std::path::PathBuf;
-use tracewright::{DType, Tensor};
+use tracewright::{DType, Device, Tensor};
 
 fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/io/data").join(name)
@@ -36,10 +36,17 @@ fn ty(t: &Tensor) -> tracewright::Type {
     t.try_type().unwrap()
 }
 
+/// Its elements are those of a file, or not; a GPU has a copy of them anyway.
+fn assert_of_file(t: &Tensor, wanted: bool) {
+    if let Some(buffer) = t.to_array().unwrap().buffer() {
+        assert_eq!(buffer.is_of_file(), wanted);
+    }
+}
+
 /// Equal types and bits.
 fn assert_same(a: &Tensor, b: &Tensor, what: &str) {
     assert_eq!(ty(a), ty(b), "{what}");
-    let bytes = |t: &Tensor| t.to_array().unwrap().buffer().unwrap().bytes().to_vec();
+    let bytes = |t: &Tensor| t.to_device(Device::Cpu).to_array().unwrap().buffer().unwrap().bytes().to_vec();
     assert_eq!(bytes(a), bytes(b), "{what}");
 }
 

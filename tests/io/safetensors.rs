@@ -1,6 +1,6 @@
 //! safetensors: what others wrote, all dtypes, shards, trees, and messages.
 
-use crate::{assert_counts, assert_same, data, every_dtype, folder, foreign_name};
+use crate::{assert_counts, assert_of_file, assert_same, data, every_dtype, folder, foreign_name};
 use std::collections::BTreeMap;
 use tracewright::io::safetensors::{Checkpoint, Save, load, load_into, save};
 use tracewright::io::{Fit, Fitted};
@@ -36,7 +36,7 @@ fn elements_are_those_of_the_file_until_they_are_needed_elsewhere() {
     let path = folder.path().join("x.safetensors");
     save(&path, &BTreeMap::from([("x".to_string(), Tensor::from([1.0f32, 2.0, 3.0]))])).unwrap();
     let x = load(&path).unwrap()["x"].clone();
-    assert!(x.to_array().unwrap().buffer().unwrap().is_of_file());
+    assert_of_file(&x, true);
     // Replacing the file leaves what was read as it is, and so does a call that donates it.
     save(&path, &BTreeMap::from([("x".to_string(), Tensor::from([7.0f32, 8.0, 9.0]))])).unwrap();
     let step = jit(|x: Tensor, y: Tensor| (&x + y, x.sum(..)));
@@ -67,7 +67,7 @@ fn elements_that_are_not_aligned() {
         bytes.splice(8 + length as usize..8 + length as usize, std::iter::repeat_n(b' ', shift));
         std::fs::write(&path, bytes).unwrap();
         let x = load(&path).unwrap()["x"].clone();
-        assert_eq!(x.to_array().unwrap().buffer().unwrap().is_of_file(), shift == 0);
+        assert_of_file(&x, shift == 0);
         assert_same(&x.t().matmul(&x), &model.t().matmul(&model), "product");
         assert_same(&x.exp().sum(1), &model.exp().sum(1), "sum");
     }
