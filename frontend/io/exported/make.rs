@@ -1,6 +1,7 @@
 //! Exported functions out of traces.
 
 use super::{Exported, Input, Output, Role};
+use crate::device;
 use crate::error::{Code, Error, Result};
 use crate::jit::{Feed, Source, Wiring};
 use crate::tensor::Tensor;
@@ -66,6 +67,8 @@ impl Exported {
                 _ => input.also.push(name),
             }
         }
+        let captures = wiring.feeds.iter().filter_map(|f| if let Feed::Capture(t) = f { Some(t) } else { None });
+        let place = device::of_tensors(traced.leaves.iter().filter_map(|(_, t)| t.as_ref()).chain(captures));
         for (i, feed) in wiring.feeds.iter().enumerate() {
             inputs.push(match feed {
                 Feed::Capture(t) => {
@@ -74,7 +77,9 @@ impl Exported {
                 }
                 Feed::Cell(number) => {
                     let touched = &wiring.cells[*number];
-                    let value = Some(Tensor::array(touched.cell.stored().read("export")?.clone()));
+                    let stored = touched.cell.stored();
+                    let there = place.map_or_else(|| stored.clone(), |place| stored.to_device(place));
+                    let value = Some(Tensor::array(there.read("export")?.clone()));
                     let path = traced.cells.get(&touched.cell.id()).cloned();
                     let path = path.map(|p| match super::below(&p, STATE[0]) {
                         Some(rest) if traced.state.is_some() => format!("state{rest}"),

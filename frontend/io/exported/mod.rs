@@ -152,7 +152,7 @@ impl Exported {
         inputs.filter_map(|input| Some((input.name.clone(), input.value.clone()?))).collect()
     }
 
-    /// Replaces values of the state; all names and types must be right.
+    /// Replaces values of the state, on the devices of those; all names and types must be right.
     pub fn set_state(&mut self, values: &BTreeMap<String, Tensor>) -> Result<()> {
         let mut wrong = Vec::new();
         let mut new = Vec::new();
@@ -162,9 +162,13 @@ impl Exported {
                 wrong.push(format!("unexpected: {name}"));
                 continue;
             };
-            match self.inputs[i].value.as_ref().map(|old| old.try_type()).transpose()? {
+            let old = self.inputs[i].value.as_ref();
+            match old.map(Tensor::try_type).transpose()? {
                 Some(old) if old != ty => wrong.push(format!("type: {name} is {ty}, wanted {old}")),
-                _ => new.push((i, Tensor::array(value.read("set_state")?.clone()))),
+                _ => {
+                    let there = old.map_or_else(|| value.clone(), |old| value.to_device(old.device()));
+                    new.push((i, Tensor::array(there.read("set_state")?.clone())));
+                }
             }
         }
         if !wrong.is_empty() {
