@@ -452,21 +452,17 @@ fn pad(c: &Call) -> Out {
 }
 
 fn constant(c: &Call) -> Out {
-    for (name, attribute) in &c.node.attributes {
-        return match (name.as_str(), attribute) {
-            ("value", Attribute::Tensor(t)) => one(t.clone()),
-            ("value_int", Attribute::Int(n)) => {
-                Ok(vec![Operand::Ints(Ints { dtype: DType::I64, shape: Vec::new(), dims: vec![Dim::from(*n)] })])
-            }
-            ("value_ints", Attribute::Ints(v)) => one(host(v.iter().map(|&n| Scalar::I64(n)), &[v.len()], DType::I64)?),
-            ("value_float", Attribute::Float(x)) => one(host([Scalar::F32(*x as f32)].into_iter(), &[], DType::F32)?),
-            ("value_floats", Attribute::Floats(v)) => {
-                one(host(v.iter().map(|&x| Scalar::F32(x as f32)), &[v.len()], DType::F32)?)
-            }
-            _ => continue,
-        };
+    // The reader has seen that there is one.
+    match c.node.attributes.values().next() {
+        Some(Attribute::Tensor(t)) => one(t.clone()),
+        Some(Attribute::Int(n)) => {
+            Ok(vec![Operand::Ints(Ints { dtype: DType::I64, shape: Vec::new(), dims: vec![Dim::from(*n)] })])
+        }
+        Some(Attribute::Ints(v)) => one(host(v.iter().map(|&n| Scalar::I64(n)), &[v.len()], DType::I64)?),
+        Some(Attribute::Float(x)) => one(host([Scalar::F32(*x as f32)].into_iter(), &[], DType::F32)?),
+        Some(Attribute::Floats(v)) => one(host(v.iter().map(|&x| Scalar::F32(x as f32)), &[v.len()], DType::F32)?),
+        _ => Err(c.fail("the constant is of text", "numbers")),
     }
-    Err(c.fail("the constant has no value, or one of text or sparse", "numbers"))
 }
 
 /// Host data outside of any trace.

@@ -41,7 +41,7 @@ pub(super) const OPS: &[Op] = &[
     Op::new("LpPool", &[1, 2, 11, 18, 22], |c| {
         let x = c.tensor(0)?;
         let w = Window::of(c, &x, c.list("kernel_shape").unwrap_or_default())?;
-        let p = c.int("p", 2) as f64;
+        let p = exponent(c);
         let powers = w.parts(&x.abs().pow(p), Scalar::zero(x.dtype()));
         one(powers.into_iter().reduce(|a, b| a + b).expect("a window has a place").pow(1.0 / p))
     }),
@@ -55,10 +55,15 @@ pub(super) const OPS: &[Op] = &[
     }),
     Op::new("GlobalLpPool", &[1, 2, 22], |c| {
         let x = c.tensor(0)?;
-        let p = c.int("p", 2) as f64;
+        let p = exponent(c);
         one(x.abs().pow(p).sum(keepdims(spatial(c, &x)?.as_slice())).pow(1.0 / p))
     }),
 ];
+
+/// The exponent of a norm, which the first versions have as a float.
+fn exponent(c: &Call) -> f64 {
+    if c.version() < 2 { c.float("p", 2.0) } else { c.int("p", 2) as f64 }
+}
 
 /// The axes of an image behind those of examples and channels.
 fn spatial(c: &Call, x: &Tensor) -> Result<Vec<isize>, Stop> {
