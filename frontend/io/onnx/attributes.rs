@@ -154,14 +154,16 @@ fn filled(a: &proto::Attribute) -> Vec<AttributeType> {
 
 /// The opsets in which an op has an attribute, if it has it in any.
 fn opsets_with(op: &Op, attribute: &str) -> Option<String> {
-    let all = op.signatures();
-    let spans: Vec<String> = (0..all.len())
-        .filter(|&i| all[i].attribute(attribute).is_some())
-        .map(|i| match all.get(i + 1) {
-            Some(next) => format!("{} to {}", all[i].since, next.since - 1),
-            None => format!("{} and newer", all[i].since),
-        })
-        .collect();
+    let runs = op.signatures().chunk_by(|a, b| a.attribute(attribute).is_some() == b.attribute(attribute).is_some());
+    let mut starts = runs.map(|run| (run[0].since, run[0].attribute(attribute).is_some())).peekable();
+    let mut spans = Vec::new();
+    while let Some((since, there)) = starts.next() {
+        match starts.peek() {
+            _ if !there => {}
+            Some((next, _)) => spans.push(format!("{since} to {}", next - 1)),
+            None => spans.push(format!("{since} and newer")),
+        }
+    }
     (!spans.is_empty()).then(|| format!("opsets {}", spans.join(", ")))
 }
 

@@ -339,6 +339,14 @@ impl Call<'_> {
         self.value(name, |a| if let Attribute::Text(t) = a { Some(t.as_str()) } else { None }).unwrap_or(default)
     }
 
+    /// A text that must be one of these, of which the first is the default.
+    pub fn choice<'a>(&'a self, name: &str, legal: &[&'static str]) -> Result<&'a str, Stop> {
+        match self.text(name, legal[0]) {
+            text if legal.contains(&text) => Ok(text),
+            other => Err(self.fail(format!("the attribute `{name}` is `{other}`"), legal.join(", "))),
+        }
+    }
+
     pub fn texts(&self, name: &str) -> Vec<String> {
         self.value(name, |a| if let Attribute::Texts(t) = a { Some(t.clone()) } else { None }).unwrap_or_default()
     }

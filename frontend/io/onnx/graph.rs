@@ -151,8 +151,14 @@ const MOST_COPIED: usize = 1 << 30;
 impl Reader {
     pub fn new(model: &mut proto::Model, folder: Folder) -> Result<Reader> {
         let opsets = opsets(&model.opset_import)?;
-        let functions =
-            std::mem::take(&mut model.functions).into_iter().map(|f| ((f.domain.clone(), f.name.clone()), f)).collect();
+        let mut functions = HashMap::new();
+        for f in std::mem::take(&mut model.functions) {
+            let name = f.name.clone();
+            if functions.insert((f.domain.clone(), f.name.clone()), f).is_some() {
+                let rule = format!("the function `{name}` is given twice");
+                return Err(refuse(Code::File, rule, "one function of a name; overloads are not read"));
+            }
+        }
         Ok(Reader { folder, opsets, functions, calling: Vec::new(), nodes: 0, copied: 0 })
     }
 

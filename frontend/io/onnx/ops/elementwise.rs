@@ -99,7 +99,7 @@ pub(super) const OPS: &[Op] = &[
     binary!("BitwiseXor", &[18], |a, b| a.logical_xor(b)),
     Op::new("BitShift", &[11], |c| {
         let (a, b) = (c.tensor(0)?, c.tensor(1)?);
-        one(if c.text("direction", "") == "LEFT" { a.shift_left(b) } else { a.shift_right(b) })
+        one(if c.choice("direction", &["LEFT", "RIGHT"])? == "LEFT" { a.shift_left(b) } else { a.shift_right(b) })
     }),
     binary!("Equal", &[1, 7, 11, 13, 19], |a, b| a.eq(b)).host(|_, v| compare_ints(v, |n| n == 0)),
     binary!("Less", &[1, 7, 9, 13], |a, b| a.lt(b)).host(|_, v| compare_ints(v, |n| n < 0)),
