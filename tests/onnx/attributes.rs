@@ -167,6 +167,8 @@ fn operands_and_results_in_other_numbers() {
     // What is left out must be such as may be.
     says(&wrong(21, "Add", &["", "x"], &["y"]), &["operand 0 is left out", "a name for operand 0"]);
     says(&wrong(21, "TopK", &["x", "u"], &["", "y"]), &["result 0 is left out", "a name for result 0"]);
+    let halves = node("Split", &["x"], &["", "y"], &[int("num_outputs", 2)]);
+    assert_eq!(run(21, halves).unwrap().to_vec::<f32>().unwrap(), [-3.0]);
     assert_eq!(run(21, node("Clip", &["x", "", "u"], &["y"], &[])).unwrap().to_vec::<f32>().unwrap(), [1.0, -3.0]);
 }
 

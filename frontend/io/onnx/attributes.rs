@@ -75,7 +75,9 @@ pub(super) fn check(proto: &proto::Node, name: &str, opset: i64, op: &Op, signat
         if n < arity.least || arity.most.is_some_and(|most| n > most) {
             return Err(site.refuse(format!("there {}", counted(n, what)), format!("{arity}")));
         }
-        if let Some(i) = (arity.open..arity.least).find(|&i| names[i].is_empty()) {
+        // Of results in any number, each may be one that nobody needs.
+        let named = if what == "result" && arity.most.is_none() { 0 } else { arity.least };
+        if let Some(i) = (arity.open..named).find(|&i| names[i].is_empty()) {
             return Err(site.refuse(format!("{what} {i} is left out"), format!("a name for {what} {i}")));
         }
     }
