@@ -1,7 +1,7 @@
 //! Nodes beside what their ops take: numbers of operands and results, and attributes with their types. What does not fit is
 //! refused when a file is read.
 
-use super::ops::{AttributeType, Op, Presence, Signature};
+use super::ops::{Arity, AttributeType, Declared, Op, Presence, Signature};
 use super::proto;
 use super::value::refuse;
 use crate::error::{Code, Error, Result};
@@ -22,6 +22,18 @@ struct Site<'a> {
 impl Site<'_> {
     fn refuse(&self, rule: impl std::fmt::Display, legal: impl Into<String>) -> Error {
         refuse(Code::File, format!("the node `{}` ({}): {rule}", self.name, self.op), legal)
+    }
+
+    /// An error if there are too few or too many names, or if one is left out of those that are needed.
+    fn check_count(&self, names: &[String], arity: &Arity, needed: usize, what: &str) -> Result<()> {
+        let n = names.len();
+        if n < arity.least || arity.most.is_some_and(|most| n > most) {
+            return Err(self.refuse(format!("there {}", counted(n, what)), arity.to_string()));
+        }
+        match (arity.open..needed).find(|&i| names[i].is_empty()) {
+            Some(i) => Err(self.refuse(format!("{what} {i} is left out"), format!("a name for {what} {i}"))),
+            None => Ok(()),
+        }
     }
 
     /// An error if references or attributes that are given twice are among them.
@@ -68,42 +80,31 @@ impl Site<'_> {
 /// An error if operands, results or attributes of a node are not such as its op has in an opset.
 pub(super) fn check(proto: &proto::Node, name: &str, opset: i64, op: &Op, signature: &Signature) -> Result<()> {
     let site = Site { name, op: format!("{}-{opset}", op.name) };
-    for (arity, names, what) in
-        [(signature.operands, &proto.input, "operand"), (signature.results, &proto.output, "result")]
-    {
-        let n = names.len();
-        if n < arity.least || arity.most.is_some_and(|most| n > most) {
-            return Err(site.refuse(format!("there {}", counted(n, what)), format!("{arity}")));
-        }
-        // Of results in any number, each may be one that nobody needs.
-        let named = if what == "result" && arity.most.is_none() { 0 } else { arity.least };
-        if let Some(i) = (arity.open..named).find(|&i| names[i].is_empty()) {
-            return Err(site.refuse(format!("{what} {i} is left out"), format!("a name for {what} {i}")));
-        }
-    }
+    let Signature { operands, results, .. } = signature;
+    site.check_count(&proto.input, operands, operands.least, "operand")?;
+    // Of results in any number, each may be one that nobody needs.
+    site.check_count(&proto.output, results, if results.most.is_some() { results.least } else { 0 }, "result")?;
     site.check_names(&proto.attribute)?;
     for a in proto.attribute.iter().filter(|a| !is_mark(&a.name)) {
         let Some(declared) = signature.attribute(&a.name) else {
             let elsewhere = opsets_with(op, &a.name).map(|opsets| format!(", which {opsets} have"));
             let rule = format!("there is no attribute `{}`{}", a.name, elsewhere.unwrap_or_default());
-            let all: Vec<String> = signature.attributes.iter().map(|d| format!("`{}`", d.name)).collect();
-            return Err(site.refuse(rule, if all.is_empty() { "no attributes".into() } else { all.join(", ") }));
+            return Err(site.refuse(rule, all_of(signature.attributes.iter().map(|d| d.name))));
         };
         site.check_type(a, declared.r#type)?;
     }
-    let given = |name: &str| proto.attribute.iter().any(|a| a.name == name);
-    let missing = signature.attributes.iter().find(|d| d.presence == Presence::Required && !given(d.name));
-    if let Some(d) = missing {
+    let with = |presence: Presence| signature.attributes.iter().filter(move |d| d.presence == presence);
+    let given = |d: &&Declared| proto.attribute.iter().any(|a| a.name == d.name);
+    if let Some(d) = with(Presence::Required).find(|d| !given(d)) {
         return Err(site.refuse(format!("the attribute `{}` is missing", d.name), a_or_an(d.r#type)));
     }
-    let either = || signature.attributes.iter().filter(|d| d.presence == Presence::OneOf).map(|d| d.name);
-    let found: Vec<&str> = either().filter(|name| given(name)).collect();
-    if found.len() != 1 && either().next().is_some() {
-        let rule = match found[..] {
-            [] => "no value is given".into(),
-            _ => format!("values are given by `{}`", found.join("`, `")),
+    let either = || with(Presence::OneOf);
+    if either().next().is_some() && either().filter(given).count() != 1 {
+        let rule = match either().filter(given).count() {
+            0 => "no value is given".into(),
+            _ => format!("values are given by {}", all_of(either().filter(given).map(|d| d.name))),
         };
-        return Err(site.refuse(rule, format!("one of `{}`", either().collect::<Vec<_>>().join("`, `"))));
+        return Err(site.refuse(rule, format!("one of {}", all_of(either().map(|d| d.name)))));
     }
     Ok(())
 }
@@ -125,13 +126,7 @@ pub(super) fn check_call(proto: &proto::Node, name: &str, function: &proto::Func
     let known = |name: &str| is_mark(name) || declared.contains(&name);
     match proto.attribute.iter().find(|a| !known(&a.name)) {
         None => Ok(()),
-        Some(a) => {
-            let legal = match declared[..] {
-                [] => "no attributes".into(),
-                _ => format!("`{}`", declared.join("`, `")),
-            };
-            Err(site.refuse(format!("there is no attribute `{}`", a.name), legal))
-        }
+        Some(a) => Err(site.refuse(format!("there is no attribute `{}`", a.name), all_of(declared.into_iter()))),
     }
 }
 
@@ -167,6 +162,12 @@ fn opsets_with(op: &Op, attribute: &str) -> Option<String> {
         }
     }
     (!spans.is_empty()).then(|| format!("opsets {}", spans.join(", ")))
+}
+
+/// Names of attributes.
+fn all_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    if all.is_empty() { "no attributes".into() } else { all.join(", ") }
 }
 
 fn counted(n: usize, what: &str) -> String {
