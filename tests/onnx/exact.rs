@@ -291,12 +291,6 @@ fn means_of_integers_are_cut_off_and_exact() {
 
 #[test]
 fn what_attention_masks_does_not_count_under_a_cap() {
-    let float = |name: &str, x: f32| {
-        let mut m = Message::default().text(1, name);
-        m.0.push(2 << 3 | 5);
-        m.0.extend_from_slice(&x.to_le_bytes());
-        m.int(20, 1)
-    };
     let masked = |mode: i64, mask: &[bool]| {
         let mask_of = mask.len() as i64;
         let attributes = [float("softcap", 2.0), float("scale", 1.0), int("qk_matmul_output_mode", mode)];

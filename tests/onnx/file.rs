@@ -19,6 +19,12 @@ impl Message {
         self
     }
 
+    pub fn float(mut self, field: u64, x: f32) -> Message {
+        self.varint(field << 3 | 5);
+        self.0.extend_from_slice(&x.to_le_bytes());
+        self
+    }
+
     pub fn bytes(mut self, field: u64, bytes: &[u8]) -> Message {
         self.varint(field << 3 | 2);
         self.varint(bytes.len() as u64);
@@ -53,6 +59,26 @@ pub fn node(op: &str, inputs: &[&str], outputs: &[&str], attributes: &[Message])
 /// An attribute that is an integer.
 pub fn int(name: &str, n: i64) -> Message {
     Message::default().text(1, name).int(3, n).int(20, 2)
+}
+
+/// An attribute that is a float.
+pub fn float(name: &str, x: f32) -> Message {
+    Message::default().text(1, name).float(2, x).int(20, 1)
+}
+
+/// An attribute that is a text.
+pub fn string(name: &str, text: &str) -> Message {
+    Message::default().text(1, name).text(4, text).int(20, 3)
+}
+
+/// An attribute that is a list of integers.
+pub fn list(name: &str, all: &[i64]) -> Message {
+    all.iter().fold(Message::default().text(1, name), |m, &n| m.int(8, n)).int(20, 7)
+}
+
+/// An attribute that is a tensor.
+pub fn held(name: &str, tensor: Message) -> Message {
+    Message::default().text(1, name).message(5, tensor).int(20, 4)
 }
 
 /// An attribute that is a graph.
@@ -113,5 +139,10 @@ pub fn graph(nodes: &[Message], inputs: &[Message], outputs: &[Message], initial
 
 /// A file of opset 21.
 pub fn file(graph: Message) -> Vec<u8> {
-    Message::default().int(1, 8).message(7, graph).message(8, Message::default().int(2, 21)).0
+    file_of(21, graph)
+}
+
+/// A file of an opset.
+pub fn file_of(opset: i64, graph: Message) -> Vec<u8> {
+    Message::default().int(1, 8).message(7, graph).message(8, Message::default().int(2, opset)).0
 }

@@ -1,5 +1,6 @@
 //! ONNX models: what is done with them, and what is wrong with files and inputs.
 
+mod attributes;
 mod bad;
 #[cfg(feature = "cuda")]
 mod device;

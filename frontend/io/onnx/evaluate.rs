@@ -317,10 +317,10 @@ impl Call<'_> {
 
     /// Integers of an attribute, or in later versions of an operand.
     pub fn ints_of(&self, attribute: &str, i: usize) -> Result<Option<Vec<i64>>, Stop> {
-        match self.attribute(attribute) {
-            Some(Attribute::Ints(v)) => Ok(Some(v.clone())),
-            _ if self.has(i) => self.ints(i).map(Some),
-            _ => Ok(None),
+        match self.list(attribute) {
+            Some(v) => Ok(Some(v)),
+            None if self.has(i) => self.ints(i).map(Some),
+            None => Ok(None),
         }
     }
 
@@ -328,11 +328,17 @@ impl Call<'_> {
         self.node.attributes.get(name)
     }
 
+    /// The value of an attribute: the reader has seen that it is of the type that the op declares.
+    fn value<'a, T>(&'a self, name: &str, of: impl FnOnce(&'a Attribute) -> Option<T>) -> Option<T> {
+        self.attribute(name).map(|a| of(a).expect("attributes are of the types that signatures declare"))
+    }
+
     pub fn int(&self, name: &str, default: i64) -> i64 {
-        match self.attribute(name) {
-            Some(Attribute::Int(n)) => *n,
-            _ => default,
-        }
+        self.given_int(name).unwrap_or(default)
+    }
+
+    fn given_int(&self, name: &str) -> Option<i64> {
+        self.value(name, |a| if let Attribute::Int(n) = a { Some(*n) } else { None })
     }
 
     pub fn flag(&self, name: &str, default: bool) -> bool {
@@ -340,55 +346,44 @@ impl Call<'_> {
     }
 
     pub fn float(&self, name: &str, default: f64) -> f64 {
-        match self.attribute(name) {
-            Some(Attribute::Float(x)) => *x,
-            _ => default,
-        }
+        self.value(name, |a| if let Attribute::Float(x) = a { Some(*x) } else { None }).unwrap_or(default)
     }
 
     pub fn text<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
-        match self.attribute(name) {
-            Some(Attribute::Text(t)) => t,
-            _ => default,
+        self.value(name, |a| if let Attribute::Text(t) = a { Some(t.as_str()) } else { None }).unwrap_or(default)
+    }
+
+    /// A text that must be one of these, of which the first is the default.
+    pub fn choice<'a>(&'a self, name: &str, legal: &[&'static str]) -> Result<&'a str, Stop> {
+        match self.text(name, legal[0]) {
+            text if legal.contains(&text) => Ok(text),
+            other => Err(self.fail(format!("the attribute `{name}` is `{other}`"), legal.join(", "))),
         }
     }
 
     pub fn texts(&self, name: &str) -> Vec<String> {
-        match self.attribute(name) {
-            Some(Attribute::Texts(t)) => t.clone(),
-            _ => Vec::new(),
-        }
+        self.value(name, |a| if let Attribute::Texts(t) = a { Some(t.clone()) } else { None }).unwrap_or_default()
     }
 
     pub fn list(&self, name: &str) -> Option<Vec<i64>> {
-        match self.attribute(name) {
-            Some(Attribute::Ints(v)) => Some(v.clone()),
-            _ => None,
-        }
+        self.value(name, |a| if let Attribute::Ints(v) = a { Some(v.clone()) } else { None })
     }
 
     pub fn floats(&self, name: &str) -> Option<Vec<f64>> {
-        match self.attribute(name) {
-            Some(Attribute::Floats(v)) => Some(v.clone()),
-            _ => None,
-        }
+        self.value(name, |a| if let Attribute::Floats(v) = a { Some(v.clone()) } else { None })
     }
 
     pub fn body(&self, name: &str) -> Result<&Arc<Graph>, Stop> {
-        match self.attribute(name) {
-            Some(Attribute::Graph(g)) => Ok(g),
-            _ => Err(self.fail(format!("there is no graph `{name}`"), "a graph in that attribute")),
-        }
+        self.value(name, |a| if let Attribute::Graph(g) = a { Some(g) } else { None })
+            .ok_or_else(|| self.fail(format!("there is no graph `{name}`"), "a graph in that attribute"))
     }
 
     /// A dtype that an attribute gives by number.
     pub fn dtype(&self, name: &str) -> Result<Option<DType>, Stop> {
-        match self.attribute(name) {
-            Some(Attribute::Int(n)) => {
-                let number = i32::try_from(*n).unwrap_or(0);
-                Ok(Some(super::tensors::dtype(number)?))
-            }
-            _ => Ok(None),
+        let Some(n) = self.given_int(name) else { return Ok(None) };
+        match i32::try_from(n) {
+            Ok(number) => Ok(Some(super::tensors::dtype(number)?)),
+            Err(_) => Err(self.fail(format!("the attribute `{name}` is {n}"), "the number of an element type")),
         }
     }
 

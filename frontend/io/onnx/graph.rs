@@ -1,6 +1,7 @@
 //! A graph of nodes, checked: every name has one meaning, nodes come after what they read, every op is known.
 
-use super::ops::{self, Op};
+use super::attributes;
+use super::ops::{self, AttributeType, Op};
 use super::proto::{self, DimValue, TypeValue};
 use super::tensors::{self, Folder};
 use super::value::{is_small, refuse};
@@ -69,7 +70,7 @@ pub(super) struct Node {
     pub version: i64,
     pub inputs: Vec<Option<Name>>,
     pub outputs: Vec<Option<Name>>,
-    pub attributes: HashMap<String, Attribute>,
+    pub attributes: HashMap<&'static str, Attribute>,
     /// Of a node that calls a function of the model.
     pub body: Option<Arc<Graph>>,
 }
@@ -150,8 +151,14 @@ const MOST_COPIED: usize = 1 << 30;
 impl Reader {
     pub fn new(model: &mut proto::Model, folder: Folder) -> Result<Reader> {
         let opsets = opsets(&model.opset_import)?;
-        let functions =
-            std::mem::take(&mut model.functions).into_iter().map(|f| ((f.domain.clone(), f.name.clone()), f)).collect();
+        let mut functions = HashMap::new();
+        for f in std::mem::take(&mut model.functions) {
+            let name = f.name.clone();
+            if functions.insert((f.domain.clone(), f.name.clone()), f).is_some() {
+                let rule = format!("the function `{name}` is given twice");
+                return Err(refuse(Code::File, rule, "one function of a name; overloads are not read"));
+            }
+        }
         Ok(Reader { folder, opsets, functions, calling: Vec::new(), nodes: 0, copied: 0 })
     }
 
@@ -256,56 +263,49 @@ impl Reader {
 
     fn node(&mut self, number: usize, proto: proto::Node, around: &[&HashSet<Name>]) -> Result<Node> {
         let name = node_name(&proto, number);
-        let domain = if proto.domain == "ai.onnx" { String::new() } else { proto.domain };
+        let domain = if proto.domain == "ai.onnx" { String::new() } else { proto.domain.clone() };
         let within = |e: Error| e.note(format!("in the node `{name}` ({})", proto.op_type));
-        let function = self.functions.get(&(domain.clone(), proto.op_type.clone())).cloned();
-        let mut attributes = HashMap::new();
-        let mut raw = HashMap::new();
-        for a in proto.attribute {
-            if function.is_some() {
-                raw.insert(a.name.clone(), a);
-            } else {
-                attributes.insert(a.name.clone(), self.attribute(a, around).map_err(within)?);
-            }
-        }
-        let body = match function {
-            Some(f) => Some(Arc::new(self.function(f, raw).map_err(within)?)),
-            None => None,
-        };
         let optional = |names: Vec<String>| {
             names.into_iter().map(|n| (!n.is_empty()).then(|| n.as_str().into())).collect::<Vec<Option<Name>>>()
         };
+        if let Some(f) = self.functions.get(&(domain.clone(), proto.op_type.clone())).cloned() {
+            attributes::check_call(&proto, &name, &f)?;
+            let given = proto.attribute.into_iter().map(|a| (a.name.clone(), a)).collect();
+            let body = Some(Arc::new(self.function(f, given).map_err(within)?));
+            let (inputs, outputs) = (optional(proto.input), optional(proto.output));
+            return Ok(Node { name, op: &ops::CALL, version: 1, inputs, outputs, attributes: HashMap::new(), body });
+        }
         let opset = self.opsets.get(&domain).copied();
-        let (op, version) = match &body {
-            Some(_) => (&ops::CALL, 1),
-            None => match opset.and_then(|opset| ops::find(&domain, &proto.op_type, opset)) {
-                Some(found) => found,
-                // All of them were listed before.
-                None => return Err(within(refuse(Code::Argument, "the op is not known", "the ops of docs/onnx.md"))),
-            },
+        let Some((opset, (op, version))) = opset.and_then(|n| Some((n, ops::find(&domain, &proto.op_type, n)?))) else {
+            // All of them were listed before.
+            return Err(within(refuse(Code::Argument, "the op is not known", "the ops of docs/onnx.md")));
         };
-        Ok(Node { name, op, version, inputs: optional(proto.input), outputs: optional(proto.output), attributes, body })
+        let signature = op.signature(version);
+        attributes::check(&proto, &name, opset, op, signature)?;
+        let mut attributes = HashMap::new();
+        for a in proto.attribute {
+            if let Some(declared) = signature.attribute(&a.name) {
+                let value = self.attribute(a, declared.r#type, around).map_err(within)?;
+                attributes.insert(declared.name, value);
+            }
+        }
+        let (inputs, outputs) = (optional(proto.input), optional(proto.output));
+        Ok(Node { name, op, version, inputs, outputs, attributes, body: None })
     }
 
-    fn attribute(&mut self, a: proto::Attribute, around: &[&HashSet<Name>]) -> Result<Attribute> {
+    /// The value of an attribute that is of that type.
+    fn attribute(
+        &mut self,
+        a: proto::Attribute,
+        r#type: AttributeType,
+        around: &[&HashSet<Name>],
+    ) -> Result<Attribute> {
         let text = |s: &[u8]| String::from_utf8_lossy(s).into_owned();
-        // Old files leave out the type.
-        let r#type = match a.r#type {
-            0 if a.t.is_some() => 4,
-            0 if a.g.is_some() => 5,
-            0 if !a.ints.is_empty() => 7,
-            0 if !a.floats.is_empty() => 6,
-            0 if !a.strings.is_empty() => 8,
-            0 if !a.s.is_empty() => 3,
-            0 if a.f != 0.0 => 1,
-            0 => 2,
-            n => n,
-        };
         Ok(match r#type {
-            1 => Attribute::Float(a.f.into()),
-            2 => Attribute::Int(a.i),
-            3 => Attribute::Text(text(&a.s)),
-            4 => {
+            AttributeType::Float => Attribute::Float(a.f.unwrap_or_default().into()),
+            AttributeType::Int => Attribute::Int(a.i.unwrap_or_default()),
+            AttributeType::String => Attribute::Text(text(&a.s.unwrap_or_default())),
+            AttributeType::Tensor => {
                 let tensor = tensors::tensor(&a.t.unwrap_or_default(), &self.folder)?;
                 if !self.calling.is_empty() {
                     self.copied = self.copied.saturating_add(tensor.ty().bytes().as_usize().unwrap_or(usize::MAX));
@@ -316,13 +316,13 @@ impl Reader {
                 }
                 Attribute::Tensor(tensor)
             }
-            5 => Attribute::Graph(Arc::new(self.graph(a.g.unwrap_or_default(), around)?)),
-            6 => Attribute::Floats(a.floats.into_iter().map(f64::from).collect()),
-            7 => Attribute::Ints(a.ints),
-            8 => Attribute::Texts(a.strings.iter().map(|s| text(s)).collect()),
-            13 => Attribute::Type,
+            AttributeType::Graph => Attribute::Graph(Arc::new(self.graph(a.g.unwrap_or_default(), around)?)),
+            AttributeType::Floats => Attribute::Floats(a.floats.into_iter().map(f64::from).collect()),
+            AttributeType::Ints => Attribute::Ints(a.ints),
+            AttributeType::Strings => Attribute::Texts(a.strings.iter().map(|s| text(s)).collect()),
+            AttributeType::Type => Attribute::Type,
             other => {
-                let rule = format!("the attribute `{}` has type {other}", a.name);
+                let rule = format!("the attribute `{}` is a {other}", a.name);
                 return Err(refuse(Code::Argument, rule, "numbers, texts, tensors, graphs and lists of the first two"));
             }
         })

@@ -9,6 +9,7 @@
 //! compiled, by their values. Nodes whose results have shapes that depend on values (`NonZero`, `Unique`, `Compress`, …) run
 //! between compiled functions. Both are counted events.
 
+mod attributes;
 mod evaluate;
 mod graph;
 mod ops;
@@ -21,7 +22,7 @@ mod tensors;
 mod unknown;
 mod value;
 
-pub use ops::{Status, Supported, supported};
+pub use ops::{Arity, AttributeType, Declared, Presence, Signature, Status, Supported, supported};
 pub use segments::Segment;
 pub use survey::{Survey, survey};
 pub use tensors::{read_optional, read_sequence, read_tensor};

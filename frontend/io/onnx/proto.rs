@@ -66,6 +66,8 @@ pub struct Function {
     pub input: Vec<String>,
     #[prost(string, repeated, tag = "5")]
     pub output: Vec<String>,
+    #[prost(string, repeated, tag = "6")]
+    pub attribute: Vec<String>,
     #[prost(message, repeated, tag = "11")]
     pub attribute_proto: Vec<Attribute>,
     #[prost(message, repeated, tag = "7")]
@@ -102,12 +104,12 @@ pub struct Attribute {
     pub ref_attr_name: String,
     #[prost(int32, tag = "20")]
     pub r#type: i32,
-    #[prost(float, tag = "2")]
-    pub f: f32,
-    #[prost(int64, tag = "3")]
-    pub i: i64,
-    #[prost(bytes = "bytes", tag = "4")]
-    pub s: Bytes,
+    #[prost(float, optional, tag = "2")]
+    pub f: Option<f32>,
+    #[prost(int64, optional, tag = "3")]
+    pub i: Option<i64>,
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub s: Option<Bytes>,
     #[prost(message, optional, tag = "5")]
     pub t: Option<Tensor>,
     #[prost(message, optional, tag = "6")]

@@ -48,8 +48,8 @@ fn walk(graph: &proto::Graph, survey: &mut Survey) {
         for a in &node.attribute {
             survey.plain &= a.t.as_ref().is_none_or(dense) && a.sparse_tensor.is_none();
             // A cast goes to a dtype that is a number.
-            let cast = matches!(a.name.as_str(), "to" | "dtype" | "output_dtype") && a.i != 0;
-            survey.plain &= !cast || i32::try_from(a.i).is_ok_and(|n| tensors::dtype(n).is_ok());
+            let to = a.i.filter(|&n| n != 0 && matches!(a.name.as_str(), "to" | "dtype" | "output_dtype"));
+            survey.plain &= to.is_none_or(|n| i32::try_from(n).is_ok_and(|n| tensors::dtype(n).is_ok()));
             a.g.iter().chain(&a.graphs).for_each(|g| walk(g, survey));
         }
     }

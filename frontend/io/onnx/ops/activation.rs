@@ -23,7 +23,7 @@ pub(super) const OPS: &[Op] = &[
     }),
     Op::new("Gelu", &[20], |c| {
         let x = c.tensor(0)?;
-        one(if c.text("approximate", "none") == "tanh" { x.gelu_tanh() } else { x.gelu() })
+        one(if c.choice("approximate", &["none", "tanh"])? == "tanh" { x.gelu_tanh() } else { x.gelu() })
     }),
     Op::new("HardSigmoid", &[1, 6, 22], |c| {
         one((c.tensor(0)? * c.float("alpha", 0.2) + c.float("beta", 0.5)).clamp(0.0, 1.0))

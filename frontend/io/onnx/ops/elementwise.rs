@@ -99,7 +99,7 @@ pub(super) const OPS: &[Op] = &[
     binary!("BitwiseXor", &[18], |a, b| a.logical_xor(b)),
     Op::new("BitShift", &[11], |c| {
         let (a, b) = (c.tensor(0)?, c.tensor(1)?);
-        one(if c.text("direction", "") == "LEFT" { a.shift_left(b) } else { a.shift_right(b) })
+        one(if c.choice("direction", &["LEFT", "RIGHT"])? == "LEFT" { a.shift_left(b) } else { a.shift_right(b) })
     }),
     binary!("Equal", &[1, 7, 11, 13, 19], |a, b| a.eq(b)).host(|_, v| compare_ints(v, |n| n == 0)),
     binary!("Less", &[1, 7, 9, 13], |a, b| a.lt(b)).host(|_, v| compare_ints(v, |n| n < 0)),
@@ -123,25 +123,8 @@ pub(super) const OPS: &[Op] = &[
             join(condition, no, DType::I64, |c, b| Some(if c.known()? != 0 { Dim::from(0) } else { b.clone() }))?;
         join(&chosen, &rest, yes.dtype, |a, b| Some(a + b))
     }),
-    Op::new("Cast", &[1, 6, 9, 13, 19, 21, 23], |c| match c.dtype("to")? {
-        Some(to) => one(c.tensor(0)?.to_dtype(to)),
-        None => {
-            // The first version has a name.
-            let to = c.text("to", "").to_lowercase();
-            let name = match to.as_str() {
-                "float" => "f32".into(),
-                "double" => "f64".into(),
-                "float16" => "f16".into(),
-                other => other.replace("uint", "u").replace("int", "i"),
-            };
-            match name.parse() {
-                Ok(dtype) => one(c.tensor(0)?.to_dtype(dtype)),
-                Err(_) => Err(c.fail(format!("the attribute `to` is `{to}`"), "a dtype")),
-            }
-        }
-    })
-    .host(|c, v| {
-        let to = c.dtype("to").ok().flatten()?;
+    Op::new("Cast", &[1, 6, 9, 13, 19, 21, 23], |c| one(c.tensor(0)?.to_dtype(target(c)?))).host(|c, v| {
+        let to = target(c).ok()?;
         let x = v[0].clone()?;
         let fits = matches!(to, DType::I64 | DType::I32 | DType::Bool);
         let fits = fits && (to != DType::Bool || x.dtype == DType::Bool);
@@ -152,6 +135,21 @@ pub(super) const OPS: &[Op] = &[
         one(c.tensor(0)?.to_dtype(like.dtype()))
     }),
 ];
+
+/// The dtype of a cast, which the first version has by name.
+fn target(c: &Call) -> Result<DType, Stop> {
+    if c.version() >= 6 {
+        return c.dtype("to")?.ok_or_else(|| c.fail("there is no dtype `to`", "a dtype"));
+    }
+    let to = c.text("to", "").to_lowercase();
+    let name = match to.as_str() {
+        "float" => "f32".into(),
+        "double" => "f64".into(),
+        "float16" => "f16".into(),
+        other => other.replace("uint", "u").replace("int", "i"),
+    };
+    name.parse().map_err(|_| c.fail(format!("the attribute `to` is `{to}`"), "a dtype"))
+}
 
 /// The second operand, which before opset 7 stands where an attribute says.
 fn aligned(c: &Call, a: &Tensor, b: Tensor) -> Result<Tensor, Stop> {

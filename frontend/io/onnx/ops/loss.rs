@@ -36,7 +36,7 @@ fn likelihood(c: &Call, logs: &Tensor, targets: &Tensor, weights: Option<Tensor>
         None => targets,
     };
     let picked = -logs.take_along(&safe.unsqueeze(1), 1).squeeze(1);
-    let reduction = c.text("reduction", "mean");
+    let reduction = c.choice("reduction", &["mean", "sum", "none"])?;
     let weight = weights.as_ref().map(|w| w.take(&safe, 0));
     let weight = match (weight, &ignored) {
         (Some(w), Some(ignored)) => Some(ignored.where_(0.0, w)),

@@ -15,8 +15,11 @@ mod reduce;
 mod sequence;
 mod shape;
 mod signal;
+mod signatures;
 mod terms;
 mod window;
+
+pub use signatures::{Arity, AttributeType, Declared, Presence, Signature};
 
 use super::evaluate::{Call, Out};
 use super::value::{Ints, Operand, float};
@@ -54,6 +57,16 @@ impl Op {
     /// Other at every run, or quickly recorded and large when computed.
     const fn recorded(self) -> Op {
         Op { folds: false, ..self }
+    }
+
+    /// What it takes and yields, each from an opset on.
+    pub fn signatures(&self) -> &'static [Signature] {
+        signatures::of(self.name)
+    }
+
+    /// What it takes and yields in a version of it.
+    pub fn signature(&self, version: i64) -> &'static Signature {
+        self.signatures().iter().rfind(|s| s.since <= version).expect("every version of an op has a signature")
     }
 }
 
@@ -144,19 +157,40 @@ pub struct Supported {
     pub name: &'static str,
     /// The opsets in which it changed.
     pub since: &'static [i64],
+    /// What it takes and yields, each from an opset on; nothing is said of ops that cannot be imported.
+    pub signatures: &'static [Signature],
     /// Whether it can be imported.
     pub status: Status,
 }
 
 /// Every op of ONNX's own domain that is known.
+///
+/// ```
+/// use tracewright::io::onnx;
+///
+/// let clip = onnx::supported().into_iter().find(|op| op.name == "Clip").unwrap();
+/// let [.., old, new] = clip.signatures else { panic!() };
+/// assert_eq!((old.since, old.operands.to_string()), (6, "1".into()));
+/// assert!(old.attribute("min").is_some());
+/// // Later the bounds are operands.
+/// assert_eq!((new.since, new.operands.to_string()), (11, "1 to 3".into()));
+/// assert!(new.attribute("min").is_none());
+/// ```
 pub fn supported() -> Vec<Supported> {
     let there = FAMILIES.iter().flat_map(|(family, ops)| {
-        ops.iter().map(|op| Supported { family, name: op.name, since: op.since, status: Status::Supported })
+        ops.iter().map(|op| Supported {
+            family,
+            name: op.name,
+            since: op.since,
+            signatures: op.signatures(),
+            status: Status::Supported,
+        })
     });
     let missing = MISSING.iter().map(|(name, since)| Supported {
         family: "Not supported yet",
         name,
         since,
+        signatures: &[],
         status: Status::Missing,
     });
     there.chain(missing).collect()

@@ -120,6 +120,9 @@ fn batch(c: &Call) -> Out {
         let deviation = (channels(variance, &x) + eps).sqrt().to_dtype(ty.dtype);
         centred / deviation * channels(&scale, &x) + channels(&bias, &x)
     };
+    if !c.flag("spatial", true) {
+        return Err(c.fail("`spatial` is 0: each place of a channel has statistics of its own", "1"));
+    }
     let training = match c.version() {
         14.. => c.flag("training_mode", false),
         7.. => c.wants(1),

@@ -134,6 +134,10 @@ fn network(c: &Call, gates: usize, cell: &Cell) -> Out {
         return Err(c.fail("inputs or weights have another rank", "rank 3"));
     }
     let (directions, hidden) = (crate::extent(&weights[0]), crate::extent(&weights[2]));
+    let said = c.int("hidden_size", hidden as i64);
+    if said != hidden as i64 {
+        return Err(c.fail(format!("`hidden_size` is {said} beside weights of {hidden}"), "that of the weights"));
+    }
     let (time, batch) = (&shape[0], &shape[1]);
     let direction = c.text("direction", "forward").to_lowercase();
     let reversed: Vec<bool> = match direction.as_str() {

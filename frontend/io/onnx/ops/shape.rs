@@ -125,11 +125,11 @@ pub(super) const OPS: &[Op] = &[
     })
     .recorded(),
     Op::new("Constant", &[1, 9, 11, 12, 13, 19, 21, 23], constant).recorded(),
-    Op::new("ConstantOfShape", &[9, 20, 21, 23], |c| one(filled(extents(c, c.dims(0)?)?, fill(c)))).recorded().host(
+    Op::new("ConstantOfShape", &[9, 20, 21, 23], |c| one(filled(extents(c, c.dims(0)?)?, fill(c)?))).recorded().host(
         |c, v| {
             let shape: Vec<usize> =
                 v[0].as_ref()?.known()?.iter().map(|&n| usize::try_from(n).ok()).collect::<Option<_>>()?;
-            let value = fill(c);
+            let value = fill(c).ok()?;
             let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= 1024)?;
             matches!(value.dtype(), DType::I64 | DType::I32 | DType::Bool).then(|| Ints {
                 dtype: value.dtype(),
@@ -173,7 +173,7 @@ pub(super) const OPS: &[Op] = &[
             || d[1].exact_div(&Dim::from(b * b)).ok_or_else(|| c.fail("blocks do not fit", "channels in blocks"));
         let (b, deep) = (Dim::from(b), deep()?);
         let out = Shape::from_iter([d[0].clone(), deep.clone(), &d[2] * &b, &d[3] * &b]);
-        let (split, order): (_, [isize; 6]) = match c.text("mode", "DCR") {
+        let (split, order): (_, [isize; 6]) = match c.choice("mode", &["DCR", "CRD"])? {
             "DCR" => ([&d[0], &b, &b, &deep, &d[2], &d[3]], [0, 3, 4, 1, 5, 2]),
             _ => ([&d[0], &deep, &b, &b, &d[2], &d[3]], [0, 1, 4, 2, 5, 3]),
         };
@@ -452,21 +452,17 @@ fn pad(c: &Call) -> Out {
 }
 
 fn constant(c: &Call) -> Out {
-    for (name, attribute) in &c.node.attributes {
-        return match (name.as_str(), attribute) {
-            ("value", Attribute::Tensor(t)) => one(t.clone()),
-            ("value_int", Attribute::Int(n)) => {
-                Ok(vec![Operand::Ints(Ints { dtype: DType::I64, shape: Vec::new(), dims: vec![Dim::from(*n)] })])
-            }
-            ("value_ints", Attribute::Ints(v)) => one(host(v.iter().map(|&n| Scalar::I64(n)), &[v.len()], DType::I64)?),
-            ("value_float", Attribute::Float(x)) => one(host([Scalar::F32(*x as f32)].into_iter(), &[], DType::F32)?),
-            ("value_floats", Attribute::Floats(v)) => {
-                one(host(v.iter().map(|&x| Scalar::F32(x as f32)), &[v.len()], DType::F32)?)
-            }
-            _ => continue,
-        };
+    // The reader has seen that there is one.
+    match c.node.attributes.values().next() {
+        Some(Attribute::Tensor(t)) => one(t.clone()),
+        Some(Attribute::Int(n)) => {
+            Ok(vec![Operand::Ints(Ints { dtype: DType::I64, shape: Vec::new(), dims: vec![Dim::from(*n)] })])
+        }
+        Some(Attribute::Ints(v)) => one(host(v.iter().map(|&n| Scalar::I64(n)), &[v.len()], DType::I64)?),
+        Some(Attribute::Float(x)) => one(host([Scalar::F32(*x as f32)].into_iter(), &[], DType::F32)?),
+        Some(Attribute::Floats(v)) => one(host(v.iter().map(|&x| Scalar::F32(x as f32)), &[v.len()], DType::F32)?),
+        _ => Err(c.fail("the constant is of text", "numbers")),
     }
-    Err(c.fail("the constant has no value, or one of text or sparse", "numbers"))
 }
 
 /// Host data outside of any trace.
@@ -476,10 +472,13 @@ pub(super) fn host(data: impl Iterator<Item = Scalar>, dims: &[usize], dtype: DT
 }
 
 /// What `ConstantOfShape` fills with.
-fn fill(c: &Call) -> Scalar {
+fn fill(c: &Call) -> Result<Scalar, Stop> {
     match c.attribute("value") {
-        Some(Attribute::Tensor(t)) => t.to_scalar().unwrap_or(Scalar::F32(0.0)),
-        _ => Scalar::F32(0.0),
+        Some(Attribute::Tensor(t)) => {
+            let shape = t.try_shape()?;
+            t.to_scalar().map_err(|_| c.fail(format!("the value has shape {shape}"), "one element"))
+        }
+        _ => Ok(Scalar::F32(0.0)),
     }
 }
 

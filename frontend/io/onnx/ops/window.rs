@@ -41,7 +41,7 @@ pub(super) const OPS: &[Op] = &[
     Op::new("LpPool", &[1, 2, 11, 18, 22], |c| {
         let x = c.tensor(0)?;
         let w = Window::of(c, &x, c.list("kernel_shape").unwrap_or_default())?;
-        let p = c.int("p", 2) as f64;
+        let p = exponent(c);
         let powers = w.parts(&x.abs().pow(p), Scalar::zero(x.dtype()));
         one(powers.into_iter().reduce(|a, b| a + b).expect("a window has a place").pow(1.0 / p))
     }),
@@ -55,10 +55,15 @@ pub(super) const OPS: &[Op] = &[
     }),
     Op::new("GlobalLpPool", &[1, 2, 22], |c| {
         let x = c.tensor(0)?;
-        let p = c.int("p", 2) as f64;
+        let p = exponent(c);
         one(x.abs().pow(p).sum(keepdims(spatial(c, &x)?.as_slice())).pow(1.0 / p))
     }),
 ];
+
+/// The exponent of a norm, which the first versions have as a float.
+fn exponent(c: &Call) -> f64 {
+    if c.version() < 2 { c.float("p", 2.0) } else { c.int("p", 2) as f64 }
+}
 
 /// The axes of an image behind those of examples and channels.
 fn spatial(c: &Call, x: &Tensor) -> Result<Vec<isize>, Stop> {
@@ -107,7 +112,7 @@ impl Window {
             let out = extents[i].div_ceil(strides[i]);
             ((out.max(1) - 1) * strides[i] + span(i)).saturating_sub(extents[i])
         };
-        let pads: Vec<(usize, usize)> = match c.text("auto_pad", "NOTSET") {
+        let pads: Vec<(usize, usize)> = match c.choice("auto_pad", &["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"])? {
             "SAME_UPPER" => (0..axes).map(|i| (same(i) / 2, same(i).div_ceil(2))).collect(),
             "SAME_LOWER" => (0..axes).map(|i| (same(i).div_ceil(2), same(i) / 2)).collect(),
             "VALID" => vec![(0, 0); axes],
@@ -173,6 +178,9 @@ fn conv(c: &Call) -> Out {
         return Err(c.fail("weights of another rank than the image", "outputs, channels, and the axes of the window"));
     }
     let kernel: Vec<i64> = of[2..].iter().map(|d| extent(d) as i64).collect();
+    if let Some(said) = c.list("kernel_shape").filter(|said| *said != kernel) {
+        return Err(c.fail(format!("`kernel_shape` is {said:?} beside weights of {kernel:?}"), "that of the weights"));
+    }
     let w = Window::of(c, &x, kernel)?;
     let (outputs, channels) = (extent(&of[0]), extent(&of[1]));
     let Ok(groups) = usize::try_from(c.int("group", 1)) else { return Err(c.fail("groups are negative", "1 or more")) };
