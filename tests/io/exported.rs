@@ -220,7 +220,7 @@ fn messages_of_calls() {
     assert_eq!(
         text(f.call_named(&named(&[("x", &x), ("z", &y)])).unwrap_err()),
         "error[argument]: call: of the arguments 1 are missing and 1 unexpected\n  legal: arguments x, y\n  note: missing: \
-         y: f32[B, 3]\n  note: unexpected: z: f32[2, 3]"
+         y: f32[B, 3]\n  note: unexpected: z: f32[2, 3]; did you mean `y`?"
     );
     assert_eq!(
         text(f.call(&[&x]).unwrap_err()),
