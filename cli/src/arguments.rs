@@ -82,6 +82,8 @@ Examples:
         after: Option<String>,
     },
     /// Runs a model on inputs from a file, or on random ones.
+    ///
+    /// With --json it prints names and types of the outputs, and how long the run took.
     #[command(after_help = "\
 Examples:
   tracewright run model.onnx --inputs in.npz --outputs out.safetensors
@@ -332,10 +334,15 @@ fn setting(name: &str, text: &str) -> Result<String, String> {
 }
 
 fn device(text: &str) -> Result<String, String> {
+    device_of(text, cfg!(feature = "cuda"))
+}
+
+/// A device that a program with or without GPUs knows.
+fn device_of(text: &str, gpus: bool) -> Result<String, String> {
     match text.parse() {
-        Ok(Device::Cuda(_)) if !cfg!(feature = "cuda") => {
-            Err("this program was built without GPUs; `cargo install --path cli --features cuda` builds it with them"
-                .into())
+        Ok(Device::Cuda(_)) if !gpus => {
+            let how = "`cargo install --path cli --features cuda` builds it with them";
+            Err(format!("this program was built without GPUs; {how}"))
         }
         _ => setting("DEVICE", text),
     }
@@ -350,4 +357,23 @@ fn extent(text: &str) -> Result<(String, usize), String> {
     let (symbol, value) = text.split_once('=').ok_or("not of the form SYMBOL=EXTENT")?;
     let value = value.parse().map_err(|_| format!("`{value}` is not an extent"))?;
     Ok((symbol.into(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn programs_without_gpus_say_how_to_get_them() {
+        assert_eq!(device_of("cuda:1", true), Ok("cuda:1".into()));
+        assert_eq!(device_of("cpu", false), Ok("cpu".into()));
+        let message = device_of("cuda:1", false).unwrap_err();
+        assert!(message.contains("without GPUs; `cargo install --path cli --features cuda`"), "{message}");
+    }
 }

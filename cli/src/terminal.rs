@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 use tracewright::Error;
-use tracewright::events::{self, Event};
+use tracewright::events::{self, Counters, Event};
 
 /// What a command leaves behind besides files.
 pub struct Outcome {
@@ -77,18 +77,18 @@ pub fn finish(outcome: Result<Outcome, Failure>) -> ExitCode {
     }
 }
 
-/// What the user asked for and did not get, or is to report, each once.
+/// What the user asked for and did not get, or is to report: the first of each kind, and how many there are.
 fn warnings() -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for record in events::recent() {
-        let concerns = matches!(record.event, Event::DumpFailed | Event::CacheRefused | Event::Bug);
-        let line = format!("warning: {}: {}\n", record.event.name(), record.reason);
-        // The library has printed what TRACEWRIGHT_LOG selects.
-        if concerns && !events::selected(record.event.artefact()) && !lines.contains(&line) {
-            lines.push(line);
-        }
-    }
-    lines.concat()
+    let concerns = |e: &Event| matches!(e, Event::DumpFailed | Event::CacheRefused | Event::Bug);
+    // The library has printed what TRACEWRIGHT_LOG selects.
+    let silent = |e: &Event| !events::selected(e.artefact());
+    let warning = |event: Event| {
+        let all = Counters::process()[event];
+        let first = events::recent().into_iter().find(|record| record.event == event)?;
+        let more = if all > 1 { format!(" (and {} more)", all - 1) } else { String::new() };
+        Some(format!("warning: {}: {}{more}\n", event.name(), first.reason))
+    };
+    Event::ALL.into_iter().filter(|e| concerns(e) && silent(e)).filter_map(warning).collect()
 }
 
 /// A name of a file as it is shown: in one line, and without what a terminal obeys.

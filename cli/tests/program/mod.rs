@@ -1,0 +1,28 @@
+//! The program in a folder, as a user runs it.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// How it ended, and what it printed.
+pub struct Ended {
+    /// -1 if a signal ended it.
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs it with a text on standard input, and no settings but these.
+pub fn run(folder: &Path, arguments: &[&str], settings: &[(&str, &str)], input: &str) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracewright"));
+    for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("TRACEWRIGHT_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).args(arguments).envs(settings.iter().copied());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A program that refuses its arguments reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
