@@ -2,7 +2,7 @@
 
 use crate::model::{self, Model};
 use crate::tensors;
-use crate::terminal::{Failure, Outcome, said, working};
+use crate::terminal::{Failure, Outcome, said, visible, working};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tracewright::io::onnx::Segment;
@@ -13,6 +13,10 @@ pub fn graph(path: &Path) -> Result<Outcome, Failure> {
     Ok(model::recording(path)?.gradient().map_err(said)?.ir().into())
 }
 
+fn listed(names: &[String]) -> String {
+    names.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ")
+}
+
 /// Gradients by all float arguments, and parameters if they are wanted, for the outputs that have a cotangent.
 pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> Result<Outcome, Failure> {
     let model = Model::open(path, false)?;
@@ -21,18 +25,19 @@ pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> 
     let cotangent = |name: &String| format!("cot_{name}");
     let wanted: Vec<&str> =
         names.iter().filter(|n| arguments.contains_key(&cotangent(n))).map(String::as_str).collect();
-    if wanted.is_empty() {
-        let names: Vec<String> = names.iter().map(cotangent).collect();
-        return Err(format!("error: {}: no cotangent; one of {}", inputs.display(), names.join(", ")).into());
-    }
     let taken: Vec<String> = model.inputs().into_iter().map(|i| i.name).chain(names.iter().map(cotangent)).collect();
     if let Some(odd) = arguments.keys().find(|name| name.starts_with("cot_") && !taken.contains(name)) {
         let near = suggest(odd, taken.iter().map(String::as_str).filter(|name| name.starts_with("cot_")));
         let hint = match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("outputs are {}", names.join(", ")),
+            Some(near) => format!("did you mean `{}`?", visible(near)),
+            None => format!("outputs are {}", listed(&names)),
         };
+        let odd = visible(odd);
         return Err(format!("error: {}: `{odd}` is the cotangent of no output; {hint}", inputs.display()).into());
+    }
+    if wanted.is_empty() {
+        let names: Vec<String> = names.iter().map(cotangent).collect();
+        return Err(format!("error: {}: no cotangent; one of {}", inputs.display(), listed(&names)).into());
     }
     let mut own = arguments.clone();
     wanted.iter().for_each(|name| drop(own.remove(&format!("cot_{name}"))));

@@ -2,8 +2,7 @@
 
 mod program;
 
-use program::{Ended, run};
-use std::collections::BTreeMap;
+use program::{Ended, does, run, run_line, save};
 use std::path::Path;
 use tempfile::TempDir;
 use tracewright::io::npz;
@@ -15,17 +14,6 @@ fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("g.ir"), EXP).unwrap();
     folder
-}
-
-fn ended(folder: &TempDir, line: &str) -> Ended {
-    run(folder.path(), &line.split(' ').collect::<Vec<_>>(), &[], "")
-}
-
-#[track_caller]
-fn does(folder: &TempDir, line: &str) -> String {
-    let Ended { code, out, err } = ended(folder, line);
-    assert_eq!((code, err.as_str()), (0, ""), "{line}");
-    out
 }
 
 /// Command lines that are wrong, whatever is in the files, which are not there.
@@ -53,7 +41,7 @@ fn wrong_command_lines() {
         ("convert m.tw x.onnx", "error: x.onnx: a model becomes .tw or .ir, its tensors .safetensors or .npz\n"),
         ("convert m.tw x.safetensors.index.json", "its tensors .safetensors or .npz\n"),
     ] {
-        let Ended { code, out, err } = ended(&folder, line);
+        let Ended { code, out, err } = run_line(folder.path(), line);
         assert_eq!((code, out.as_str()), (2, ""), "{line}: {err}");
         assert!(err.contains(message), "{line}: {err}");
     }
@@ -71,7 +59,7 @@ fn nothing_is_compared_with_itself() {
 #[test]
 fn help_has_examples_and_exit_codes() {
     let folder = folder();
-    let all = does(&folder, "--help");
+    let all = does(folder.path(), "--help");
     for part in
         ["model.tw ", "model.onnx ", "graph.ir ", "  0  done\n", "  1  ", "  2  the command line is wrong\n", "  3  "]
     {
@@ -79,29 +67,25 @@ fn help_has_examples_and_exit_codes() {
     }
     let commands = ["inspect", "ir", "run", "grad", "convert", "bench", "compare", "options"];
     for command in commands {
-        let help = does(&folder, &format!("{command} --help"));
+        let help = does(folder.path(), &format!("{command} --help"));
         let (_, examples) = help.split_once("\nExample").unwrap_or_else(|| panic!("{command}: {help}"));
         let example = format!("tracewright {command}");
         assert!(examples.contains(&example) || command == "options", "{help}");
         assert!(all.contains(&example), "{command}: {all}");
     }
-    assert!(does(&folder, "compare --help").contains("  3  they differ\n"));
+    assert!(does(folder.path(), "compare --help").contains("  3  they differ\n"));
 }
 
 /// The files that examples in help are about.
 fn files_of_examples(folder: &Path) {
-    let save = |name: &str, tensors: &[(&str, Tensor)]| {
-        let all: BTreeMap<String, Tensor> = tensors.iter().map(|(k, t)| (k.to_string(), t.clone())).collect();
-        npz::save(folder.join(name), &all).unwrap();
-    };
     let step = jit(|w: Tensor, x: Tensor| (&w - &x, w.sum(..)));
     let (w, x) = (Tensor::from([1.0f32, 2.0]), Tensor::from([1.0f32, 1.0]));
     step.export_mut(&w, &x).unwrap().rename("arguments.1", "x").unwrap().save(folder.join("step.tw")).unwrap();
     let double = jit(|x: Tensor| x * 2.0).dynamic("arguments.0", 0, "batch", 1..=64);
     let model = double.export(&x).unwrap().rename("arguments.0", "x").unwrap().rename("result", "y").unwrap();
     model.save(folder.join("model.tw")).unwrap();
-    save("batch.npz", &[("x", x.clone())]);
-    save("in.npz", &[("x", x.clone())]);
+    save(folder, "batch.npz", &[("x", x.clone())]);
+    save(folder, "in.npz", &[("x", x.clone())]);
 }
 
 /// What the help says about a saved graph can be typed.
@@ -111,10 +95,10 @@ fn examples_of_help_run() {
     files_of_examples(folder.path());
     let mut count = 0;
     for command in ["inspect", "ir", "run", "bench", "compare"] {
-        let help = does(&folder, &format!("{command} --help"));
+        let help = does(folder.path(), &format!("{command} --help"));
         let (_, examples) = help.split_once("\nExamples:\n").unwrap();
         for line in examples.lines().filter_map(|l| l.strip_prefix("  tracewright ")).filter(|l| l.contains(".tw")) {
-            does(&folder, line);
+            does(folder.path(), line);
             count += 1;
         }
     }
@@ -128,16 +112,17 @@ fn outputs_without_names() {
     let two = jit(|x: Tensor| (x.exp(), x.sum(..)));
     two.call(Tensor::from([1.0f32, 2.0])).unwrap();
     two.save(folder.path().join("two.tw")).unwrap();
-    does(&folder, "convert g.ir g.tw");
+    does(folder.path(), "convert g.ir g.tw");
     for (file, names) in [("g.ir", ["0", "1"]), ("g.tw", ["0", "1"]), ("two.tw", ["result.0", "result.1"])] {
-        let about = does(&folder, &format!("inspect {file}"));
+        let about = does(folder.path(), &format!("inspect {file}"));
         let (_, outputs) = about.split_once("outputs\n").unwrap();
         let listed: Vec<&str> = outputs.lines().filter_map(|l| l.strip_prefix("  ")?.split(':').next()).collect();
         assert_eq!(listed, names, "{about}");
-        does(&folder, &format!("run {file} --outputs out.npz"));
+        does(folder.path(), &format!("run {file} --outputs out.npz"));
         let out = npz::load(folder.path().join("out.npz")).unwrap();
         assert_eq!(out.keys().collect::<Vec<_>>(), names, "{file}");
-        let json: serde_json::Value = serde_json::from_str(&does(&folder, &format!("run {file} --json"))).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&does(folder.path(), &format!("run {file} --json"))).unwrap();
         assert_eq!((&json["outputs"][0]["name"], &json["outputs"][1]["name"]), (&names[0].into(), &names[1].into()));
     }
 }
@@ -150,7 +135,7 @@ fn dumps_that_cannot_be_written_are_warned_of_once() {
     assert!(code == 0 && !out.is_empty(), "{err}");
     let first = "warning: dump failed: cannot write to g.ir/dump/0000-";
     assert!(err.starts_with(first) && err.ends_with(" more)\n") && err.lines().count() == 1, "{err}");
-    assert_eq!(ended(&folder, "run g.ir").err, "");
+    assert_eq!(run_line(folder.path(), "run g.ir").err, "");
 }
 
 #[test]
@@ -164,7 +149,7 @@ fn symbols_that_no_input_has() {
         ("bench h.ir --dim n=3", "`n`; they have batch"),
         ("inspect k.ir --dim n=3", "`n`; they have none"),
     ] {
-        let Ended { code, err, .. } = ended(&folder, line);
+        let Ended { code, err, .. } = run_line(folder.path(), line);
         let path = line.split(' ').nth(1).unwrap();
         assert_eq!((code, err), (1, format!("error: {path}: no input has the symbol {hint}\n")), "{line}");
     }

@@ -6,37 +6,12 @@ mod file;
 mod program;
 
 use file::*;
-use program::Ended;
-use std::collections::BTreeMap;
+use program::{Ended, does, fails, run_line, save};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tracewright::io::{Exported, npz};
 use tracewright::{DType, Tensor};
-
-/// Runs the program in a folder.
-fn run(folder: &Path, line: &str) -> Ended {
-    program::run(folder, &line.split(' ').collect::<Vec<_>>(), &[], "")
-}
-
-#[track_caller]
-fn does(folder: &Path, line: &str) -> String {
-    let ended = run(folder, line);
-    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{line}");
-    ended.out
-}
-
-#[track_caller]
-fn fails(folder: &Path, line: &str) -> String {
-    let ended = run(folder, line);
-    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{line}: {}", ended.err);
-    ended.err
-}
-
-fn save(folder: &Path, name: &str, tensors: &[(&str, Tensor)]) {
-    let all: BTreeMap<String, Tensor> = tensors.iter().map(|(k, t)| (k.to_string(), t.clone())).collect();
-    npz::save(folder.join(name), &all).unwrap();
-}
 
 /// `picked.onnx`: those elements of x that are not 0, times w. `reshaped.onnx`: x in another shape, times w.
 fn models() -> TempDir {
@@ -110,7 +85,7 @@ fn models_that_are_graphs_for_values() {
     assert!(does(at, "compare reshaped.onnx --inputs to.npz").contains("y: f32[2, 3], "));
     let note = |file: &str| (0, String::new(), format!("note: {file} holds for `to` = i64[2] [2, 3]\n"));
     for line in ["convert reshaped.onnx r.tw --inputs to.npz", "convert reshaped.onnx r.ir --inputs to.npz --freeze"] {
-        let Ended { code, out, err } = run(at, line);
+        let Ended { code, out, err } = run_line(at, line);
         assert_eq!((code, out, err), note(line.split(' ').nth(2).unwrap()));
     }
     for line in ["inspect r.tw", "inspect reshaped.onnx --inputs to.npz"] {
@@ -238,7 +213,7 @@ fn a_loop_without_end_ends_at_the_limit() {
         assert_eq!(message, "error: it did not end within 500ms; --limit allows no more\n");
         assert!(begin.elapsed() < Duration::from_secs(20), "{command}: {:?}", begin.elapsed());
     }
-    let wrong = run(folder.path(), "run endless.tw --limit soon");
+    let wrong = run_line(folder.path(), "run endless.tw --limit soon");
     assert!(wrong.code == 2 && wrong.err.contains("`soon` is no number of seconds"), "{}", wrong.err);
     assert!(does(folder.path(), "inspect endless.tw").contains("while_loop"));
 }
