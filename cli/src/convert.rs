@@ -3,7 +3,7 @@
 use crate::arguments::Symbols;
 use crate::model::{self, Model};
 use crate::tensors;
-use crate::terminal::{Failure, Outcome, said, working};
+use crate::terminal::{Failure, Outcome, said, visible, working};
 use std::path::{Path, PathBuf};
 
 /// What a model is written as.
@@ -44,7 +44,8 @@ pub fn convert(from: PathBuf, to: PathBuf, freeze: bool, inputs: Option<&Path>) 
         Target::Text => {
             let more: Vec<String> = graph.state().into_keys().chain(graph.constants().into_keys()).collect();
             if !more.is_empty() {
-                let (path, more) = (from.display(), more.join(", "));
+                let more = more.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ");
+                let path = from.display();
                 let rule = "text holds no tensors, and the model has";
                 return Err(format!("error: {path}: {rule} {more}; convert to .tw").into());
             }

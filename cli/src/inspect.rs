@@ -87,9 +87,12 @@ pub fn summary(path: &Path, symbols: &Symbols, inputs: Option<&Path>, json: bool
         Model::Onnx(model, _) => Some((model.opset(), model.ops())),
         Model::Graph(_) => None,
     };
-    let examples = model::examples(path, &model, inputs, symbols)?;
+    let examples = match model::examples(path, &model, inputs, symbols) {
+        Err(wrong) if inputs.is_some() => return Err(wrong.into()),
+        examples => examples,
+    };
     let ends = json!({ "inputs": ends(model.inputs()), "outputs": named(model.outputs()) });
-    let mut about = match working("tracing", || model.graph(&examples)) {
+    let mut about = match examples.and_then(|examples| working("tracing", || model.graph(&examples))) {
         Ok(segment) if nodes.is_some() => describe(&segment.graph, &bound(&segment))?,
         Ok(segment) => describe(&segment.graph, &extents)?,
         // Its nodes are still of interest.
@@ -127,7 +130,11 @@ fn ends(inputs: Vec<model::Input>) -> Vec<Value> {
         Some(dims) => dims.iter().map(|d| d.as_ref().map_or("?".into(), Dim::to_string)).collect::<Vec<_>>().join(", "),
         None => "..".into(),
     };
-    inputs.into_iter().map(|i| json!({ "name": i.name, "type": format!("{}[{}]", i.dtype, dims(i.dims)) })).collect()
+    let ty = |i: &model::Input| match i.dtype {
+        Some(dtype) => format!("{dtype}[{}]", dims(i.dims.clone())),
+        None => "no tensor".into(),
+    };
+    inputs.iter().map(|i| json!({ "name": i.name, "type": ty(i) })).collect()
 }
 
 fn named(names: Vec<String>) -> Vec<Value> {

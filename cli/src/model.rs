@@ -26,7 +26,8 @@ pub enum Model {
 /// An input of a model, as far as its file says what it is.
 pub struct Input {
     pub name: String,
-    pub dtype: DType,
+    /// `None` of what is no tensor.
+    pub dtype: Option<DType>,
     /// `None` where the rank or an extent is not said.
     pub dims: Option<Vec<Option<Dim>>>,
     /// True if it has a default.
@@ -70,19 +71,14 @@ impl Model {
                 let dims = |ty: &Type| Some(ty.shape.iter().cloned().map(Some).collect());
                 let input = |(name, ty): (&str, Type)| Input {
                     name: name.into(),
-                    dtype: ty.dtype,
+                    dtype: Some(ty.dtype),
                     dims: dims(&ty),
                     optional: false,
                 };
                 g.arguments().into_iter().map(input).collect()
             }
             Model::Onnx(m, _) => {
-                let input = |i: onnx::Info| Input {
-                    name: i.name,
-                    dtype: i.dtype.unwrap_or(DType::F32),
-                    dims: i.dims,
-                    optional: i.optional,
-                };
+                let input = |i: onnx::Info| Input { name: i.name, dtype: i.dtype, dims: i.dims, optional: i.optional };
                 m.inputs().into_iter().map(input).collect()
             }
         }
@@ -249,7 +245,7 @@ pub fn examples(path: &Path, model: &Model, inputs: Option<&Path>, symbols: &Sym
     let arguments = match (inputs, model) {
         (Some(file), _) => tensors::load(file)?,
         (None, Model::Onnx(..)) => {
-            let zeros = |input: &Input, dims: &[usize]| Tensor::zeros([0usize; 0], input.dtype).broadcast_to(dims);
+            let zeros = |dtype, dims: &[usize]| Tensor::zeros([0usize; 0], dtype).broadcast_to(dims);
             made_up(model, symbols, zeros).map_err(|e| format!("error: {}: {e}", path.display()))?
         }
         (None, Model::Graph(_)) => BTreeMap::new(),
@@ -260,30 +256,31 @@ pub fn examples(path: &Path, model: &Model, inputs: Option<&Path>, symbols: &Sym
 /// Random arguments.
 fn random(model: &Model, symbols: &Symbols, seed: u64) -> Result<Named, String> {
     let generator = Generator::new(seed);
-    made_up(model, symbols, |input, dims| {
-        let numbers = match input.dtype {
+    made_up(model, symbols, |dtype, dims| {
+        let numbers = match dtype {
             dtype if dtype.is_float() => generator.normal(dims, 0.0, 1.0),
             DType::Bool => generator.uniform(dims, 0.0, 2.0),
             _ => generator.uniform(dims, 0.0, 8.0),
         };
         // Truncated towards zero, so that a bool is set half of the time.
-        let whole = if input.dtype.is_float() { numbers } else { numbers.to_dtype(DType::I32) };
-        whole.to_dtype(input.dtype)
+        let whole = if dtype.is_float() { numbers } else { numbers.to_dtype(DType::I32) };
+        whole.to_dtype(dtype)
     })
 }
 
 /// Arguments that `make` makes; those that have defaults are left to these.
-fn made_up(model: &Model, symbols: &Symbols, make: impl Fn(&Input, &[usize]) -> Tensor) -> Result<Named, String> {
+fn made_up(model: &Model, symbols: &Symbols, make: impl Fn(DType, &[usize]) -> Tensor) -> Result<Named, String> {
     let values = self::symbols(model, symbols)?;
     let tensor = |input: &Input| {
         let extent = |d: &Option<Dim>| {
             let n = d.as_ref()?.eval(&|s| values.get(s.name()).copied())?;
             usize::try_from(n).ok()
         };
-        let dims: Option<Vec<usize>> = input.dims.as_ref().and_then(|dims| dims.iter().map(extent).collect());
         let name = visible(&input.name);
+        let dtype = input.dtype.ok_or_else(|| format!("the input `{name}` is no tensor, and files have only these"))?;
+        let dims: Option<Vec<usize>> = input.dims.as_ref().and_then(|dims| dims.iter().map(extent).collect());
         let dims = dims.ok_or_else(|| format!("the extents of `{name}` are not known; give it by --inputs"))?;
-        make(input, &dims).ok().map_err(|e| format!("the input `{name}`: {}", said(e)))
+        make(dtype, &dims).ok().map_err(|e| format!("the input `{name}`: {}", said(e)))
     };
     model.inputs().iter().filter(|i| !i.optional).map(|i| Ok((i.name.clone(), tensor(i)?))).collect()
 }

@@ -138,8 +138,9 @@ fn inputs_that_do_not_fit_a_model() {
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     };
     let at_one = ("at", number.clone());
-    both("m.onnx", &[at_one.clone()], &["the input `rows` is missing", "rows: f32[3, n]; at: i64[]"]);
-    both("m.tw", &[at_one.clone()], &["1 are missing", "legal: arguments rows, at", "missing: rows: f32[3, n]"]);
+    let few = std::slice::from_ref(&at_one);
+    both("m.onnx", few, &["the input `rows` is missing", "rows: f32[3, n]; at: i64[]"]);
+    both("m.tw", few, &["1 are missing", "legal: arguments rows, at", "missing: rows: f32[3, n]"]);
     let misnamed = [at_one.clone(), ("row", rows.clone())];
     both("m.onnx", &misnamed, &["no input `row`; did you mean `rows`?", "inputs are `rows`, `at`"]);
     both("m.tw", &misnamed, &["unexpected: row: f32[3, 2]; did you mean `rows`?"]);
@@ -171,6 +172,27 @@ fn inputs_that_do_not_fit_a_model() {
     }
 }
 
+/// Files of tensors hold no lists of them.
+#[test]
+fn inputs_that_are_no_tensors() {
+    let tensor = Message::default().int(1, FLOAT).message(2, Message::default().message(1, Message::default()));
+    let list = Message::default().message(4, Message::default().message(1, Message::default().message(1, tensor)));
+    let lists = graph(
+        &[node("SequenceLength", &["xs"], &["n"], &[])],
+        &[Message::default().text(1, "xs").message(2, list)],
+        &[port("n", INT64, &[])],
+        &[],
+    );
+    let folder = folder(&[("m.onnx", lists)]);
+    let rule = "error: m.onnx: the input `xs` is no tensor, and files have only these\n";
+    assert_eq!(fails(folder.path(), "run m.onnx"), rule);
+    let text = does(folder.path(), "inspect m.onnx");
+    assert!(
+        text.contains("\n  xs: no tensor\n") && text.ends_with(&format!("\nno graph of its own: {rule}")),
+        "{text}"
+    );
+}
+
 /// What is looked at needs no memory for its inputs.
 #[test]
 fn inputs_of_absurd_sizes_are_looked_at() {
@@ -192,13 +214,13 @@ fn inputs_of_absurd_sizes_are_looked_at() {
     does(at, "convert big.onnx big.tw");
     assert!(does(at, "ir big.tw").contains("reduce_sum "));
     assert!(fails(at, "run big.onnx").starts_with("error: big.onnx: the input `x`: error[memory]: "));
-    for line in ["inspect none.onnx", "ir none.onnx", "run none.onnx"] {
+    let rule = "error: none.onnx: the input `x`: error[";
+    for line in ["ir none.onnx", "run none.onnx", "convert none.onnx none.tw"] {
         let text = fails(at, line);
-        assert!(
-            text.starts_with("error: none.onnx: the input `x`: error[") && !text.contains(".rs:"),
-            "{line}: {text}"
-        );
+        assert!(text.starts_with(rule) && !text.contains(".rs:"), "{line}: {text}");
     }
+    let text = does(at, "inspect none.onnx");
+    assert!(text.contains(&format!("\nno graph of its own: {rule}")) && text.contains("1 ReduceSum\n"), "{text}");
 }
 
 /// The cache of Hugging Face holds links to files that lie elsewhere.
