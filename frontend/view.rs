@@ -160,6 +160,11 @@ impl View {
         }
     }
 
+    /// True until somebody asks for the elements.
+    pub fn is_waiting(&self) -> bool {
+        self.settled.get().is_none()
+    }
+
     /// The elements in memory of their own. What failed, for want of memory, may succeed another time.
     pub fn settle(&self) -> Result<&Array, Error> {
         if let Some(array) = self.settled.get() {

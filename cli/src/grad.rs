@@ -1,28 +1,43 @@
 //! `grad`.
 
 use crate::model::{self, Model};
-use crate::{said, tensors, working};
+use crate::tensors;
+use crate::terminal::{Failure, Outcome, said, visible, working};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tracewright::io::onnx::Segment;
+use tracewright::options::suggest;
 
 /// The graph that also yields the gradient of its only output, a float scalar, by each float input.
-pub fn graph(path: &Path) -> Result<String, String> {
-    Ok(model::recording(path)?.gradient().map_err(said)?.ir())
+pub fn graph(path: &Path) -> Result<Outcome, Failure> {
+    Ok(model::recording(path)?.gradient().map_err(said)?.ir().into())
+}
+
+fn listed(names: &[String]) -> String {
+    names.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ")
 }
 
 /// Gradients by all float arguments, and parameters if they are wanted, for the outputs that have a cotangent.
-pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> Result<String, String> {
-    tensors::check_format(outputs)?;
+pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> Result<Outcome, Failure> {
     let model = Model::open(path, false)?;
     let arguments = tensors::load(inputs)?;
     let names = model.outputs();
     let cotangent = |name: &String| format!("cot_{name}");
     let wanted: Vec<&str> =
         names.iter().filter(|n| arguments.contains_key(&cotangent(n))).map(String::as_str).collect();
+    let taken: Vec<String> = model.inputs().into_iter().map(|i| i.name).chain(names.iter().map(cotangent)).collect();
+    if let Some(odd) = arguments.keys().find(|name| name.starts_with("cot_") && !taken.contains(name)) {
+        let near = suggest(odd, taken.iter().map(String::as_str).filter(|name| name.starts_with("cot_")));
+        let hint = match near {
+            Some(near) => format!("did you mean `{}`?", visible(near)),
+            None => format!("outputs are {}", listed(&names)),
+        };
+        let odd = visible(odd);
+        return Err(format!("error: {}: `{odd}` is the cotangent of no output; {hint}", inputs.display()).into());
+    }
     if wanted.is_empty() {
         let names: Vec<String> = names.iter().map(cotangent).collect();
-        return Err(format!("error: {}: no cotangent; one of {}", inputs.display(), names.join(", ")));
+        return Err(format!("error: {}: no cotangent; one of {}", inputs.display(), listed(&names)).into());
     }
     let mut own = arguments.clone();
     wanted.iter().for_each(|name| drop(own.remove(&format!("cot_{name}"))));
@@ -33,7 +48,7 @@ pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> 
             return Err(format!("error: {}: the model is several graphs, and {rule}: {reason}", path.display()));
         }
         let Some(Segment { graph, arguments: mut given, .. }) = segments.pop() else {
-            return Err("error: the model has no graph".into());
+            return Err("error: the model has no graph".to_string());
         };
         let seeds = wanted.iter().map(|name| cotangent(&name.to_string()));
         given.extend(seeds.map(|seed| (seed.clone(), arguments[&seed].clone())));
@@ -46,5 +61,5 @@ pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> 
     })?;
     let gradients: BTreeMap<_, _> = found.into_iter().filter(|(name, _)| !names.contains(name)).collect();
     tensors::save(outputs, &gradients)?;
-    Ok(String::new())
+    Ok(String::new().into())
 }

@@ -1,7 +1,8 @@
 //! `inspect` and `ir`.
 
+use crate::arguments::{Stage, Symbols};
 use crate::model::{self, Model};
-use crate::{Stage, Symbols, said, working};
+use crate::terminal::{Failure, Outcome, said, visible, working};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,13 +12,12 @@ use tracewright::io::Exported;
 use tracewright::io::onnx::Segment;
 
 /// What the graph is, or what it is after a pass; of each segment, where inputs are given.
-pub fn graph(path: &Path, after: Option<&str>, inputs: Option<&Path>) -> Result<String, String> {
+pub fn graph(path: &Path, after: Option<&str>, inputs: Option<&Path>) -> Result<Outcome, Failure> {
     let model = Model::open(path, false)?;
-    let (arguments, random) = model::examples(path, &model, inputs, &Symbols::default())?;
-    let is_onnx = matches!(model, Model::Onnx(_));
+    let examples = model::examples(path, &model, inputs, &Symbols::default())?;
     let segments = working("tracing", || match inputs {
-        Some(_) => model.segments(&arguments),
-        None => model.graph(&arguments, random).map(|segment| vec![segment]),
+        Some(_) => model.segments(&examples.arguments),
+        None => model.graph(&examples).map(|segment| vec![segment]),
     })?;
     let mut text = String::new();
     let count = segments.len();
@@ -25,32 +25,18 @@ pub fn graph(path: &Path, after: Option<&str>, inputs: Option<&Path>) -> Result<
         if count > 1 {
             let _ = writeln!(text, "// segment {} of {count}", i + 1);
         }
-        text += &model::fixed(segment);
+        if let Some(values) = model::holds_for(&segment.graph) {
+            let _ = writeln!(text, "// holds for: {values}");
+        }
         text += &match after {
             None => segment.graph.ir(),
             Some(pass) => after_pass(path, segment, pass)?,
         };
-        if is_onnx {
-            text = of_nodes(&text);
-        }
         if let Some(reason) = &segment.end {
-            let _ = writeln!(text, "// it ends here: {reason}\n");
+            let _ = writeln!(text, "// it ends here: {}\n", visible(reason));
         }
     }
-    Ok(text)
-}
-
-/// Text without the lines of this program, which stand where nodes of a file of ONNX were recorded.
-fn of_nodes(text: &str) -> String {
-    let own = concat!("  // ", env!("CARGO_MANIFEST_DIR"));
-    let line = |line: &str| {
-        let at = line.find("  // cli/src/").or_else(|| line.find(own));
-        match at.and_then(|at| Some((at, line[at..].split_once(" in ")?.1))) {
-            Some((at, node)) => format!("{}  // {node}\n", &line[..at]),
-            None => format!("{line}\n"),
-        }
-    };
-    text.lines().map(line).collect()
+    Ok(text.into())
 }
 
 fn after_pass(path: &Path, segment: &Segment, pass: &str) -> Result<String, String> {
@@ -69,7 +55,7 @@ fn after_pass(path: &Path, segment: &Segment, pass: &str) -> Result<String, Stri
 }
 
 /// A stage of the compilation.
-pub fn stage(path: &Path, stage: Stage, inputs: Option<&Path>) -> Result<String, String> {
+pub fn stage(path: &Path, stage: Stage, symbols: &Symbols, inputs: Option<&Path>) -> Result<Outcome, Failure> {
     let wanted = |name: &str| match stage {
         Stage::Passes => name.ends_with(".ir"),
         Stage::Program => name == "program.txt",
@@ -79,47 +65,47 @@ pub fn stage(path: &Path, stage: Stage, inputs: Option<&Path>) -> Result<String,
         Stage::Timing => name == "timing.txt",
     };
     let model = Model::open(path, false)?;
-    let (arguments, random) = model::examples(path, &model, inputs, &Symbols::default())?;
-    let model = working("tracing", || model.graph(&arguments, random))?.graph;
+    let examples = model::examples(path, &model, inputs, symbols)?;
+    let model = working("tracing", || model.graph(&examples))?.graph;
     let lowered = working("compiling", || model.lower()).map_err(said)?;
     if let Some(reason) = &lowered.artifacts().fallback {
         let path = path.display();
-        return Err(format!("error: {path}: there are no stages, the interpreter runs it: {reason}"));
+        return Err(format!("error: {path}: there are no stages, the interpreter runs it: {reason}").into());
     }
     let stages = lowered.stages().iter().filter(|s| wanted(&s.name));
     let heading =
         |name: &str| if let Stage::Program | Stage::Timing = stage { String::new() } else { format!("// {name}\n") };
-    Ok(stages.map(|s| format!("{}{}\n", heading(&s.name), s.text.trim_end())).collect())
+    Ok(stages.map(|s| format!("{}{}\n", heading(&s.name), s.text.trim_end())).collect::<String>().into())
 }
 
 /// What there is to know of a model.
-pub fn summary(path: &Path, symbols: &Symbols, inputs: Option<&Path>, json: bool) -> Result<String, String> {
+pub fn summary(path: &Path, symbols: &Symbols, inputs: Option<&Path>, json: bool) -> Result<Outcome, Failure> {
     let model = working("reading", || Model::open(path, true))?;
     let wrong = |e: String| format!("error: {}: {e}", path.display());
     let extents = model::symbols(&model, symbols).map_err(wrong)?;
     let nodes = match &model {
-        Model::Onnx(model) => Some((model.opset(), model.ops())),
+        Model::Onnx(model, _) => Some((model.opset(), model.ops())),
         Model::Graph(_) => None,
     };
-    let (arguments, random) = model::examples(path, &model, inputs, symbols)?;
+    let examples = match model::examples(path, &model, inputs, symbols) {
+        Err(wrong) if inputs.is_some() => return Err(wrong.into()),
+        examples => examples,
+    };
     let ends = json!({ "inputs": ends(model.inputs()), "outputs": named(model.outputs()) });
-    let mut about = match working("tracing", || model.graph(&arguments, random)) {
+    let mut about = match examples.and_then(|examples| working("tracing", || model.graph(&examples))) {
         Ok(segment) if nodes.is_some() => describe(&segment.graph, &bound(&segment))?,
         Ok(segment) => describe(&segment.graph, &extents)?,
         // Its nodes are still of interest.
         Err(reason) if nodes.is_some() => {
             json!({ "inputs": ends["inputs"], "outputs": ends["outputs"], "no_graph": reason })
         }
-        Err(reason) => return Err(reason),
+        Err(reason) => return Err(reason.into()),
     };
     if let Some((opset, nodes)) = nodes {
         about["opset"] = opset.into();
         about["nodes"] = json!(nodes);
     }
-    if json {
-        return Ok(format!("{about:#}\n"));
-    }
-    Ok(text(&about))
+    Ok(if json { about.into() } else { text(&about).into() })
 }
 
 /// What the symbols of a graph are in its arguments; names in a file of ONNX may be none of symbols.
@@ -144,7 +130,11 @@ fn ends(inputs: Vec<model::Input>) -> Vec<Value> {
         Some(dims) => dims.iter().map(|d| d.as_ref().map_or("?".into(), Dim::to_string)).collect::<Vec<_>>().join(", "),
         None => "..".into(),
     };
-    inputs.into_iter().map(|i| json!({ "name": i.name, "type": format!("{}[{}]", i.dtype, dims(i.dims)) })).collect()
+    let ty = |i: &model::Input| match i.dtype {
+        Some(dtype) => format!("{dtype}[{}]", dims(i.dims.clone())),
+        None => "no tensor".into(),
+    };
+    inputs.iter().map(|i| json!({ "name": i.name, "type": ty(i) })).collect()
 }
 
 fn named(names: Vec<String>) -> Vec<Value> {
@@ -189,7 +179,7 @@ fn describe(model: &Exported, extents: &BTreeMap<String, i64>) -> Result<Value, 
 
 fn text(about: &Value) -> String {
     let mut out = String::new();
-    let plain = |v: &Value| v.as_str().map_or_else(|| v.to_string(), String::from);
+    let plain = |v: &Value| v.as_str().map_or_else(|| v.to_string(), visible);
     let mut list = |title: &str, key: &str| {
         let items = about[key].as_array().map(Vec::as_slice).unwrap_or_default();
         if !items.is_empty() {
@@ -210,7 +200,8 @@ fn text(about: &Value) -> String {
         let _ = writeln!(out, "symbol {} in {}..={}", plain(&symbol["name"]), symbol["min"], symbol["max"]);
     }
     for (key, value) in all(&about["metadata"]) {
-        let _ = writeln!(out, "metadata {key}: {}", plain(&value));
+        let key = if key == model::HOLDS_FOR { key } else { format!("metadata {}", visible(&key)) };
+        let _ = writeln!(out, "{key}: {}", plain(&value));
     }
     let counted = |key: &str| {
         let mut ops: Vec<(String, u64)> =

@@ -1,13 +1,16 @@
 //! Models in files.
 
-use crate::{Inputs, Symbols, said, tensors};
+use crate::arguments::{Inputs, Symbols};
+use crate::tensors;
+use crate::terminal::{lines, own_place, said, visible};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use tracewright::io::Exported;
 use tracewright::io::onnx::{self, Segment};
-use tracewright::{DType, Dim, Generator, Recording, Tensor, Type};
+use tracewright::options::suggest;
+use tracewright::{DType, Dim, Error, Generator, Recording, Tensor, Type};
 
 /// Larger texts are refused.
 const LARGEST: u64 = 1 << 30;
@@ -16,14 +19,15 @@ const LARGEST: u64 = 1 << 30;
 pub enum Model {
     /// A saved graph, or one in text form.
     Graph(Box<Exported>),
-    /// Of ONNX.
-    Onnx(Box<onnx::Model>),
+    /// Of ONNX, with the name of its file.
+    Onnx(Box<onnx::Model>, String),
 }
 
 /// An input of a model, as far as its file says what it is.
 pub struct Input {
     pub name: String,
-    pub dtype: DType,
+    /// `None` of what is no tensor.
+    pub dtype: Option<DType>,
     /// `None` where the rank or an extent is not said.
     pub dims: Option<Vec<Option<Dim>>>,
     /// True if it has a default.
@@ -32,12 +36,25 @@ pub struct Input {
 
 type Named = BTreeMap<String, Tensor>;
 
+/// What a model is traced for.
+pub struct Examples {
+    pub arguments: Named,
+    /// False if they are made up: they are no examples of inputs whose values are part of the graph.
+    pub given: bool,
+}
+
+/// The entry of the metadata that says for which values of other inputs a graph is.
+pub const HOLDS_FOR: &str = "holds for";
+
 impl Model {
     /// Reads a model. With `checked`, all of a saved graph is compared with its checksums.
     pub fn open(path: &Path, checked: bool) -> Result<Model, String> {
         let load = || if checked { Exported::load_checked(path) } else { Exported::load(path) };
         let graph = match path.extension().and_then(|e| e.to_str()) {
-            Some("onnx") => return onnx::load(path).map(|m| Model::Onnx(Box::new(m))).map_err(said),
+            Some("onnx") => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                return onnx::load(path).map(|m| Model::Onnx(Box::new(m), name)).map_err(said);
+            }
             Some("tw") => load().map_err(said)?,
             _ => match text(path)? {
                 Some(recording) => Exported::of_recording(recording),
@@ -54,19 +71,14 @@ impl Model {
                 let dims = |ty: &Type| Some(ty.shape.iter().cloned().map(Some).collect());
                 let input = |(name, ty): (&str, Type)| Input {
                     name: name.into(),
-                    dtype: ty.dtype,
+                    dtype: Some(ty.dtype),
                     dims: dims(&ty),
                     optional: false,
                 };
                 g.arguments().into_iter().map(input).collect()
             }
-            Model::Onnx(m) => {
-                let input = |i: onnx::Info| Input {
-                    name: i.name,
-                    dtype: i.dtype.unwrap_or(DType::F32),
-                    dims: i.dims,
-                    optional: i.optional,
-                };
+            Model::Onnx(m, _) => {
+                let input = |i: onnx::Info| Input { name: i.name, dtype: i.dtype, dims: i.dims, optional: i.optional };
                 m.inputs().into_iter().map(input).collect()
             }
         }
@@ -76,7 +88,7 @@ impl Model {
     pub fn outputs(&self) -> Vec<String> {
         match self {
             Model::Graph(g) => g.outputs().into_iter().map(|(name, _)| name.into()).collect(),
-            Model::Onnx(m) => m.outputs().into_iter().map(|o| o.name).collect(),
+            Model::Onnx(m, _) => m.outputs().into_iter().map(|o| o.name).collect(),
         }
     }
 
@@ -84,26 +96,26 @@ impl Model {
     pub fn call(&self, arguments: &Named) -> Result<Named, String> {
         match self {
             Model::Graph(g) => g.call_named(arguments).map_err(said),
-            Model::Onnx(m) => m.call(&pairs(arguments)).map_err(said),
+            Model::Onnx(m, file) => m.call(&pairs(arguments)).map_err(|e| said_of_nodes(&e, file)),
         }
     }
 
     /// The graph, for arguments like these, with what of them it takes; extents that a file of ONNX leaves open stay so.
-    /// Random arguments are no examples of those whose values are part of the graph.
-    pub fn graph(self, arguments: &Named, random: bool) -> Result<Segment, String> {
-        let model = match self {
-            Model::Graph(g) => return Ok(whole(*g, arguments)),
-            Model::Onnx(model) => model,
+    pub fn graph(self, examples: &Examples) -> Result<Segment, String> {
+        let (model, file) = match self {
+            Model::Graph(g) => return Ok(whole(*g, &examples.arguments)),
+            Model::Onnx(model, file) => (model, file),
         };
-        let hint = if random { "\n  note: the inputs are random ones; --inputs gives others" } else { "" };
-        let segment = model.first_segment(&pairs(arguments)).map_err(|e| said(e) + hint)?;
+        let hint = if examples.given { "" } else { "\n  note: the inputs are made up; --inputs gives others" };
+        let segment = model.first_segment(&pairs(&examples.arguments)).map_err(|e| said_of_nodes(&e, &file) + hint)?;
         if let Some(reason) = &segment.end {
             let rule = "so the model is several graphs; `ir` with --inputs prints each";
-            return Err(format!("error: {reason}, {rule}"));
+            return Err(format!("error: {}, {rule}", visible(reason)));
         }
-        match segment.fixed.first().filter(|_| random) {
-            None => Ok(segment),
+        match segment.fixed.first().filter(|_| !examples.given) {
+            None => Ok(of_file(segment, &file)),
             Some((name, _)) => {
+                let name = visible(name);
                 Err(format!("error: the value of the input `{name}` is part of the graph; give it by --inputs"))
             }
         }
@@ -113,7 +125,10 @@ impl Model {
     pub fn segments(self, arguments: &Named) -> Result<Vec<Segment>, String> {
         match self {
             Model::Graph(g) => Ok(vec![whole(*g, arguments)]),
-            Model::Onnx(model) => model.segments(&pairs(arguments)).map_err(said),
+            Model::Onnx(model, file) => {
+                let segments = model.segments(&pairs(arguments)).map_err(|e| said_of_nodes(&e, &file))?;
+                Ok(segments.into_iter().map(|segment| of_file(segment, &file)).collect())
+            }
         }
     }
 }
@@ -126,9 +141,35 @@ fn whole(graph: Exported, arguments: &Named) -> Segment {
     Segment { graph, arguments: arguments.clone(), fixed: Vec::new(), end: None }
 }
 
-/// What a graph is only for, as lines.
-pub fn fixed(segment: &Segment) -> String {
-    segment.fixed.iter().map(|(name, value)| format!("// for `{name}` = {value}\n")).collect()
+/// A segment whose ops are of a file, not of this program, and which knows what it is only for.
+fn of_file(segment: Segment, file: &str) -> Segment {
+    let graph = segment.graph.recorded_in(file);
+    let values: Vec<String> = segment.fixed.iter().map(|(name, value)| format!("`{name}` = {value}")).collect();
+    let graph = if values.is_empty() { graph } else { graph.with_metadata(HOLDS_FOR, &values.join("; ")) };
+    Segment { graph, ..segment }
+}
+
+/// For which values of other inputs a graph is, if it is for some.
+pub fn holds_for(graph: &Exported) -> Option<String> {
+    graph.metadata().get(HOLDS_FOR).map(|values| visible(values))
+}
+
+/// An error of a model of ONNX, whose ops are recorded for a line of this file: they are of the model's.
+fn said_of_nodes(e: &Error, file: &str) -> String {
+    let own = own_place(e);
+    let line = |line: String| match own.as_ref().and_then(|own| line.strip_prefix(own.as_str())) {
+        Some("") => None,
+        Some(scope) => Some(format!("  at {file}{scope}")),
+        None => Some(in_file(&line, file)),
+    };
+    lines(e).into_iter().filter_map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A text with another file in the place of this one and its lines.
+fn in_file(text: &str, file: &str) -> String {
+    let mut parts = text.split(concat!(file!(), ":"));
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |text, part| text + file + part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':'))
 }
 
 /// A graph in text form.
@@ -163,11 +204,12 @@ fn text(path: &Path) -> Result<Option<Recording>, String> {
 }
 
 /// The arguments of a call: those of a file, or random ones.
-pub fn arguments(path: &Path, model: &Model, inputs: &Inputs) -> Result<Named, String> {
-    match &inputs.inputs {
-        Some(file) => tensors::load(file),
-        None => random(model, &inputs.symbols, inputs.seed).map_err(|e| format!("error: {}: {e}", path.display())),
-    }
+pub fn arguments(path: &Path, model: &Model, inputs: &Inputs) -> Result<Examples, String> {
+    let arguments = match &inputs.inputs {
+        Some(file) => tensors::load(file)?,
+        None => random(model, &inputs.symbols, inputs.seed).map_err(|e| format!("error: {}: {e}", path.display()))?,
+    };
+    Ok(Examples { arguments, given: inputs.inputs.is_some() })
 }
 
 /// The value of each symbol: what the command line says, or 2, or the nearest that its bounds allow.
@@ -183,45 +225,62 @@ pub fn symbols(model: &Model, given: &Symbols) -> Result<BTreeMap<String, i64>, 
         }
     }
     for (symbol, extent) in &given.dim {
-        match values.get_mut(symbol) {
-            Some(value) => *value = i64::try_from(*extent).unwrap_or(i64::MAX),
-            None => return Err(format!("no input has the symbol `{symbol}`")),
+        if let Some(value) = values.get_mut(symbol) {
+            *value = i64::try_from(*extent).unwrap_or(i64::MAX);
+            continue;
         }
+        let known: Vec<&str> = values.keys().map(String::as_str).collect();
+        let hint = match suggest(symbol, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() => "they have none".into(),
+            None => format!("they have {}", known.join(", ")),
+        };
+        return Err(format!("no input has the symbol `{symbol}`; {hint}"));
     }
     Ok(values)
 }
 
-/// The arguments that a model is traced for: those of a file, or random ones, which is said.
-pub fn examples(path: &Path, model: &Model, inputs: Option<&Path>, symbols: &Symbols) -> Result<(Named, bool), String> {
-    match (inputs, model) {
-        (Some(file), _) => Ok((tensors::load(file)?, false)),
-        (None, Model::Onnx(_)) => {
-            let random = random(model, symbols, 0).map_err(|e| format!("error: {}: {e}", path.display()))?;
-            Ok((random, true))
+/// The arguments that a model is traced for: those of a file, or some of the right types, which have no memory.
+pub fn examples(path: &Path, model: &Model, inputs: Option<&Path>, symbols: &Symbols) -> Result<Examples, String> {
+    let arguments = match (inputs, model) {
+        (Some(file), _) => tensors::load(file)?,
+        (None, Model::Onnx(..)) => {
+            let zeros = |dtype, dims: &[usize]| Tensor::zeros([0usize; 0], dtype).broadcast_to(dims);
+            made_up(model, symbols, zeros).map_err(|e| format!("error: {}: {e}", path.display()))?
         }
-        (None, Model::Graph(_)) => Ok((BTreeMap::new(), false)),
-    }
+        (None, Model::Graph(_)) => BTreeMap::new(),
+    };
+    Ok(Examples { arguments, given: inputs.is_some() })
 }
 
-/// Random arguments; those that have defaults are left to these.
-pub fn random(model: &Model, symbols: &Symbols, seed: u64) -> Result<Named, String> {
-    let values = self::symbols(model, symbols)?;
+/// Random arguments.
+fn random(model: &Model, symbols: &Symbols, seed: u64) -> Result<Named, String> {
     let generator = Generator::new(seed);
+    made_up(model, symbols, |dtype, dims| {
+        let numbers = match dtype {
+            dtype if dtype.is_float() => generator.normal(dims, 0.0, 1.0),
+            DType::Bool => generator.uniform(dims, 0.0, 2.0),
+            _ => generator.uniform(dims, 0.0, 8.0),
+        };
+        // Truncated towards zero, so that a bool is set half of the time.
+        let whole = if dtype.is_float() { numbers } else { numbers.to_dtype(DType::I32) };
+        whole.to_dtype(dtype)
+    })
+}
+
+/// Arguments that `make` makes; those that have defaults are left to these.
+fn made_up(model: &Model, symbols: &Symbols, make: impl Fn(DType, &[usize]) -> Tensor) -> Result<Named, String> {
+    let values = self::symbols(model, symbols)?;
     let tensor = |input: &Input| {
         let extent = |d: &Option<Dim>| {
             let n = d.as_ref()?.eval(&|s| values.get(s.name()).copied())?;
             usize::try_from(n).ok()
         };
+        let name = visible(&input.name);
+        let dtype = input.dtype.ok_or_else(|| format!("the input `{name}` is no tensor, and files have only these"))?;
         let dims: Option<Vec<usize>> = input.dims.as_ref().and_then(|dims| dims.iter().map(extent).collect());
-        let dims = dims.ok_or_else(|| format!("the extents of `{}` are not known; give it by --inputs", input.name))?;
-        let numbers = match input.dtype {
-            dtype if dtype.is_float() => generator.normal(dims.as_slice(), 0.0, 1.0),
-            DType::Bool => generator.uniform(dims.as_slice(), 0.0, 2.0),
-            _ => generator.uniform(dims.as_slice(), 0.0, 8.0),
-        };
-        // Truncated towards zero, so that a bool is set half of the time.
-        let whole = if input.dtype.is_float() { numbers } else { numbers.to_dtype(DType::I32) };
-        whole.to_dtype(input.dtype).ok().map_err(said)
+        let dims = dims.ok_or_else(|| format!("the extents of `{name}` are not known; give it by --inputs"))?;
+        make(dtype, &dims).ok().map_err(|e| format!("the input `{name}`: {}", said(e)))
     };
     model.inputs().iter().filter(|i| !i.optional).map(|i| Ok((i.name.clone(), tensor(i)?))).collect()
 }

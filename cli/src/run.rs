@@ -1,7 +1,9 @@
 //! `run`.
 
+use crate::arguments::Inputs;
 use crate::model::{self, Model};
-use crate::{Inputs, said, tensors, working};
+use crate::tensors;
+use crate::terminal::{Failure, Outcome, said, working};
 use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
@@ -13,17 +15,16 @@ pub struct To<'a> {
     pub json: bool,
 }
 
-pub fn run(path: &Path, inputs: &Inputs, to: &To<'_>) -> Result<String, String> {
-    to.outputs.map_or(Ok(()), tensors::check_format)?;
+pub fn run(path: &Path, inputs: &Inputs, to: &To<'_>) -> Result<Outcome, Failure> {
     let model = Model::open(path, false)?;
-    let arguments = model::arguments(path, &model, inputs)?;
+    let examples = model::arguments(path, &model, inputs)?;
     let start = Instant::now();
     let mut stepped = None;
     let names = model.outputs();
     let outputs = working("running", || match (to.save, model) {
-        (None, model) => model.call(&arguments),
+        (None, model) => model.call(&examples.arguments),
         (Some(_), model) => {
-            let mut segment = model.graph(&arguments, inputs.inputs.is_none())?;
+            let mut segment = model.graph(&examples)?;
             let outputs = segment.graph.call_mut_named(&segment.arguments).map_err(said);
             stepped = Some(segment.graph);
             outputs
@@ -46,10 +47,9 @@ pub fn run(path: &Path, inputs: &Inputs, to: &To<'_>) -> Result<String, String> 
         let list: Vec<_> = in_order
             .map(|(name, t)| json!({ "name": name, "type": t.try_type().map_or("?".into(), |ty| ty.to_string()) }))
             .collect();
-        return Ok(format!("{:#}\n", json!({ "outputs": list, "seconds": seconds })));
+        return Ok(json!({ "outputs": list, "seconds": seconds }).into());
     }
-    match to.outputs {
-        Some(_) => Ok(String::new()),
-        None => Ok(in_order.map(|(_, t)| format!("{t}\n")).collect()),
-    }
+    let text: String =
+        if to.outputs.is_some() { String::new() } else { in_order.map(|(_, t)| format!("{t}\n")).collect() };
+    Ok(text.into())
 }

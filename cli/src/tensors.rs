@@ -1,51 +1,58 @@
 //! Named tensors in files.
 
-use crate::said;
+use crate::terminal::said;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tracewright::io::{npz, safetensors};
 use tracewright::{Tensor, Tree};
 
-/// What a file of tensors is, by its name.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Format {
+#[derive(Clone, Copy)]
+enum Format {
     SafeTensors,
+    /// Shards of safetensors, which are read and not written.
+    Index,
     Npz,
 }
 
-/// The format of a file's ending, if it is that of tensors.
-pub fn format(path: &Path) -> Option<Format> {
+/// The format of a file, by its ending.
+fn format(path: &Path) -> Option<Format> {
     let name = path.file_name()?.to_str()?;
     match () {
-        _ if name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json") => Some(Format::SafeTensors),
+        _ if name.ends_with(".safetensors.index.json") => Some(Format::Index),
+        _ if name.ends_with(".safetensors") => Some(Format::SafeTensors),
         _ if name.ends_with(".npz") => Some(Format::Npz),
         _ => None,
     }
 }
 
-fn known(path: &Path) -> Result<Format, String> {
-    format(path).ok_or_else(|| format!("error: {}: tensors are in .safetensors or .npz files", path.display()))
+/// A file that tensors can be read from.
+pub fn readable(path: PathBuf) -> Result<PathBuf, String> {
+    let legal = "tensors are read from .safetensors, .safetensors.index.json and .npz files";
+    if format(&path).is_some() { Ok(path) } else { Err(legal.into()) }
+}
+
+/// A file that tensors can be written to.
+pub fn writable(path: PathBuf) -> Result<PathBuf, String> {
+    match format(&path) {
+        Some(Format::SafeTensors | Format::Npz) => Ok(path),
+        _ => Err("tensors are written to .safetensors and .npz files".into()),
+    }
 }
 
 /// Reads named tensors.
 pub fn load(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
-    let loaded = match known(path)? {
-        Format::SafeTensors => safetensors::load(path),
-        Format::Npz => npz::load(path),
-    };
-    loaded.map_err(said)
+    match format(path) {
+        Some(Format::Npz) => npz::load(path),
+        _ => safetensors::load(path),
+    }
+    .map_err(said)
 }
 
 /// Writes named tensors.
 pub fn save<T: Tree>(path: &Path, tensors: &T) -> Result<(), String> {
-    let saved = match known(path)? {
-        Format::SafeTensors => safetensors::save(path, tensors),
-        Format::Npz => npz::save(path, tensors),
-    };
-    saved.map_err(said)
-}
-
-/// An error, before anything is computed, if a file has no ending for tensors.
-pub fn check_format(path: &Path) -> Result<(), String> {
-    known(path).map(drop)
+    match format(path) {
+        Some(Format::Npz) => npz::save(path, tensors),
+        _ => safetensors::save(path, tensors),
+    }
+    .map_err(said)
 }

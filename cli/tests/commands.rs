@@ -1,7 +1,9 @@
 //! The program, as a user runs it.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+mod program;
+
+use program::Ended;
+use std::path::Path;
 
 const MLP: &str = "\
 graph @mlp(%0: f32[B, 4], %1: f32[4, 3]) -> (f32[]) where B in 1..=64 {
@@ -12,26 +14,9 @@ graph @mlp(%0: f32[B, 4], %1: f32[4, 3]) -> (f32[]) where B in 1..=64 {
 }
 ";
 
-struct Outcome {
-    code: i32,
-    out: String,
-    err: String,
-}
-
 /// Runs the program with a text on standard input.
-fn tracewright(arguments: &[&str], input: &str) -> Outcome {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tracewright"));
-    for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("TRACEWRIGHT_")) {
-        command.env_remove(name);
-    }
-    let mut child =
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A program that refuses its arguments reads nothing.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    // No code: a signal ended it.
-    Outcome { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+fn tracewright(arguments: &[&str], input: &str) -> Ended {
+    program::run(Path::new("."), arguments, &[], input)
 }
 
 #[track_caller]
@@ -142,7 +127,7 @@ fn bad_texts() {
         fails(&["run", "-", "--dim", "B=99"], MLP),
         "error[argument]: call: B is 99, outside its bounds 1..=64\n"
     );
-    assert_eq!(fails(&["run", "-", "--dim", "C=1"], MLP), "error: -: no input has the symbol `C`\n");
+    assert_eq!(fails(&["run", "-", "--dim", "C=1"], MLP), "error: -: no input has the symbol `C`; did you mean `B`?\n");
     assert!(fails(&["run", "/nonexistent"], "").starts_with("error: /nonexistent: "));
     let vector = "graph @f(%0: f32[2]) -> (f32[2]) { return %0 }";
     assert_eq!(

@@ -3,51 +3,15 @@
 #[path = "../../tests/onnx/file.rs"]
 #[allow(dead_code)]
 mod file;
+mod program;
 
 use file::*;
-use std::collections::BTreeMap;
+use program::{Ended, does, fails, run_line, save};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tracewright::io::{Exported, npz};
 use tracewright::{DType, Tensor};
-
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-/// Runs the program in a folder.
-fn run(folder: &Path, line: &str) -> Ended {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tracewright"));
-    for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("TRACEWRIGHT_")) {
-        command.env_remove(name);
-    }
-    let output = command.current_dir(folder).args(line.split(' ')).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ended { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
-}
-
-#[track_caller]
-fn does(folder: &Path, line: &str) -> String {
-    let ended = run(folder, line);
-    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{line}");
-    ended.out
-}
-
-#[track_caller]
-fn fails(folder: &Path, line: &str) -> String {
-    let ended = run(folder, line);
-    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{line}: {}", ended.err);
-    ended.err
-}
-
-fn save(folder: &Path, name: &str, tensors: &[(&str, Tensor)]) {
-    let all: BTreeMap<String, Tensor> = tensors.iter().map(|(k, t)| (k.to_string(), t.clone())).collect();
-    npz::save(folder.join(name), &all).unwrap();
-}
 
 /// `picked.onnx`: those elements of x that are not 0, times w. `reshaped.onnx`: x in another shape, times w.
 fn models() -> TempDir {
@@ -88,7 +52,7 @@ fn models_that_are_several_graphs() {
     let parts = ["// segment 1 of 2\n", "mul ", &format!("// it ends here: {CUT}\n"), "// segment 2 of 2\n", "gather "];
     let places: Vec<Option<usize>> = parts.iter().map(|p| text.find(p)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {text}");
-    assert!(text.contains("  // the_gather\n") && !text.contains("model.rs"), "{text}");
+    assert!(text.contains("  // picked.onnx in the_gather\n") && !text.contains("model.rs"), "{text}");
     for line in ["ir picked.onnx", "convert picked.onnx p.tw", "inspect picked.onnx --stage program"] {
         let message = fails(at, line);
         assert_eq!(message, format!("error: {CUT}, so the model is several graphs; `ir` with --inputs prints each\n"));
@@ -103,8 +67,8 @@ fn models_that_are_several_graphs() {
         .iter()
         .filter_map(|op| Some((op["name"].as_str()?, op["segment"].as_u64()?, op["at"].as_str()?)))
         .collect();
-    assert!(ops.contains(&("mul", 0, "the node the_mul")), "{ops:?}");
-    assert!(ops.iter().any(|op| op.1 == 1 && op.2 == "the node the_gather"), "{ops:?}");
+    assert!(ops.contains(&("mul", 0, "picked.onnx in the_mul")), "{ops:?}");
+    assert!(ops.iter().any(|op| op.1 == 1 && op.2 == "picked.onnx in the_gather"), "{ops:?}");
     save(at, "cot.npz", &[("x", Tensor::from([0.0f32, 2.0])), ("cot_y", Tensor::ones([1], DType::F32))]);
     let message = fails(at, "grad picked.onnx --inputs cot.npz --outputs g.npz");
     let rule = "the model is several graphs, and gradients do not go from one to the other";
@@ -115,11 +79,21 @@ fn models_that_are_several_graphs() {
 fn models_that_are_graphs_for_values() {
     let folder = models();
     let at = folder.path();
-    let fixed = "// for `to` = i64[2] [2, 3]\n";
-    assert!(does(at, "ir reshaped.onnx --inputs to.npz").starts_with(fixed));
+    let fixed = "holds for: `to` = i64[2] [2, 3]\n";
+    assert!(does(at, "ir reshaped.onnx --inputs to.npz").starts_with(&format!("// {fixed}")));
     assert!(does(at, "inspect reshaped.onnx --inputs to.npz").contains("parameters: 1, 4 bytes"));
     assert!(does(at, "compare reshaped.onnx --inputs to.npz").contains("y: f32[2, 3], "));
-    assert_eq!(does(at, "convert reshaped.onnx r.tw --inputs to.npz"), fixed);
+    let note = |file: &str| (0, String::new(), format!("note: {file} holds for `to` = i64[2] [2, 3]\n"));
+    for line in ["convert reshaped.onnx r.tw --inputs to.npz", "convert reshaped.onnx r.ir --inputs to.npz --freeze"] {
+        let Ended { code, out, err } = run_line(at, line);
+        assert_eq!((code, out, err), note(line.split(' ').nth(2).unwrap()));
+    }
+    for line in ["inspect r.tw", "inspect reshaped.onnx --inputs to.npz"] {
+        assert!(does(at, line).contains(&format!("\n{fixed}")), "{line}");
+    }
+    assert!(does(at, "ir r.tw").starts_with(&format!("// {fixed}")));
+    assert!(std::fs::read_to_string(at.join("r.ir")).unwrap().starts_with(&format!("// {fixed}graph @")));
+    assert_eq!(does(at, "run r.ir"), does(at, "run r.tw"));
     let saved = Exported::load(at.join("r.tw")).unwrap();
     assert_eq!(saved.arguments().iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["x"]);
     for line in ["convert reshaped.onnx s.tw", "ir reshaped.onnx"] {
@@ -239,7 +213,7 @@ fn a_loop_without_end_ends_at_the_limit() {
         assert_eq!(message, "error: it did not end within 500ms; --limit allows no more\n");
         assert!(begin.elapsed() < Duration::from_secs(20), "{command}: {:?}", begin.elapsed());
     }
-    let wrong = run(folder.path(), "run endless.tw --limit soon");
+    let wrong = run_line(folder.path(), "run endless.tw --limit soon");
     assert!(wrong.code == 2 && wrong.err.contains("`soon` is no number of seconds"), "{}", wrong.err);
     assert!(does(folder.path(), "inspect endless.tw").contains("while_loop"));
 }

@@ -5,9 +5,10 @@
 use crate::dispatch::here;
 use crate::error::{Code, Error};
 use crate::modes::Modes;
-use crate::tensor::{Held, Tensor};
+use crate::tensor::{Held, Repr, Tensor};
 use crate::trace;
 use crate::tree::{Fixed, Owned, Paths, Step, Visit};
+use crate::view::View;
 use ir::graph::SymbolDecl;
 use ir::{DType, Dim, Shape, Symbol, Type};
 use runtime::Array;
@@ -161,9 +162,22 @@ impl fmt::Display for Signature {
 /// What leaves share if they are one tensor: memory, and the place on the tape if they have one.
 fn place(tensor: &Tensor, array: &Array) -> usize {
     match tensor.tracked() {
-        Some(t) => Arc::as_ptr(t) as usize,
+        Some(t) => address(t),
         None => array.address() as usize,
     }
+}
+
+/// A view that no elements have been asked of, with its extents: what is traced for its type is not run. It has no memory that
+/// another leaf could share.
+fn waiting(tensor: &Tensor) -> Option<(&Arc<View>, SmallVec<[usize; 4]>)> {
+    match &tensor.plain().0 {
+        Repr::View(view) if view.is_waiting() => Some((view, view.shape.known()?)),
+        _ => None,
+    }
+}
+
+fn address<T>(shared: &Arc<T>) -> usize {
+    Arc::as_ptr(shared) as usize
 }
 
 /// Compares a call with a signature.
@@ -278,22 +292,24 @@ impl<'a> Describe<'a> {
 
     fn describe(&mut self, tensor: &Tensor) -> Result<Item, Error> {
         let path = self.paths.text().to_string();
-        let array = match tensor.held() {
-            Held::Array(a) => a,
-            Held::Error(e) => return Err(e),
-            Held::Traced(t) => {
-                return Err(trace::ended("call", t).with_operands([format!("{path}: {}", t.ty)]));
-            }
+        let (dtype, dims, identity) = match waiting(tensor) {
+            Some((view, dims)) => (view.dtype, dims, tensor.tracked().map_or(address(view), address)),
+            None => match tensor.held() {
+                Held::Array(a) => (a.dtype(), SmallVec::from_slice(a.dims()), place(tensor, a)),
+                Held::Error(e) => return Err(e),
+                Held::Traced(t) => {
+                    return Err(trace::ended("call", t).with_operands([format!("{path}: {}", t.ty)]));
+                }
+            },
         };
-        let mut extents: SmallVec<[Extent; 4]> = array.dims().iter().map(|&n| Extent::Known(n)).collect();
+        let mut extents: SmallVec<[Extent; 4]> = dims.iter().map(|&n| Extent::Known(n)).collect();
         for (i, d) in self.dynamic.iter().enumerate().filter(|(_, d)| d.path == path) {
             self.used[i] = true;
             let Some(extent) = extents.get_mut(d.axis) else {
-                let rule =
-                    format!("axis {} of {path} is to be dynamic, but its rank is {}", d.axis, array.dims().len());
+                let rule = format!("axis {} of {path} is to be dynamic, but its rank is {}", d.axis, dims.len());
                 return Err(Error::new(Code::Axis, "call", rule, "an axis of the tensor"));
             };
-            let n = array.dims()[d.axis];
+            let n = dims[d.axis];
             let symbols = &self.signature.symbols;
             let k = symbols.iter().position(|s| s.symbol == d.symbol.symbol).expect("every symbol is declared");
             let (name, bounds) = (&d.symbol.symbol, &d.symbol);
@@ -311,13 +327,12 @@ impl<'a> Describe<'a> {
             }
             *extent = Extent::Symbol(k);
         }
-        let identity = place(tensor, array);
         let here = self.identities.len();
         let same = self.identities.iter().position(|&i| i == identity).unwrap_or(here);
         self.identities.push(identity);
         self.signature.distinct += (same == here) as usize;
         self.leaf_paths.push(path);
-        Ok(Item::Leaf { dtype: array.dtype(), extents, same })
+        Ok(Item::Leaf { dtype, extents, same })
     }
 
     /// The signature, and the value of each symbol that the arguments bind.

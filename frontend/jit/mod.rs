@@ -17,6 +17,7 @@ pub use call::Stats;
 pub use compiled::Compiled;
 pub use lowered::{Lowered, Summary};
 
+use crate::dispatch::here;
 use crate::tensor::Tensor;
 use crate::tree::{Tree, Visit};
 use entry::Entry;
@@ -79,7 +80,7 @@ pub fn jit<A, F: Function<A>>(f: F) -> Jit<A, F::Output> {
     Jit {
         function: Box::new(f),
         name: "f".into(),
-        made: Location::caller(),
+        made: here(),
         dynamic: Vec::new(),
         check: false,
         capacity: 64,

@@ -11,7 +11,7 @@ use std::fmt;
 pub struct Location {
     /// File as the compiler names it.
     pub file: Cow<'static, str>,
-    /// Line, from 1.
+    /// Line, from 1; 0 in a file that has no lines, such as a model.
     pub line: u32,
     /// Column, from 1.
     pub column: u32,
@@ -33,9 +33,16 @@ impl From<&'static std::panic::Location<'static>> for Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        f.write_str(&printed(&self.file))?;
+        if self.line > 0 { write!(f, ":{}:{}", self.line, self.column) } else { Ok(()) }
     }
 }
+
+/// Origins stand in comments, which a line break would end.
+fn printed(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
 impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -60,9 +67,7 @@ impl fmt::Display for Origin {
         }
         write!(f, "{}", self.location)?;
         if !self.scope.is_empty() {
-            // Origins stand in comments, which a line break would end.
-            let printed = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-            write!(f, " in {}", self.scope.chars().map(printed).collect::<String>())?;
+            write!(f, " in {}", printed(&self.scope))?;
         }
         Ok(())
     }

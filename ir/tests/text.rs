@@ -249,3 +249,12 @@ fn violations_say_what_they_are_about() {
         assert_eq!(e.kind, kind, "{e}");
     }
 }
+
+/// A model has no lines; and whatever names hold, an origin stays in its comment.
+#[test]
+fn origins_without_lines() {
+    let at = |file: &'static str, line| Location { file: file.into(), line, column: 7 };
+    assert_eq!([at("m.onnx", 0).to_string(), at("a.rs", 3).to_string()], ["m.onnx", "a.rs:3:7"]);
+    let origin = Origin { location: at("m\n.onnx", 0), scope: "\u{1b}[0m".into(), gradient: true };
+    assert_eq!(origin.to_string(), r"gradient of m\n.onnx in \u{1b}[0m");
+}

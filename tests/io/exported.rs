@@ -220,7 +220,7 @@ fn messages_of_calls() {
     assert_eq!(
         text(f.call_named(&named(&[("x", &x), ("z", &y)])).unwrap_err()),
         "error[argument]: call: of the arguments 1 are missing and 1 unexpected\n  legal: arguments x, y\n  note: missing: \
-         y: f32[B, 3]\n  note: unexpected: z: f32[2, 3]"
+         y: f32[B, 3]\n  note: unexpected: z: f32[2, 3]; did you mean `y`?"
     );
     assert_eq!(
         text(f.call(&[&x]).unwrap_err()),
@@ -284,4 +284,22 @@ fn a_function_is_saved_as_it_was_called() {
     let found = loaded.call(&[Tensor::from([3.0f32, 4.0]), Tensor::from([1.0f32, 2.0])]).unwrap();
     assert_eq!(found[0].to_vec::<f32>().unwrap(), [2.5, 3.0]);
     assert_eq!(found[1].item::<f32>().unwrap(), 41.0);
+}
+
+/// What is traced for its type is not computed: it may be larger than all memory.
+#[test]
+fn examples_that_are_views_have_no_memory() {
+    let f = jit(|x: Tensor, y: Tensor| (&x + 1.0).sum(..) * y.sum(..));
+    let huge = Tensor::zeros([1, 1], DType::F32).broadcast_to([1usize << 45, 2]);
+    let exported = f.export(&huge, Tensor::zeros([1], DType::F32).broadcast_to([2])).unwrap();
+    assert_eq!(exported.arguments()[0].1.to_string(), "f32[35184372088832, 2]");
+    assert!(
+        f.lower(&huge, &huge).unwrap().ir().contains("graph @f(%0: f32[35184372088832, 2]) "),
+        "one tensor is one input"
+    );
+    assert_eq!(f.lower(&huge, huge.t()).unwrap().graph().inputs().len(), 2);
+    // As state its values are asked for.
+    let small = Tensor::ones([1], DType::F32).broadcast_to([3]);
+    let bound = f.export(&small, small.reshape([3, 1])).unwrap().bind("arguments.0").unwrap();
+    assert_eq!(bound.state()["arguments.0"].to_vec::<f32>().unwrap(), [1.0; 3]);
 }

@@ -11,6 +11,7 @@ use crate::tensor::{Held, Tensor};
 use crate::trace;
 use crate::transform::traced;
 use ir::Type;
+use runtime::options::suggest;
 use runtime::{Array, Executable};
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -67,7 +68,10 @@ impl Exported {
         let missing = notes.len();
         for (name, tensor) in arguments {
             if !wanted().any(|(_, input)| input.is_called(name)) {
-                notes.push(format!("unexpected: {name}: {}", tensor.try_type()?));
+                let missing = wanted().filter(|(i, _)| given(*i).is_none()).map(|(_, input)| input.name.as_str());
+                let near = suggest(name, missing);
+                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                notes.push(format!("unexpected: {name}: {}{hint}", tensor.try_type()?));
             }
         }
         if !notes.is_empty() {

@@ -49,11 +49,13 @@ impl Exported {
             // A leaf that stays as it is needs no update.
             let update = next.get(i).map(|&source| Some(source).filter(|s| *s != Source::Input(number)));
             if first {
+                let role = update.map_or(Role::Argument, Role::State);
                 let value = match tensor {
+                    // A view is an example as it is; without elements it costs no memory.
+                    Some(t) if role == Role::Argument => Some(t.plain().clone().ok()?),
                     Some(t) => Some(Tensor::array(t.read("export")?.clone())),
                     None => None,
                 };
-                let role = update.map_or(Role::Argument, Role::State);
                 inputs.push(Input { name, also: Vec::new(), role, value });
                 continue;
             }

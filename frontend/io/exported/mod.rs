@@ -15,7 +15,7 @@ use crate::recording::Recording;
 use crate::tensor::Tensor;
 use crate::tree::leaves;
 use ir::text::PrintOptions;
-use ir::{Graph, Type};
+use ir::{Graph, Location, Origin, Type};
 use runtime::{Device, Executable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -281,6 +281,24 @@ impl Exported {
     /// Adds to what the file says besides.
     pub fn with_metadata(mut self, key: &str, value: &str) -> Exported {
         self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// With that file as the place where its ops were recorded, in the scopes that they have: for programs that read models of
+    /// others, who do not know the lines of the program.
+    ///
+    /// ```
+    /// use tracewright::{Tensor, io::Exported, jit, scope};
+    /// let f = jit(|x: Tensor| scope("layer", || x.exp())).export(Tensor::from([1.0f32]))?;
+    /// assert!(f.recorded_in("model.onnx").ir().contains("exp %0  // model.onnx in layer\n"));
+    /// # Ok::<(), tracewright::Error>(())
+    /// ```
+    pub fn recorded_in(mut self, file: &str) -> Exported {
+        let origins: Vec<Origin> = std::mem::take(&mut self.graph.origins).into();
+        let place = Location { file: file.to_string().into(), line: 0, column: 0 };
+        let moved = origins.into_iter().map(|o| Origin { location: place.clone(), ..o });
+        self.graph.origins = moved.collect::<Vec<_>>().into();
+        self.executables = Mutex::default();
         self
     }
 

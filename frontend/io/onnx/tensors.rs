@@ -89,7 +89,9 @@ impl Folder {
         let root = folder.canonicalize().map_err(unreadable)?;
         let path = folder.join(relative).canonicalize().map_err(unreadable)?;
         if !path.starts_with(&root) {
-            return Err(outside(format!("lies in `{location}`, a link that leaves the folder")));
+            let copy =
+                format!("a copy of the folder with the files that its links name: cp -rL {} COPY", folder.display());
+            return Err(outside(format!("lies in `{location}`, a link that leaves the folder")).note(copy));
         }
         // Before it is opened: a pipe would wait for its other end.
         if !path.metadata().map_err(unreadable)?.is_file() {
