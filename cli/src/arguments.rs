@@ -307,6 +307,23 @@ impl How {
     pub fn apply<R>(&self, f: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
         self.place.with(self.mode, f)
     }
+
+    /// An error if something is said of a run, which there is only with that option.
+    pub fn unused(&self, without: &str) -> Result<(), Failure> {
+        let Place { device, threads, limit } = &self.place;
+        let given = [
+            ("--device", device.is_some()),
+            ("--threads", threads.is_some()),
+            ("--limit", limit.is_some()),
+            ("--mode", self.mode.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((name, _)) => {
+                Err(Failure::usage(format!("error: nothing runs without {without}, and {name} is for a run")))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// Ends the program with an error, whatever it does then.

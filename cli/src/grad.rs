@@ -41,13 +41,13 @@ pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> 
     }
     let mut own = arguments.clone();
     wanted.iter().for_each(|name| drop(own.remove(&format!("cot_{name}"))));
-    let found = working("differentiating and running", || {
+    let (found, fixed) = working("differentiating and running", || {
         let mut segments = model.segments(&own)?;
         if let Some(reason) = segments.iter().find_map(|s| s.end.as_ref()) {
             let rule = "gradients do not go from one to the other";
             return Err(format!("error: {}: the model is several graphs, and {rule}: {reason}", path.display()));
         }
-        let Some(Segment { graph, arguments: mut given, .. }) = segments.pop() else {
+        let Some(Segment { graph, arguments: mut given, fixed, .. }) = segments.pop() else {
             return Err("error: the model has no graph".to_string());
         };
         let seeds = wanted.iter().map(|name| cotangent(&name.to_string()));
@@ -57,9 +57,15 @@ pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> 
             by.extend(graph.state().into_keys());
         }
         let by: Vec<&str> = by.iter().map(String::as_str).collect();
-        graph.vjp(&wanted, &by).and_then(|f| f.call_named(&given)).map_err(said)
+        let found = graph.vjp(&wanted, &by).and_then(|f| f.call_named(&given)).map_err(said)?;
+        Ok((found, fixed))
     })?;
     let gradients: BTreeMap<_, _> = found.into_iter().filter(|(name, _)| !names.contains(name)).collect();
     tensors::save(outputs, &gradients)?;
-    Ok(String::new().into())
+    let float = |name: &String| own.get(name).is_some_and(|t| t.dtype().is_float());
+    let constant = |(name, value): &(String, String)| {
+        format!("note: there is no gradient by `{}`: the graph holds for its value, {value}\n", visible(name))
+    };
+    let err = fixed.iter().filter(|(name, _)| float(name)).map(constant).collect();
+    Ok(Outcome { err, ..String::new().into() })
 }

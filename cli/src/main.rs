@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Command::Grad { model, inputs: Some(inputs), outputs: Some(outputs), parameters, how } => {
             how.apply(|| grad::compute(&model.path, &inputs, &outputs, parameters))
         }
-        Command::Grad { model, .. } => grad::graph(&model.path),
+        Command::Grad { model, how, .. } => how.unused("--inputs").and_then(|()| grad::graph(&model.path)),
         Command::Convert { from, to, examples, freeze } => {
             convert::convert(from, to, freeze, examples.examples.as_deref())
         }

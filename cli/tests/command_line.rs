@@ -35,6 +35,7 @@ fn wrong_command_lines() {
         ("run m.tw --save m.onnx", "a saved graph is a .tw file"),
         ("run m.tw --inputs m.tw", "tensors are read from .safetensors, .safetensors.index.json and .npz files"),
         ("grad m.tw --inputs in.npz", "--outputs <FILE>"),
+        ("grad m.tw --mode interpreted", "error: nothing runs without --inputs, and --mode is for a run\n"),
         ("convert in.npz x.safetensors.index.json", tensors),
         ("convert in.npz x.tw", tensors),
         ("convert in.npz x.npz --freeze", "it has tensors; --freeze and --inputs are for models"),

@@ -106,6 +106,24 @@ fn models_that_are_graphs_for_values() {
     let g = npz::load(at.join("g.npz")).unwrap();
     assert_eq!(g["grad_x"].to_vec::<f32>().unwrap(), [3.0; 6]);
     assert_eq!(g["grad_w"].to_vec::<f32>().unwrap(), [6.0]);
+    // A float too may become a size.
+    let counted = graph(
+        &[
+            node("Cast", &["count"], &["whole"], &[int("to", INT64)]),
+            node("Unsqueeze", &["whole", "zero"], &["to"], &[]),
+            node("Expand", &["x", "to"], &["y"], &[]),
+        ],
+        &[port("x", FLOAT, &[Is(1)]), port("count", FLOAT, &[])],
+        &[port("y", FLOAT, &[Open])],
+        &[ints("zero", &[1], &[0])],
+    );
+    std::fs::write(at.join("counted.onnx"), file::file(counted)).unwrap();
+    let three = Tensor::ones([3], DType::F32);
+    save(at, "counted.npz", &[("x", Tensor::from([2.0f32])), ("count", Tensor::from(3.0f32)), ("cot_y", three)]);
+    let Ended { code, err, .. } = run_line(at, "grad counted.onnx --inputs counted.npz --outputs g.npz");
+    let note = "note: there is no gradient by `count`: the graph holds for its value, f32[] [3.0]\n";
+    assert_eq!((code, err.as_str()), (0, note));
+    assert_eq!(npz::load(at.join("g.npz")).unwrap()["grad_x"].to_vec::<f32>().unwrap(), [3.0]);
     let message = fails(at, "grad reshaped.onnx");
     assert!(message.contains("it is a model of ONNX") && message.contains("--inputs"), "{message}");
 }

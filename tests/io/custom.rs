@@ -3,6 +3,7 @@
 use crate::folder;
 use tracewright::custom::{AttrReader, Call, CpuBody, CustomOp, Fault, call, register};
 use tracewright::io::Exported;
+use tracewright::options::{self, Options};
 use tracewright::{Literal, Tensor, Type, jit};
 
 /// Twice its operand, in the interpreter; its code adds one where that is above 2.
@@ -56,6 +57,14 @@ fn the_first_op_that_differs_is_named() {
         "{wrong}"
     );
     assert!((first.largest - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn what_is_interpreted_is_not_compared_with_itself() {
+    let f = exported();
+    let interpreted = Options { jit: false, ..(*options::current().unwrap()).clone() };
+    let e = options::with_options(interpreted, || f.compare(&[Tensor::from([0.0f64, 0.5])])).unwrap_err().to_string();
+    assert!(e.contains("compare: the graph is interpreted, and would be compared with itself"), "{e}");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use super::Exported;
 use super::specialize::{bindings, specialize};
-use crate::dispatch::enter;
-use crate::error::{Error, Result};
+use crate::dispatch::{enter, here};
+use crate::error::{Code, Error, Result};
 use crate::tensor::Tensor;
 use ir::ops::Primitive;
 use ir::{DType, Dim, Graph, Literal, Lowering, Type, Value};
@@ -96,6 +96,9 @@ impl Exported {
     /// the operands that it had in compiled code, so that the op that is wrong is the one that is named. How far elements may
     /// be from each other is derived from what rounding there is before them; ops of the user's, of which that is not known,
     /// may be 1e-10 of the value away in f64, 1e-5 in f32, 1e-2 in 16 bits.
+    ///
+    /// # Errors
+    /// The graph is not compiled, so that there is nothing to compare, or its run fails.
     #[track_caller]
     pub fn compare<T: Borrow<Tensor>>(&self, arguments: &[T]) -> Result<[Vec<Compared>; 2]> {
         let _here = enter();
@@ -110,6 +113,11 @@ impl Exported {
         let strict16 = options::read(|o| o.strict16).unwrap_or(false);
         let compiled = |graph: &Graph| -> Result<Vec<Literal>> {
             let executable = Executable::compile(graph, &[]).map_err(Error::exec)?;
+            if !executable.is_compiled() {
+                let rule = "the graph is interpreted, and would be compared with itself";
+                let legal = "the option `jit`, and a graph that compiles: an event `fallback` says why one does not";
+                return Err(Error::new(Code::Argument, "compare", rule, legal).at(here()));
+            }
             let arrays = tensors.iter().map(|t| Ok(runtime::Input::Shared(t.read("compare")?.clone())));
             let outputs = executable.call(&mut arrays.collect::<Result<Vec<_>>>()?).map_err(Error::exec)?;
             outputs.iter().map(|a| a.to_literal().map_err(Error::exec)).collect()

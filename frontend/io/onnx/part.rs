@@ -219,8 +219,7 @@ impl Part {
         frame.values.extend(parameters.into_iter().map(|(k, t)| (Name::from(k), Operand::Tensor(t))));
         frame.values.extend(self.inputs.iter().cloned().zip(given.values.iter().map(Operand::of)));
         let Rest { nodes: rest, values: wanted, apart } = frame.run(&self.nodes)?;
-        let specialise: BTreeSet<Name> =
-            wanted.iter().filter_map(|(name, _)| self.sources(&frame, given, name)).flatten().collect();
+        let specialise = self.sources(&frame, given, &wanted);
         if !specialise.is_empty() {
             // Nothing but the names of what must be known.
             let next = Next { known: (*self.known).clone(), then: Then::Specialise(specialise) };
@@ -251,7 +250,7 @@ impl Part {
         let then = match rest.is_empty() {
             true => Then::Done,
             false => {
-                let rest = rest.into_iter().filter(|n| !apart.contains(n)).collect();
+                let rest = rest.into_iter().filter(|n| apart.binary_search(n).is_err()).collect();
                 Then::Cut(Cut { values: wanted, apart, rest })
             }
         };
@@ -259,34 +258,41 @@ impl Part {
         Ok(Outcome { given, next: Arc::new(Next { known, then }) })
     }
 
-    /// The inputs that a value is arranged of, if it is of nothing else that is not known. Of a large input, or one that more
-    /// happens to, many values could be one here: there are none then, so that the part ends and the next is for the result.
-    fn sources(&self, frame: &Frame, given: &Given, name: &Name) -> Option<BTreeSet<Name>> {
+    /// The inputs among these values, and those that others of them are arranged of if these are small and nothing else
+    /// unknown is in it. Of a large input, or where more happens than that, many inputs could mean one value: the part then
+    /// ends, and the next is for the value.
+    fn sources<'a>(&'a self, frame: &Frame, given: &Given, wanted: &'a [(Name, usize)]) -> BTreeSet<Name> {
+        if wanted.is_empty() {
+            return BTreeSet::new();
+        }
         let small = |v: &Value| {
             let shape = v.tensor().and_then(|t| t.try_shape().ok());
             shape.is_some_and(|s| s.rank() <= 1 && s.numel().known().is_some_and(|n| n <= MOST_SIZES))
         };
-        if self.inputs.contains(name) {
-            return Some(BTreeSet::from([name.clone()]));
-        }
-        let made = self.nodes.iter().map(|&n| &self.graph.nodes[n]);
-        let maker: HashMap<&Name, &Node> = made.flat_map(|n| n.outputs.iter().flatten().map(move |o| (o, n))).collect();
-        let (mut found, mut seen, mut open) = (BTreeSet::new(), HashSet::new(), vec![name]);
-        while let Some(name) = open.pop() {
-            if !seen.insert(name) {
-                continue;
+        let inputs: HashSet<&Name> = self.inputs.iter().collect();
+        let sizes = self.inputs.iter().zip(&given.values).filter(|(_, v)| small(v));
+        // Each value of sizes with what it is made of.
+        let mut arranged: HashMap<&Name, Option<&Node>> = sizes.map(|(name, _)| (name, None)).collect();
+        let is_known = |name: &Name| frame.get(name).is_some_and(|v| v.is_known() || v.ints().is_some());
+        for node in self.nodes.iter().map(|&n| &self.graph.nodes[n]) {
+            let of_sizes = |name: &Name| arranged.contains_key(name) || !inputs.contains(name) && is_known(name);
+            if !node.has_bodies() && ops::arranges(node.op) && node.reads().all(of_sizes) {
+                arranged.extend(node.outputs.iter().flatten().map(|o| (o, Some(node))));
             }
-            if let Some(at) = self.inputs.iter().position(|input| input == name) {
-                if !small(&given.values[at]) {
-                    return None;
-                }
+        }
+        let (mut found, mut seen) = (BTreeSet::new(), HashSet::new());
+        let known = |name: &&Name| inputs.contains(*name) || arranged.contains_key(*name);
+        let mut open: Vec<&Name> = wanted.iter().map(|(name, _)| name).filter(known).collect();
+        while let Some(name) = open.pop() {
+            if inputs.contains(name) {
                 found.insert(name.clone());
-            } else if frame.get(name).is_none_or(|v| !v.is_known() && v.ints().is_none()) {
-                let node = maker.get(name).filter(|n| ops::arranges(n.op) && !n.has_bodies())?;
+            } else if let Some(Some(node)) = arranged.get(name)
+                && seen.insert(name)
+            {
                 open.extend(node.reads());
             }
         }
-        (!found.is_empty()).then_some(found)
+        found
     }
 
     /// The part after this one, of what it was given and what it yielded. Nodes that run apart run here.
