@@ -121,8 +121,11 @@ pub(crate) fn on<R>(device: Option<Device>, f: impl FnOnce() -> R) -> R {
 pub fn to<T: Tree>(tree: &T, device: Device) -> T {
     let _here = enter();
     let mut moved: HashMap<Identity, Tensor> = HashMap::new();
-    tree.map(&mut |t| match t.identity() {
-        Some(identity) => moved.entry(identity).or_insert_with(|| t.to_device(device)).clone(),
-        None => t.to_device(device),
+    tree.map(&mut |t| match t.device() == device {
+        true => t.clone(),
+        false => match t.identity() {
+            Some(identity) => moved.entry(identity).or_insert_with(|| t.to_device(device)).clone(),
+            None => t.to_device(device),
+        },
     })
 }

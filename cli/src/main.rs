@@ -18,11 +18,14 @@ mod terminal;
 use arguments::{Cli, Command};
 use clap::Parser;
 use std::process::ExitCode;
-use terminal::finish;
+use terminal::{Failure, finish};
 use tracewright::options;
 
 fn main() -> ExitCode {
     finish(match Cli::parse().command {
+        Command::Inspect { symbols, examples, .. } if examples.examples.is_some() && !symbols.dim.is_empty() => {
+            Err(Failure::usage("error: --inputs say all extents, and leave nothing to --dim".into()))
+        }
         Command::Inspect { model, symbols, examples, stage: None, form } => {
             inspect::summary(&model.path, &symbols, examples.examples.as_deref(), form.json)
         }

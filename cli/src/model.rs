@@ -243,6 +243,10 @@ pub fn symbols(model: &Model, given: &Symbols) -> Result<BTreeMap<String, i64>, 
 /// The arguments that a model is traced for: those of a file, or some of the right types, which have no memory.
 pub fn examples(path: &Path, model: &Model, inputs: Option<&Path>, symbols: &Symbols) -> Result<Examples, String> {
     let arguments = match (inputs, model) {
+        (Some(_), Model::Graph(_)) => {
+            let rule = "a saved graph is what it is for any inputs; --inputs are for a model of ONNX here";
+            return Err(format!("error: {}: {rule}", path.display()));
+        }
         (Some(file), _) => tensors::load(file)?,
         (None, Model::Onnx(..)) => {
             let zeros = |dtype, dims: &[usize]| Tensor::zeros([0usize; 0], dtype).broadcast_to(dims);

@@ -35,6 +35,7 @@ fn wrong_command_lines() {
         ("run m.tw --save m.onnx", "a saved graph is a .tw file"),
         ("run m.tw --inputs m.tw", "tensors are read from .safetensors, .safetensors.index.json and .npz files"),
         ("grad m.tw --inputs in.npz", "--outputs <FILE>"),
+        ("inspect m.onnx --inputs in.npz --dim B=2", "error: --inputs say all extents, and leave nothing to --dim\n"),
         ("grad m.tw --mode interpreted", "error: nothing runs without --inputs, and --mode is for a run\n"),
         ("convert in.npz x.safetensors.index.json", tensors),
         ("convert in.npz x.tw", tensors),

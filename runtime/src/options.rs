@@ -258,7 +258,8 @@ static CHANGES: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
     static SCOPES: RefCell<Vec<Settings>> = const { RefCell::new(Vec::new()) };
-    static COPY: RefCell<Option<(u64, Settings)>> = const { RefCell::new(None) };
+    /// The default settings, and the number of changes that they are of; that begins with 1.
+    static COPY: RefCell<(u64, Option<Settings>)> = const { RefCell::new((0, None)) };
 }
 
 /// The settings in force on this thread.
@@ -266,24 +267,26 @@ pub fn current() -> Result<Arc<Options>, OptionsError> {
     read(Arc::clone)
 }
 
-/// What `f` makes of them: quicker than [`current`], which counts a reference. `f` must not ask for settings itself.
+/// What `f` makes of them: quicker than [`current`], which counts a reference.
 ///
 /// ```
 /// assert!(runtime::options::read(|o| o.jit)?);
 /// # Ok::<(), runtime::options::OptionsError>(())
 /// ```
 pub fn read<R>(f: impl FnOnce(&Arc<Options>) -> R) -> Result<R, OptionsError> {
+    let of = |settings: &Settings| settings.as_ref().map(f).map_err(Clone::clone);
     SCOPES.with_borrow(|scopes| match scopes.last() {
-        Some(settings) => settings.as_ref().map(f).map_err(Clone::clone),
-        None => COPY.with_borrow_mut(|copy| match (copy, CHANGES.load(Acquire)) {
-            (Some((at, settings)), change) if *at == change => settings.as_ref().map(f).map_err(Clone::clone),
-            (copy, change) => {
+        Some(settings) => of(settings),
+        None => {
+            let change = CHANGES.load(Acquire);
+            if COPY.with_borrow(|(at, _)| *at != change) {
                 let mut default = DEFAULT.lock().unwrap_or_else(PoisonError::into_inner);
                 let settings = default.get_or_insert_with(|| Options::from_env().map(Arc::new)).clone();
-                let (_, settings) = copy.insert((change, settings));
-                settings.as_ref().map(f).map_err(Clone::clone)
+                drop(default);
+                COPY.set((change, Some(settings)));
             }
-        }),
+            COPY.with_borrow(|(_, settings)| of(settings.as_ref().expect("it was just set")))
+        }
     })
 }
 

@@ -169,5 +169,8 @@ fn tied_leaves_stay_tied_on_the_device_and_cells_follow() {
         there = step.call(&there, &x).unwrap().0;
     }
     assert_eq!(there.mean.get().device(), device);
+    // What is there already is not looked at.
+    let large = Tensor::zeros([1], DType::F32).broadcast_to([1usize << 45]);
+    assert_eq!(device::to(&large, Device::Cpu).shape().to_string(), large.shape().to_string());
     assert_eq!(there.into.data_ptr(), there.out.data_ptr());
 }

@@ -128,6 +128,25 @@ fn integer_weights_keep_their_names() {
     assert_eq!(constants["table"].to_vec::<i64>().unwrap(), data);
 }
 
+/// Weights that are sizes are part of the graph, which is one; others are its state.
+#[test]
+fn weights_that_are_sizes_do_not_cut() {
+    let m = model(
+        &[node("Range", &["from", "to", "step"], &["r"], &[]), node("Mul", &["r", "step"], &["y"], &[])],
+        &[port("to", FLOAT, &[])],
+        &[port("y", FLOAT, &[Open])],
+        &[floats("from", &[], &[1.0]), floats("step", &[], &[2.0])],
+    );
+    let s = m.export(&[("to", Tensor::from(6.0f32))]).unwrap();
+    assert_eq!(s.fixed, [("to".to_string(), "f32[] [6.0]".to_string())]);
+    assert!(s.graph.state().is_empty());
+    assert_eq!(vec(&s.graph.call_named(&s.arguments).unwrap()["y"]), [2.0, 6.0, 10.0]);
+    let other = BTreeMap::from([("step".to_string(), Tensor::from(3.0f32))]);
+    for (parameters, wanted) in [(&other, vec![3.0, 12.0]), (&BTreeMap::new(), vec![2.0, 6.0, 10.0])] {
+        assert_eq!(vec(&m.apply(parameters, &[("to", Tensor::from(6.0f32))]).unwrap()["y"]), wanted);
+    }
+}
+
 /// What an event shows of a value is bounded, and says so.
 #[test]
 fn long_values_are_cut_off_in_events() {

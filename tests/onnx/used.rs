@@ -102,11 +102,9 @@ fn inputs_that_are_shapes_are_known_by_value() {
     assert_eq!(new, [0; 3], "{seen:#?}");
 }
 
-/// A size that is computed of an input is known by the value of that input, in one graph; what a reduction yields is not, since
-/// many inputs yield one.
-#[test]
-fn inputs_that_sizes_are_computed_of_are_known_by_value() {
-    let m = model(
+/// x in the shape of a number of rows and the rest.
+fn rows(count: Message) -> Model {
+    model(
         &[
             node("Cast", &["count"], &["whole"], &[int("to", INT64)]),
             node("Unsqueeze", &["whole", "zero"], &["list"], &[]),
@@ -114,20 +112,59 @@ fn inputs_that_sizes_are_computed_of_are_known_by_value() {
             node("Reshape", &["x", "to"], &["r"], &[]),
             node("Neg", &["r"], &["y"], &[]),
         ],
-        &[port("x", FLOAT, &[Named("n")]), port("count", FLOAT, &[])],
+        &[port("x", FLOAT, &[Named("n")]), count],
         &[port("y", FLOAT, &[Open, Open])],
         &[ints("zero", &[1], &[0]), ints("rest", &[1], &[-1])],
-    );
-    let given = |n: f32| [("x", Tensor::ones([6], DType::F32)), ("count", Tensor::from(n))];
-    let (shape, seen) = events::capture(|| m.call(&given(2.0)).unwrap()["y"].shape().to_string());
+    )
+}
+
+fn specialised(seen: &[events::Record]) -> Vec<&str> {
+    seen.iter().filter(|r| r.event == Event::Specialised).map(|r| r.reason.as_str()).collect()
+}
+
+/// A size that is computed of an input is known by the value of that input, in one graph.
+#[test]
+fn inputs_that_sizes_are_computed_of_are_known_by_value() {
+    let m = rows(port("count", INT64, &[]));
+    let given = |n: i64| [("x", Tensor::ones([6], DType::F32)), ("count", Tensor::from(n))];
+    let (shape, seen) = events::capture(|| m.call(&given(2)).unwrap()["y"].shape().to_string());
     assert_eq!(shape, "[2, 3]");
-    let reasons: Vec<&str> = seen.iter().filter(|r| r.event == Event::Specialised).map(|r| r.reason.as_str()).collect();
-    let [count_is, n_is] = reasons[..] else { panic!("{reasons:?}") };
-    assert!(count_is.contains("`count` became f32[] [2.0]") && count_is.contains(file!()), "{count_is}");
+    let [count_is, n_is] = specialised(&seen)[..] else { panic!("{seen:#?}") };
+    assert!(count_is.contains("`count` became i64[] [2]") && count_is.contains(file!()), "{count_is}");
     assert!(n_is.contains("n became 6") && n_is.contains(file!()), "{n_is}");
-    assert_eq!(m.call(&given(3.0)).unwrap()["y"].shape().to_string(), "[3, 2]");
-    let segment = m.export(&given(2.0)).unwrap();
-    assert_eq!(segment.fixed, [("count".to_string(), "f32[] [2.0]".to_string())]);
+    assert_eq!(m.call(&given(3)).unwrap()["y"].shape().to_string(), "[3, 2]");
+    let segment = m.export(&given(2)).unwrap();
+    assert_eq!(segment.fixed, [("count".to_string(), "i64[] [2]".to_string())]);
+    // Of an input whose shape alone counts, the value is not part of it.
+    let m = model(
+        &[
+            node("Shape", &["like"], &["n"], &[]),
+            node("Concat", &["count", "n"], &["to"], &[int("axis", 0)]),
+            node("Expand", &["x", "to"], &["y"], &[]),
+        ],
+        &[port("x", FLOAT, &[Is(1)]), port("like", INT64, &[Is(2)]), port("count", INT64, &[Is(1)])],
+        &[port("y", FLOAT, &[Open, Open])],
+        &[],
+    );
+    let given =
+        |like: [i64; 2]| [("x", Tensor::from([5.0f32])), ("like", Tensor::from(like)), ("count", Tensor::from([3i64]))];
+    let segment = m.export(&given([7, 8])).unwrap();
+    assert_eq!(segment.fixed, [("count".to_string(), "i64[1] [3]".to_string())]);
+    assert_eq!(m.call(&given([7, 8])).unwrap()["y"].shape().to_string(), "[3, 2]");
+    let (_, seen) = events::capture(|| m.call(&given([9, 9])).unwrap());
+    assert_eq!(specialised(&seen), [""; 0]);
+}
+
+/// Of floats, reductions, conditions and large inputs, many mean one size: the next graph is for the size.
+#[test]
+fn inputs_of_which_many_mean_one_size_are_not() {
+    let m = rows(port("count", FLOAT, &[]));
+    let x = Tensor::ones([6], DType::F32);
+    let count = Tensor::from(2.0f32).requires_grad();
+    let call = |count: &Tensor| m.call(&[("x", x.clone()), ("count", count.clone())]).unwrap()["y"].shape().to_string();
+    assert_eq!(call(&count), "[2, 3]");
+    let (shape, seen) = events::capture(|| call(&Tensor::from(2.5f32)));
+    assert_eq!((shape.as_str(), specialised(&seen)), ("[2, 3]", vec![]));
     let lengths = model(
         &[
             node("ReduceMax", &["lengths"], &["most"], &[int("keepdims", 0)]),
@@ -140,10 +177,36 @@ fn inputs_that_sizes_are_computed_of_are_known_by_value() {
     let call = |of: [i64; 2]| lengths.call(&[("lengths", Tensor::from(of))]).unwrap()["y"].to_vec::<i64>().unwrap();
     assert_eq!(call([3, 1]), [0, 1, 2]);
     let (found, seen) = events::capture(|| call([2, 3]));
-    assert_eq!(found, [0, 1, 2]);
-    assert_eq!(count(&seen, Event::Specialised), 0, "{seen:#?}");
+    assert_eq!((found, specialised(&seen)), (vec![0, 1, 2], vec![]));
     let e = lengths.export(&[("lengths", Tensor::from([3i64, 1]))]).err().unwrap().to_string();
     assert!(e.contains("the node `the_range` (Range) reads the value of `most`"), "{e}");
+    // A value that an op reads itself may be on the tape.
+    let range = model(
+        &[node("Range", &["zero", "to", "one"], &["y"], &[])],
+        &[port("to", FLOAT, &[])],
+        &[port("y", FLOAT, &[Open])],
+        &[floats("zero", &[], &[0.0]), floats("one", &[], &[1.0])],
+    );
+    let y = range.call(&[("to", Tensor::from(2.5f32).requires_grad())]).unwrap()["y"].clone();
+    assert_eq!(vec(&y), [0.0, 1.0, 2.0]);
+    // One graph for a condition, whatever it is computed of.
+    let both = [
+        body("then_branch", branch("Neg", &["x"])),
+        body("else_branch", {
+            let both = Message::default().text(1, "axis").int(3, 0).int(20, 2);
+            graph(&[node("Concat", &["x", "x"], &["z"], &[both])], &[], &[port("z", FLOAT, &[Open])], &[])
+        }),
+    ];
+    let m = model(
+        &[node("Greater", &["n", "zero"], &["c"], &[]), node("If", &["c"], &["y"], &both)],
+        &[port("x", FLOAT, &[Is(1)]), port("n", INT64, &[])],
+        &[port("y", FLOAT, &[Open])],
+        &[ints("zero", &[], &[0])],
+    );
+    let call = |n: i64| vec(&m.call(&[("x", Tensor::from([1.0f32])), ("n", Tensor::from(n))]).unwrap()["y"]);
+    assert_eq!((call(1), call(-1)), (vec![-1.0], vec![1.0, 1.0]));
+    let (found, seen) = events::capture(|| call(2));
+    assert_eq!((found, specialised(&seen)), (vec![-1.0], vec![]));
 }
 
 #[test]

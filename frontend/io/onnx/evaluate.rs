@@ -50,7 +50,7 @@ pub(super) struct Rest {
     pub apart: Vec<usize>,
 }
 
-/// Iterations of all loops together that run one by one in a call or a trace, at most.
+/// Iterations of all loops together that run one by one in a graph, at most; those of attempts to trace them count.
 pub(super) const ITERATIONS: u64 = 1 << 16;
 
 /// The largest result that is computed while a graph is traced, in bytes.

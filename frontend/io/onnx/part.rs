@@ -9,7 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::jit::{Jit, jit};
 use crate::tensor::Tensor;
 use crate::tree::{Fixed, Step, Tree, Visit};
-use crate::{Dim, Literal, device, extent, trace};
+use crate::{DType, Dim, Literal, device, extent, trace};
 use ir::Symbol;
 use runtime::events::{self, Event};
 use std::cell::Cell;
@@ -216,10 +216,12 @@ impl Part {
         let again: HashSet<Name> = parameters.keys().map(|k| Name::from(k.as_str())).collect();
         let mut frame = Frame::new(graph, false);
         frame.values.extend(self.known.iter().map(|(k, v)| (k.clone(), v.clone())));
-        frame.values.extend(parameters.into_iter().map(|(k, t)| (Name::from(k), Operand::Tensor(t))));
+        let open = parameters.into_iter().map(|(k, t)| (Name::from(k), Operand::Tensor(t)));
+        frame.values.extend(open.filter(|(k, _)| !self.known.contains_key(k)));
         frame.values.extend(self.inputs.iter().cloned().zip(given.values.iter().map(Operand::of)));
         let Rest { nodes: rest, values: wanted, apart } = frame.run(&self.nodes)?;
-        let specialise = self.sources(&frame, given, &wanted);
+        let mut specialise = self.sources(&frame, given, &wanted);
+        specialise.extend(wanted.iter().map(|(name, _)| name).filter(|name| again.contains(*name)).cloned());
         if !specialise.is_empty() {
             // Nothing but the names of what must be known.
             let next = Next { known: (*self.known).clone(), then: Then::Specialise(specialise) };
@@ -258,35 +260,39 @@ impl Part {
         Ok(Outcome { given, next: Arc::new(Next { known, then }) })
     }
 
-    /// The inputs among these values, and those that others of them are arranged of if these are small and nothing else
-    /// unknown is in it. Of a large input, or where more happens than that, many inputs could mean one value: the part then
-    /// ends, and the next is for the value.
+    /// The inputs among these values, and those that sizes among them are computed of, if these are few integers and the ops
+    /// such that other inputs mostly mean other sizes. Where they do not (a reduction, a large input, a condition), the part
+    /// ends, and the next is for the value; so it does for floats, which then keep their gradients.
     fn sources<'a>(&'a self, frame: &Frame, given: &Given, wanted: &'a [(Name, usize)]) -> BTreeSet<Name> {
         if wanted.is_empty() {
             return BTreeSet::new();
         }
-        let small = |v: &Value| {
-            let shape = v.tensor().and_then(|t| t.try_shape().ok());
-            shape.is_some_and(|s| s.rank() <= 1 && s.numel().known().is_some_and(|n| n <= MOST_SIZES))
+        let few = |v: &Value| {
+            let ty = v.tensor().and_then(|t| t.try_type().ok());
+            ty.is_some_and(|ty| ty.dtype.is_int() && ty.shape.numel().known().is_some_and(|n| n <= MOST_SIZES))
         };
         let inputs: HashSet<&Name> = self.inputs.iter().collect();
-        let sizes = self.inputs.iter().zip(&given.values).filter(|(_, v)| small(v));
-        // Each value of sizes with what it is made of.
-        let mut arranged: HashMap<&Name, Option<&Node>> = sizes.map(|(name, _)| (name, None)).collect();
+        let sizes = self.inputs.iter().zip(&given.values).filter(|(_, v)| few(v));
+        // Each size with what computes it.
+        let mut of: HashMap<&Name, Option<&Node>> = sizes.map(|(name, _)| (name, None)).collect();
         let is_known = |name: &Name| frame.get(name).is_some_and(|v| v.is_known() || v.ints().is_some());
         for node in self.nodes.iter().map(|&n| &self.graph.nodes[n]) {
-            let of_sizes = |name: &Name| arranged.contains_key(name) || !inputs.contains(name) && is_known(name);
-            if !node.has_bodies() && ops::arranges(node.op) && node.reads().all(of_sizes) {
-                arranged.extend(node.outputs.iter().flatten().map(|o| (o, Some(node))));
+            let of_sizes = |name: &Name| of.contains_key(name) || !inputs.contains(name) && is_known(name);
+            if !node.has_bodies() && ops::computes_sizes(node.op) && node.reads().all(of_sizes) {
+                let new: Vec<&Name> = node.outputs.iter().flatten().filter(|o| !is_known(o)).collect();
+                of.extend(new.into_iter().map(|o| (o, Some(node))));
             }
         }
         let (mut found, mut seen) = (BTreeSet::new(), HashSet::new());
-        let known = |name: &&Name| inputs.contains(*name) || arranged.contains_key(*name);
-        let mut open: Vec<&Name> = wanted.iter().map(|(name, _)| name).filter(known).collect();
+        let is_condition =
+            |name: &Name| frame.get(name).and_then(|v| v.tensor()).is_some_and(|t| t.dtype() == DType::Bool);
+        let is_size = |name: &Name| of.contains_key(name) && !is_condition(name);
+        let mut open: Vec<&Name> =
+            wanted.iter().map(|(name, _)| name).filter(|n| inputs.contains(n) || is_size(n)).collect();
         while let Some(name) = open.pop() {
             if inputs.contains(name) {
                 found.insert(name.clone());
-            } else if let Some(Some(node)) = arranged.get(name)
+            } else if let Some(Some(node)) = of.get(name)
                 && seen.insert(name)
             {
                 open.extend(node.reads());
@@ -320,7 +326,11 @@ impl Part {
         let mut known = next.known.clone();
         let mut found = Vec::new();
         for name in &wanted {
-            let value = frame.get(name).unwrap_or(Operand::Nothing);
+            // There is no gradient by what must be known.
+            let value = match frame.get(name) {
+                Some(Operand::Tensor(t)) => Operand::Tensor(t.plain().clone()),
+                value => value.unwrap_or(Operand::Nothing),
+            };
             let literal = match value.literal() {
                 Some(l) => l?,
                 None => return Err(refuse(Code::Bug, format!("`{name}` has no value"), "please report it")),

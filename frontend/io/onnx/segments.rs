@@ -61,7 +61,9 @@ pub(super) fn segments(
         let Some(outcome) = then else { return Ok(all) };
         let following = part.following(given, outcome, &floats(graph))?;
         following.record();
-        fixed.extend(following.found.iter().map(|(name, value)| (name.to_string(), shown(value))));
+        // Weights that are sizes are what they are in the file.
+        let asked = following.found.iter().filter(|(name, _)| !parameters.contains_key(&**name));
+        fixed.extend(asked.map(|(name, value)| (name.to_string(), shown(value))));
         (part, given) = (following.part, following.given);
     }
     Err(refuse(Code::Bug, "the segments of the model have no end", "please report it"))
@@ -91,13 +93,15 @@ fn parameters(part: &Part) -> BTreeMap<String, Tensor> {
 
 /// With the names of the model, also of those of its weights that are constants.
 fn named(exported: Exported, graph: &Graph, metadata: &BTreeMap<String, String>) -> Result<Exported> {
-    let address = |t: &Tensor| match t.held() {
-        Held::Array(a) if a.byte_len() > 0 => Some((a.device(), a.address())),
+    let place = |t: &Tensor| match t.held() {
+        Held::Array(a) if a.byte_len() > 0 => Some((a.device(), a.address(), a.ty())),
         _ => None,
     };
-    let weights: HashMap<_, &Name> = graph.constants.iter().filter_map(|(k, t)| Some((address(t)?, k))).collect();
+    // Of those that are one tensor, the first by name.
+    let sorted: BTreeMap<&Name, &Tensor> = graph.constants.iter().collect();
+    let weights: HashMap<_, &Name> = sorted.into_iter().rev().filter_map(|(name, t)| Some((place(t)?, name))).collect();
     let constants: HashMap<String, &Name> =
-        exported.constants().into_iter().filter_map(|(name, t)| Some((name, *weights.get(&address(&t)?)?))).collect();
+        exported.constants().into_iter().filter_map(|(name, t)| Some((name, *weights.get(&place(&t)?)?))).collect();
     let of = |name: &str| match constants.get(name) {
         Some(weight) => weight.to_string(),
         None => {

@@ -93,13 +93,18 @@ fn attention(c: &Call) -> Out {
         open = open.map(|open| open.logical_and(past));
     }
     let masked = scores.clone();
+    let precise = c.dtype("softmax_precision")?;
+    let softmax = |t: &Tensor| match precise {
+        Some(precise) => t.to_dtype(precise).softmax(-1).to_dtype(t.dtype()),
+        None => t.softmax(-1),
+    };
     let shares = match open {
         // A row without any has no shares.
         Some(open) => {
             let some = open.any(keepdims(-1));
-            some.where_(some.where_(&scores, 0.0).softmax(-1), 0.0)
+            some.where_(softmax(&some.where_(&scores, 0.0)), 0.0)
         }
-        None => scores.softmax(-1),
+        None => softmax(&scores),
     };
     let y = shares.matmul(&wide(&v)).to_dtype(dtype);
     let y = match flat {

@@ -109,14 +109,12 @@ static FAMILIES: &[(&str, &[Op])] = &[
 static MISSING: &[(&str, &[i64])] = &[
     ("AffineGrid", &[20]),
     ("Col2Im", &[18]),
-    ("ConvInteger", &[10]),
     ("ConvTranspose", &[1, 11, 22]),
     ("DeformConv", &[19, 22]),
     ("GridSample", &[16, 20, 22]),
     ("ImageDecoder", &[20]),
     ("MaxRoiPool", &[1, 22]),
     ("MaxUnpool", &[9, 11, 22]),
-    ("QLinearConv", &[10]),
     ("RegexFullMatch", &[20]),
     ("Resize", &[10, 11, 13, 18, 19]),
     ("RoiAlign", &[10, 16, 22]),
@@ -133,10 +131,10 @@ pub(super) fn find(domain: &str, name: &str, opset: i64) -> Option<(&'static Op,
     Some((op, version))
 }
 
-/// True if an op computes elements, or arranges them, so that other operands mostly mean other results.
-pub(super) fn arranges(op: &Op) -> bool {
-    let families = FAMILIES.iter().filter(|(family, _)| matches!(*family, "Elements" | "Shapes" | "Indices"));
-    op.folds && families.flat_map(|(_, ops)| *ops).any(|o| std::ptr::eq(o, op))
+/// True if an op computes or arranges sizes, one of one: other operands mostly mean other results.
+pub(super) fn computes_sizes(op: &Op) -> bool {
+    let reduces = op.name.starts_with("Reduce");
+    op.host.is_some() && !reduces || matches!((op.domain, op.name), ("", "Identity" | "Split"))
 }
 
 /// True if an op can be imported.

@@ -1,5 +1,6 @@
 //! Quantised tensors: integers that stand for floats by a scale and a zero point.
 
+use super::window::{along_channels, convolution};
 use super::{Op, one};
 use crate::io::onnx::evaluate::{Call, Stop};
 use crate::tensor::Tensor;
@@ -15,9 +16,11 @@ pub(super) const OPS: &[Op] = &[
             (None, Some(dtype)) => dtype,
             (None, None) => DType::U8,
         };
-        let wide = |t: &Tensor| t.to_dtype(if ty.dtype == DType::F64 { DType::F64 } else { DType::F32 });
-        let zero = zero.map(|z| spread(c, &wide(&z), &ty.shape)).transpose()?;
-        one(quantised(&wide(&x), &spread(c, &wide(&scale), &ty.shape)?, zero.as_ref(), dtype))
+        let wide = if ty.dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let zero = zero.map(|z| spread(c, &z.to_dtype(wide), &ty.shape)).transpose()?;
+        let precise = if c.int("precision", 0) == 0 { wide } else { c.dtype("precision")?.unwrap_or(wide) };
+        let quotient = x.to_dtype(precise) / spread(c, &scale.to_dtype(precise), &ty.shape)?;
+        one(quantised(&quotient.to_dtype(wide), zero.as_ref(), dtype))
     }),
     Op::new("DequantizeLinear", &[10, 13, 19, 21, 23], |c| {
         let (x, scale) = (c.tensor(0)?, c.tensor(1)?);
@@ -37,7 +40,7 @@ pub(super) const OPS: &[Op] = &[
         let scale = (&high - &low) / 255.0;
         let safe = scale.eq(0.0).where_(1.0, &scale);
         let zero = (0.0 - &low / &safe).clamp(0.0, 255.0).round();
-        let y = quantised(&x, &safe, Some(&zero), DType::U8);
+        let y = quantised(&(&x / safe), Some(&zero), DType::U8);
         Ok(vec![y.into(), scale.into(), zero.to_dtype(DType::U8).into()])
     }),
     Op::new("MatMulInteger", &[10], |c| {
@@ -51,9 +54,22 @@ pub(super) const OPS: &[Op] = &[
         let sum = product(&centred(&a, Some(&za), true)?, &centred(&b, Some(&zb), false)?);
         let scale = |i: usize| c.tensor(i).map(|t| t.to_dtype(DType::F32));
         let (sa, sb, sy) = (column(&scale(1)?, true)?, column(&scale(4)?, false)?, scale(6)?);
-        let y = sum.to_dtype(DType::F32) * (sa * sb / sy);
-        let one_step = Tensor::full(Shape::scalar(), 1.0, DType::F32);
-        one(quantised(&y, &one_step, Some(&zy.to_dtype(DType::F32)), zy.dtype()))
+        one(requantised(&sum, &(sa * sb / sy), &zy))
+    }),
+    Op::new("ConvInteger", &[10], |c| {
+        let (x, weights) = (c.tensor(0)?, c.tensor(1)?);
+        let (zx, zw) = (c.maybe(2)?, c.maybe(3)?);
+        one(convolved(c, &x, zx.as_ref(), &weights, zw.as_ref())?)
+    }),
+    Op::new("QLinearConv", &[10], |c| {
+        let (x, weights, zy) = (c.tensor(0)?, c.tensor(3)?, c.tensor(7)?);
+        let mut sum = convolved(c, &x, Some(&c.tensor(2)?), &weights, Some(&c.tensor(5)?))?;
+        let rank = sum.try_shape()?.rank();
+        if let Some(bias) = c.maybe(8)? {
+            sum += along_channels(&bias, rank);
+        }
+        let scale = |i: usize| c.tensor(i).map(|t| along_channels(&t.to_dtype(DType::F32), rank));
+        one(requantised(&sum, &(scale(1)? * scale(4)? / scale(6)?), &zy))
     }),
 ];
 
@@ -76,9 +92,37 @@ fn spread(c: &Call, t: &Tensor, shape: &Shape) -> Result<Tensor, Stop> {
     Ok(t.reshape((0..shape.rank()).map(|a| if a == axis { own[0].clone() } else { Dim::from(1) }).collect::<Shape>()))
 }
 
-/// Divided by the scale, rounded, and brought into the range of the dtype.
-fn quantised(x: &Tensor, scale: &Tensor, zero: Option<&Tensor>, dtype: DType) -> Tensor {
-    let mut y = (x / scale).round();
+/// A convolution of small integers without their zero points, which padding has; one of weights is for each output or for all.
+fn convolved(
+    c: &Call,
+    x: &Tensor,
+    zero_of_x: Option<&Tensor>,
+    weights: &Tensor,
+    zero_of_weights: Option<&Tensor>,
+) -> Result<Tensor, Stop> {
+    let rank = weights.try_shape()?.rank();
+    let less = |t: &Tensor, zero: Option<Tensor>| match zero {
+        Some(zero) => t.to_dtype(DType::I32) - zero.to_dtype(DType::I32),
+        None => t.to_dtype(DType::I32),
+    };
+    let x = less(x, zero_of_x.map(|z| z.reshape(Shape::scalar())));
+    // The outputs are the first axis of weights, where images have examples.
+    let weights = less(weights, zero_of_weights.map(|z| along_channels(z, rank + 1)));
+    convolution(c, &x, &weights, &product)
+}
+
+/// Sums of products of quantised numbers as another quantised number.
+fn requantised(sum: &Tensor, scale: &Tensor, zero: &Tensor) -> Tensor {
+    quantised(
+        &(sum.to_dtype(DType::F32) * scale),
+        Some(&zero.to_dtype(DType::F32).reshape(Shape::scalar())),
+        zero.dtype(),
+    )
+}
+
+/// Rounded, and brought into the range of the dtype.
+fn quantised(x: &Tensor, zero: Option<&Tensor>, dtype: DType) -> Tensor {
+    let mut y = x.round();
     if let Some(zero) = zero {
         y += zero;
     }

@@ -535,6 +535,12 @@ static SIGNATURES: &[(&[&str], &[Signature])] = signatures! {
     Conv {
         1: (2..=3) -> (1), auto_pad: string, dilations: ints, group: int, kernel_shape: ints, pads: ints, strides: ints;
     }
+    ConvInteger {
+        10: (2..=4) -> (1), auto_pad: string, dilations: ints, group: int, kernel_shape: ints, pads: ints, strides: ints;
+    }
+    QLinearConv {
+        10: (8..=9) -> (1), auto_pad: string, dilations: ints, group: int, kernel_shape: ints, pads: ints, strides: ints;
+    }
     MaxPool {
         1: (1) -> (1), auto_pad: string, kernel_shape: required ints, pads: ints, strides: ints;
         8: (1) -> (1..=2), auto_pad: string, kernel_shape: required ints, pads: ints, storage_order: int, strides: ints;

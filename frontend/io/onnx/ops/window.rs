@@ -172,7 +172,26 @@ impl Window {
 }
 
 fn conv(c: &Call) -> Out {
-    let (x, weights) = (c.tensor(0)?, c.tensor(1)?);
+    let y = convolution(c, &c.tensor(0)?, &c.tensor(1)?, &|a, b| a.matmul(b))?;
+    match c.maybe(2)? {
+        Some(bias) => one(&y + along_channels(&bias, y.try_shape()?.rank())),
+        None => one(y),
+    }
+}
+
+/// One number for each channel of an image of that rank.
+pub(super) fn along_channels(t: &Tensor, rank: usize) -> Tensor {
+    let n = t.shape().numel();
+    t.reshape(Shape::from_iter([n].into_iter().chain((2..rank).map(|_| Dim::from(1)))))
+}
+
+/// The parts of an image under each place of the window times weights, by that product.
+pub(super) fn convolution(
+    c: &Call,
+    x: &Tensor,
+    weights: &Tensor,
+    product: &dyn Fn(&Tensor, &Tensor) -> Tensor,
+) -> Result<Tensor, Stop> {
     let (shape, of) = (x.try_shape()?, weights.try_shape()?);
     if of.rank() != shape.rank() || of.rank() < 3 {
         return Err(c.fail("weights of another rank than the image", "outputs, channels, and the axes of the window"));
@@ -181,7 +200,7 @@ fn conv(c: &Call) -> Out {
     if let Some(said) = c.list("kernel_shape").filter(|said| *said != kernel) {
         return Err(c.fail(format!("`kernel_shape` is {said:?} beside weights of {kernel:?}"), "that of the weights"));
     }
-    let w = Window::of(c, &x, kernel)?;
+    let w = Window::of(c, x, kernel)?;
     let (outputs, channels) = (extent(&of[0]), extent(&of[1]));
     let Ok(groups) = usize::try_from(c.int("group", 1)) else { return Err(c.fail("groups are negative", "1 or more")) };
     if groups == 0 || !outputs.is_multiple_of(groups) || !shape[1].is((groups * channels) as i64) {
@@ -192,20 +211,16 @@ fn conv(c: &Call) -> Out {
     let area: usize = w.out.iter().product();
     // [batch, groups, channels, 1, area] at each place of the window, one behind the other along axis 3.
     let split = Shape::from_iter([shape[0].clone(), groups.into(), channels.into(), 1.into(), area.into()]);
-    let parts: Vec<Tensor> = w.parts(&x, Scalar::zero(x.dtype())).iter().map(|t| t.reshape(split.clone())).collect();
+    let parts: Vec<Tensor> = w.parts(x, Scalar::zero(x.dtype())).iter().map(|t| t.reshape(split.clone())).collect();
     let terms = channels * places;
     let columns =
         concat(&parts, 3).reshape(Shape::from_iter([shape[0].clone(), groups.into(), terms.into(), area.into()]));
     let rows = weights.reshape([groups, outputs / groups, terms]);
     let y = match groups {
-        1 => rows.squeeze(0).matmul(&columns.squeeze(1)),
-        _ => rows.matmul(&columns),
+        1 => product(&rows.squeeze(0), &columns.squeeze(1)),
+        _ => product(&rows, &columns),
     };
-    let mut y = y.reshape(Shape::from_iter(
+    Ok(y.reshape(Shape::from_iter(
         [shape[0].clone(), outputs.into()].into_iter().chain(w.out.iter().map(|&n| Dim::from(n))),
-    ));
-    if let Some(bias) = c.maybe(2)? {
-        y += bias.reshape(Shape::from_iter([Dim::from(outputs)].into_iter().chain(w.out.iter().map(|_| 1.into()))));
-    }
-    one(y)
+    )))
 }
