@@ -442,8 +442,20 @@ impl Tensor {
 pub fn extent(dim: &Dim) -> usize {
     match dim.as_usize() {
         Some(n) => n,
-        None => trace::specialize(dim, here()),
+        None => match number(dim).map(usize::try_from) {
+            Some(Ok(n)) => n,
+            _ => {
+                let rule = format!("the dimension {dim} has no value here that is an extent");
+                strict::panic(Error::new(Code::Trace, "size", rule, "use it as a Dim").at(here()))
+            }
+        },
     }
+}
+
+/// As [`extent`], of what may be negative; `None` if it has no value here.
+#[track_caller]
+pub(crate) fn number(dim: &Dim) -> Option<i64> {
+    dim.known().or_else(|| trace::specialize(dim, here()))
 }
 
 /// Names a dtype as its Rust variant.

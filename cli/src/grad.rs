@@ -5,6 +5,7 @@ use crate::tensors;
 use crate::terminal::{Failure, Outcome, said, visible, working};
 use std::collections::BTreeMap;
 use std::path::Path;
+use tracewright::Tensor;
 use tracewright::io::onnx::Segment;
 use tracewright::options::suggest;
 
@@ -35,6 +36,12 @@ pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> 
         let odd = visible(odd);
         return Err(format!("error: {}: `{odd}` is the cotangent of no output; {hint}", inputs.display()).into());
     }
+    if let Some(odd) = model.inputs().iter().find(|i| wanted.iter().any(|name| i.name == format!("cot_{name}"))) {
+        let odd = visible(&odd.name);
+        return Err(
+            format!("error: {}: its input `{odd}` is called as the cotangent of an output", path.display()).into()
+        );
+    }
     if wanted.is_empty() {
         let names: Vec<String> = names.iter().map(cotangent).collect();
         return Err(format!("error: {}: no cotangent; one of {}", inputs.display(), listed(&names)).into());
@@ -60,9 +67,13 @@ pub fn compute(path: &Path, inputs: &Path, outputs: &Path, parameters: bool) -> 
         let found = graph.vjp(&wanted, &by).and_then(|f| f.call_named(&given)).map_err(said)?;
         Ok((found, fixed))
     })?;
-    let gradients: BTreeMap<_, _> = found.into_iter().filter(|(name, _)| !names.contains(name)).collect();
-    tensors::save(outputs, &gradients)?;
+    let mut gradients: BTreeMap<_, _> = found.into_iter().filter(|(name, _)| !names.contains(name)).collect();
     let float = |name: &String| own.get(name).is_some_and(|t| t.dtype().is_float());
+    // Of what nothing in the graph reads.
+    for (name, input) in own.iter().filter(|(name, _)| float(name) && fixed.iter().all(|(f, _)| f != *name)) {
+        gradients.entry(format!("grad_{name}")).or_insert_with(|| Tensor::zeros(input.shape(), input.dtype()));
+    }
+    tensors::save(outputs, &gradients)?;
     let constant = |(name, value): &(String, String)| {
         format!("note: there is no gradient by `{}`: the graph holds for its value, {value}\n", visible(name))
     };

@@ -124,6 +124,20 @@ fn models_that_are_graphs_for_values() {
     let note = "note: there is no gradient by `count`: the graph holds for its value, f32[] [3.0]\n";
     assert_eq!((code, err.as_str()), (0, note));
     assert_eq!(npz::load(at.join("g.npz")).unwrap()["grad_x"].to_vec::<f32>().unwrap(), [3.0]);
+    // What nothing reads has a gradient of zeros; what is called as a cotangent cannot be told from it.
+    let alone = |name: &'static str| {
+        let ports = [port("x", FLOAT, &[Named("n")]), port("to", INT64, &[Is(1)]), port(name, FLOAT, &[Is(2)])];
+        let nodes = [node("Reshape", &["x", "to"], &["y"], &[])];
+        std::fs::write(at.join("alone.onnx"), file::file(graph(&nodes, &ports, &[port("y", FLOAT, &[Open])], &[])))
+            .unwrap();
+        let (ones, two) = (|n: usize| Tensor::ones([n], DType::F32), Tensor::from([2i64]));
+        save(at, "alone.npz", &[("x", ones(2)), ("to", two), (name, ones(2)), ("cot_y", ones(2))]);
+        "grad alone.onnx --inputs alone.npz --outputs g.npz"
+    };
+    does(at, alone("z"));
+    assert_eq!(npz::load(at.join("g.npz")).unwrap()["grad_z"].to_vec::<f32>().unwrap(), [0.0; 2]);
+    let message = fails(at, alone("cot_y"));
+    assert!(message.contains("alone.onnx: its input `cot_y` is called as the cotangent of an output"), "{message}");
     let message = fails(at, "grad reshaped.onnx");
     assert!(message.contains("it is a model of ONNX") && message.contains("--inputs"), "{message}");
 }

@@ -245,9 +245,7 @@ impl Save {
     fn write_named(&self, path: &Path, tensors: &[(String, Named)]) -> Result<()> {
         let mut arrays = Vec::new();
         for (name, tensor) in tensors {
-            if name == "__metadata__" {
-                return Err(refused("safetensors::save", path, "no tensor can be called `__metadata__`", ""));
-            }
+            check_name("safetensors::save", path, name)?;
             arrays.push((name.clone(), elements("safetensors::save", &tensor.tensor())?));
         }
         let total: u64 = arrays.iter().map(|(_, a)| a.byte_len() as u64).sum();
@@ -287,6 +285,14 @@ impl Save {
     }
 }
 
+/// An error for the one name that a file has for something else.
+fn check_name(op: &'static str, path: &Path, name: &str) -> Result<()> {
+    match name {
+        "__metadata__" => Err(refused(op, path, "no tensor can be called `__metadata__`", "")),
+        _ => Ok(()),
+    }
+}
+
 /// The order of the tensors in a file: the larger elements first, so that all are aligned, then by name.
 pub(super) fn sorted(arrays: &[(String, Array)]) -> Vec<&(String, Array)> {
     let mut sorted: Vec<_> = arrays.iter().collect();
@@ -305,6 +311,7 @@ pub(super) fn header(
     let mut at = 0;
     let mut infos = Vec::new();
     for (name, array) in sorted(arrays) {
+        check_name(op, path, name)?;
         let data_offsets = (at, at + array.byte_len());
         at = data_offsets.1;
         infos.push((

@@ -233,22 +233,12 @@ pub(crate) fn refuse_inside(what: &'static str, legal: &str) -> Result<(), Error
 }
 
 /// The number that a symbolic dimension has in the innermost trace that knows it; recorded as a specialisation.
-pub(crate) fn specialize(dim: &Dim, at: &'static Location<'static>) -> usize {
-    let found = STACK.with_borrow_mut(|s| {
-        let trace = s.iter_mut().rev().find(|t| dim.eval(&|x| t.symbol_values.get(x).copied()).is_some())?;
-        let n = dim.eval(&|x| trace.symbol_values.get(x).copied())?;
-        SPECIALIZED.with_borrow_mut(|all| all.extend(dim.symbols()));
-        usize::try_from(n).ok()
-    });
-    match found {
-        Some(n) => {
-            events::record(Event::Specialised, format_args!("{dim} became {n} at {at}"));
-            n
-        }
-        None => strict::panic(
-            Error::new(Code::Trace, "size", format!("the dimension {dim} has no value here"), "use it as a Dim").at(at),
-        ),
-    }
+pub(crate) fn specialize(dim: &Dim, at: &'static Location<'static>) -> Option<i64> {
+    let n =
+        STACK.with_borrow(|s| s.iter().rev().find_map(|trace| dim.eval(&|x| trace.symbol_values.get(x).copied())))?;
+    SPECIALIZED.with_borrow_mut(|all| all.extend(dim.symbols()));
+    events::record(Event::Specialised, format_args!("{dim} became {n} at {at}"));
+    Some(n)
 }
 
 /// True if a symbol became a number since they were last taken.

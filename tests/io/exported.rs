@@ -86,6 +86,16 @@ fn a_forward_serves_every_batch_and_has_derivatives() {
 }
 
 #[test]
+fn a_name_that_files_have_for_something_else() {
+    let folder = folder();
+    let f = jit(|w: Tensor, x: Tensor| w * x).export(Tensor::from([2.0f32]), Tensor::from([1.0f32])).unwrap();
+    let named = f.bind("arguments.0").unwrap().rename("arguments.0", "__metadata__").unwrap();
+    let e = named.save(folder.path().join("m.tw")).unwrap_err().to_string();
+    assert!(e.contains("m.tw") && e.contains("no tensor can be called `__metadata__`"), "{e}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_training_step_with_optimiser_cell_and_random_numbers() {
     let folder = folder();
     let g = Generator::new(3);

@@ -294,6 +294,52 @@ fn values_that_make_no_sense_when_it_runs() {
     }
 }
 
+/// Lists that are as long as there are axes, and numbers of a quantised convolution.
+#[test]
+fn operands_that_do_not_fit_each_other() {
+    let refused = |op: &str, inputs: &[&str], result: i64, initialisers: &[Message]| {
+        let g = graph(
+            &[node(op, inputs, &["y"], &[])],
+            &[port("x", 2, &[Is(1), Is(1), Is(2)])],
+            &[port("y", result, &[Open, Open, Open])],
+            initialisers,
+        );
+        let m = onnx::parse(&file(g)).unwrap();
+        m.call(&[("x", Tensor::ones([1, 1, 2], DType::U8))]).unwrap_err().to_string()
+    };
+    let two = ints("two", &[2], &[1, 1]);
+    says(
+        &refused("Tile", &["x", "two"], 2, std::slice::from_ref(&two)),
+        &["the_tile", "2 numbers of repetitions for a tensor of rank 3"],
+    );
+    says(&refused("CenterCropPad", &["x", "two"], 2, &[two]), &["the_centercroppad", "2 extents for 3 axes"]);
+    let of_bytes = |name: &str, dims: &[i64], n: usize| raw(name, 2, dims, &vec![1; n]);
+    let all = |change: Message, at: usize| {
+        let mut all = vec![
+            floats("sx", &[], &[1.0]),
+            of_bytes("zx", &[], 1),
+            of_bytes("w", &[2, 1, 1], 2),
+            floats("sw", &[], &[1.0]),
+            of_bytes("zw", &[], 1),
+            floats("sy", &[], &[1.0]),
+            of_bytes("zy", &[], 1),
+            raw("b", 6, &[2], &[0; 8]),
+        ];
+        all[at] = change;
+        all
+    };
+    let inputs = ["x", "sx", "zx", "w", "sw", "zw", "sy", "zy", "b"];
+    for (change, at, message) in [
+        (floats("sx", &[2], &[1.0; 2]), 0, "operand 1 is f32[2]"),
+        (raw("zx", 3, &[], &[1]), 1, "operand 2 is i8[]"),
+        (of_bytes("zw", &[2, 1], 2), 4, "operand 5 is u8[2, 1]"),
+        (floats("zy", &[], &[1.0]), 6, "operand 7 is f32[]"),
+        (raw("b", 6, &[1], &[0; 4]), 7, "operand 8 is i32[1]"),
+    ] {
+        says(&refused("QLinearConv", &inputs, 2, &all(change, at)), &["the_qlinearconv", message]);
+    }
+}
+
 /// What is wrong is the file's fault, not ours.
 fn refused_or_right(outcome: tracewright::Result<()>) {
     let wrong = |e: &tracewright::Error| matches!(e.code(), Code::Panic | Code::Bug);

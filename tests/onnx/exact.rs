@@ -1,6 +1,7 @@
 //! What ops do where it is easily done otherwise: signs, ends, zeros, integers beyond 2^53, extents of 1.
 
 use crate::file::*;
+use tracewright::events::{self, Event};
 use tracewright::io::onnx::{self, Model};
 use tracewright::{DType, Tensor};
 
@@ -186,6 +187,42 @@ fn functions_that_call_each_other_in_a_long_row_are_refused() {
     let known: Vec<_> = (0..20_000).map(next).chain([vec![node("Neg", &["x"], &["y"], &[])]]).collect();
     let e = onnx::parse(&functions(&known)).err().expect("it is refused").to_string();
     assert!(e.contains("more than 32 functions call each other"), "{e}");
+}
+
+/// Of an open extent, what an op takes from the end.
+#[test]
+fn open_extents_may_become_negative_numbers() {
+    let m = model(
+        &[
+            node("Shape", &["x"], &["n"], &[]),
+            node("Neg", &["n"], &["back"], &[]),
+            node("Slice", &["x", "back", "end", "zero"], &["y"], &[]),
+        ],
+        &[port("x", FLOAT, &[Named("n")])],
+        &[port("y", FLOAT, &[Open])],
+        &[ints("zero", &[1], &[0]), ints("end", &[1], &[2])],
+    );
+    let given = [("x", Tensor::from([5.0f32, 6.0, 7.0]))];
+    let (y, seen) = events::capture(|| m.call(&given).unwrap()["y"].to_vec::<f32>().unwrap());
+    assert_eq!(y, [5.0, 6.0]);
+    let became = |r: &&events::Record| r.event == Event::Specialised;
+    let reasons: Vec<&str> = seen.iter().filter(became).map(|r| r.reason.as_str()).collect();
+    assert!(reasons.iter().any(|r| r.contains("-n became -3")), "{reasons:?}");
+    assert!(m.export(&given).unwrap().end.is_none());
+}
+
+/// The domain of ONNX itself has two names.
+#[test]
+fn functions_of_either_name_of_a_domain_are_found() {
+    let twice = Message::default().text(1, "Twice").text(4, "x").text(5, "y").text(10, "ai.onnx");
+    let twice =
+        twice.message(7, node("Add", &["x", "x"], &["y"], &[])).message(9, Message::default().text(1, "").int(2, 21));
+    let (x, y) = ([port("x", FLOAT, &[Is(1)])], [port("y", FLOAT, &[Open])]);
+    for domain in ["", "ai.onnx"] {
+        let g = graph(&[node("Twice", &["x"], &["y"], &[]).text(7, domain)], &x, &y, &[]);
+        let m = onnx::parse(&Message(file(g)).message(25, twice.clone()).0).unwrap();
+        assert_eq!(m.call(&[("x", Tensor::from([4.0f32]))]).unwrap()["y"].to_vec::<f32>().unwrap(), [8.0]);
+    }
 }
 
 /// Of initialisers alone, what is computed while a model is traced.

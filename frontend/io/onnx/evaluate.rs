@@ -3,8 +3,8 @@
 use super::graph::{Attribute, Graph, Name, Node};
 use super::value::{Ints, Operand, float, integer, refuse};
 use crate::error::{Code, Error, Result};
-use crate::tensor::Tensor;
-use crate::{DType, Device, Dim, Scalar, device, extent, scope, trace};
+use crate::tensor::{Tensor, number};
+use crate::{DType, Device, Dim, Scalar, device, scope, trace};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -278,7 +278,8 @@ impl Call<'_> {
     pub fn literal(&self, i: usize) -> Result<crate::Literal, Stop> {
         match self.inputs.get(i) {
             Some(Operand::Ints(ints)) if ints.known().is_none() => {
-                let all = Ints { dims: self.dims(i)?.iter().map(|d| Dim::from(extent(d))).collect(), ..ints.clone() };
+                let dims = self.dims(i)?.iter().map(|d| number(d).map(Dim::from)).collect::<Option<_>>();
+                let all = Ints { dims: dims.ok_or(Stop::Value(i))?, ..ints.clone() };
                 Ok(Operand::Ints(all).literal().ok_or(Stop::Value(i))??)
             }
             Some(v) => match v.literal() {

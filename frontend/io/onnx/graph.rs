@@ -154,7 +154,7 @@ impl Reader {
         let mut functions = HashMap::new();
         for f in std::mem::take(&mut model.functions) {
             let name = f.name.clone();
-            if functions.insert((f.domain.clone(), f.name.clone()), f).is_some() {
+            if functions.insert((proto::domain(&f.domain).to_string(), f.name.clone()), f).is_some() {
                 let rule = format!("the function `{name}` is given twice");
                 return Err(refuse(Code::File, rule, "one function of a name; overloads are not read"));
             }
@@ -263,7 +263,7 @@ impl Reader {
 
     fn node(&mut self, number: usize, proto: proto::Node, around: &[&HashSet<Name>]) -> Result<Node> {
         let name = node_name(&proto, number);
-        let domain = if proto.domain == "ai.onnx" { String::new() } else { proto.domain.clone() };
+        let domain = proto::domain(&proto.domain).to_string();
         let within = |e: Error| e.note(format!("in the node `{name}` ({})", proto.op_type));
         let optional = |names: Vec<String>| {
             names.into_iter().map(|n| (!n.is_empty()).then(|| n.as_str().into())).collect::<Vec<Option<Name>>>()
@@ -387,8 +387,7 @@ pub(super) fn node_name(node: &proto::Node, number: usize) -> String {
 
 /// Versions of domains, `""` for that of ONNX itself.
 pub(super) fn opsets(imports: &[proto::OpsetId]) -> Result<HashMap<String, i64>> {
-    let domain = |d: &str| if d == "ai.onnx" { String::new() } else { d.to_string() };
-    let all: HashMap<String, i64> = imports.iter().map(|o| (domain(&o.domain), o.version)).collect();
+    let all: HashMap<String, i64> = imports.iter().map(|o| (proto::domain(&o.domain).to_string(), o.version)).collect();
     match all.get("") {
         Some(&version) if !ops::OPSETS.contains(&version) => {
             let rule = format!("the model is of opset {version}");

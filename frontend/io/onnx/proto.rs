@@ -22,6 +22,11 @@ pub struct Model {
     pub functions: Vec<Function>,
 }
 
+/// A domain as it is looked up: that of ONNX itself has two names.
+pub fn domain(name: &str) -> &str {
+    if name == "ai.onnx" { "" } else { name }
+}
+
 /// Which version of a domain's ops.
 #[derive(Clone, PartialEq, Message)]
 pub struct OpsetId {

@@ -20,9 +20,8 @@ pub struct Survey {
 /// Reads what is in a file, without looking at whether it makes sense.
 pub fn survey(bytes: &[u8]) -> Result<Survey> {
     let model: proto::Model = tensors::decode(bytes)?;
-    let domain = |d: &str| if d == "ai.onnx" { String::new() } else { d.to_string() };
     let mut survey = Survey {
-        opsets: model.opset_import.iter().map(|o| (domain(&o.domain), o.version)).collect(),
+        opsets: model.opset_import.iter().map(|o| (proto::domain(&o.domain).to_string(), o.version)).collect(),
         plain: true,
         ..Default::default()
     };
@@ -42,7 +41,7 @@ fn walk(graph: &proto::Graph, survey: &mut Survey) {
     survey.plain &= graph.input.iter().chain(&graph.output).all(|v| plain(v.r#type.as_ref()));
     survey.plain &= graph.initializer.iter().all(dense) && graph.sparse_initializer.is_empty();
     for node in &graph.node {
-        let of = if node.domain.is_empty() || node.domain == "ai.onnx" { "" } else { &node.domain };
+        let of = proto::domain(&node.domain);
         let name = if of.is_empty() { node.op_type.clone() } else { format!("{of}.{}", node.op_type) };
         *survey.ops.entry(name).or_default() += 1;
         for a in &node.attribute {

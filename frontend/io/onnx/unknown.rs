@@ -45,7 +45,7 @@ pub(super) fn refuse_unknown(graph: &proto::Graph, reader: &Reader) -> Result<()
 impl<'a> Walk<'a> {
     fn nodes(&mut self, nodes: &'a [proto::Node], opsets: &HashMap<String, i64>) {
         for (number, node) in nodes.iter().enumerate() {
-            let domain = if node.domain == "ai.onnx" { "" } else { node.domain.as_str() };
+            let domain = proto::domain(&node.domain);
             let bodies = node.attribute.iter().filter_map(|a| a.g.as_ref());
             bodies.for_each(|g| self.nodes(&g.node, opsets));
             let key = (domain.to_string(), node.op_type.clone());

@@ -4,7 +4,7 @@ use super::window::{along_channels, convolution};
 use super::{Op, one};
 use crate::io::onnx::evaluate::{Call, Stop};
 use crate::tensor::Tensor;
-use crate::{DType, Dim, Scalar, Shape};
+use crate::{DType, Dim, Scalar, Shape, Type};
 
 pub(super) const OPS: &[Op] = &[
     Op::new("QuantizeLinear", &[10, 13, 19, 21, 23], |c| {
@@ -63,6 +63,7 @@ pub(super) const OPS: &[Op] = &[
     }),
     Op::new("QLinearConv", &[10], |c| {
         let (x, weights, zy) = (c.tensor(0)?, c.tensor(3)?, c.tensor(7)?);
+        check_linear_conv(c)?;
         let mut sum = convolved(c, &x, Some(&c.tensor(2)?), &weights, Some(&c.tensor(5)?))?;
         let rank = sum.try_shape()?.rank();
         if let Some(bias) = c.maybe(8)? {
@@ -90,6 +91,40 @@ fn spread(c: &Call, t: &Tensor, shape: &Shape) -> Result<Tensor, Stop> {
         return Err(c.fail(format!("scales of shape {own}"), "one, or one for each part along the axis"));
     }
     Ok(t.reshape((0..shape.rank()).map(|a| if a == axis { own[0].clone() } else { Dim::from(1) }).collect::<Shape>()))
+}
+
+/// An error if the scales, zero points and biases of a convolution are not such as its op has.
+fn check_linear_conv(c: &Call) -> Result<(), Stop> {
+    let ty = |i: usize| Ok::<_, Stop>(c.tensor(i)?.try_type()?);
+    let outputs = ty(3)?.shape.first().cloned().unwrap_or(Dim::from(0));
+    let is_byte = |dtype: DType| matches!(dtype, DType::U8 | DType::I8);
+    let fits = |i: usize| {
+        let Type { dtype, shape } = ty(i)?;
+        let right = match i {
+            0 | 3 => is_byte(dtype),
+            2 | 5 => dtype == ty(i - 2)?.dtype,
+            7 => is_byte(dtype),
+            8 => dtype == DType::I32,
+            _ => dtype == DType::F32,
+        };
+        let of_outputs = shape.rank() == 1 && shape[0] == outputs;
+        Ok::<_, Stop>(
+            right
+                && match i {
+                    0 | 3 => true,
+                    4 | 5 => shape.numel().is(1) && shape.rank() < 2 || of_outputs,
+                    8 => of_outputs,
+                    _ => shape.numel().is(1),
+                },
+        )
+    };
+    for i in (0..9).filter(|&i| c.has(i)) {
+        if !fits(i)? {
+            let legal = "bytes, scales of f32 and zero points, of weights one for each output or one for all, and biases of i32";
+            return Err(c.fail(format!("operand {i} is {}", ty(i)?), legal));
+        }
+    }
+    Ok(())
 }
 
 /// A convolution of small integers without their zero points, which padding has; one of weights is for each output or for all.

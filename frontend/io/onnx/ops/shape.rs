@@ -6,7 +6,7 @@ use crate::io::onnx::graph::Attribute;
 use crate::io::onnx::part::MOST_EXTENT;
 use crate::io::onnx::value::{Ints, Operand, float, integer};
 use crate::ops::prim;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, number};
 use crate::{DType, Dim, PadMode, Scalar, Shape, broadcast_shapes, concat, extent};
 
 pub(super) const OPS: &[Op] = &[
@@ -117,6 +117,11 @@ pub(super) const OPS: &[Op] = &[
             return Err(c.fail("the first version of the op", "opset 6 or newer"));
         }
         let times = c.ints(1)?;
+        let rank = c.tensor(0)?.try_shape()?.rank();
+        if times.len() != rank {
+            let rule = format!("{} numbers of repetitions for a tensor of rank {rank}", times.len());
+            return Err(c.fail(rule, "one for each axis"));
+        }
         let times: Option<Vec<usize>> = times.iter().map(|&n| usize::try_from(n).ok()).collect();
         match times {
             Some(times) => one(c.tensor(0)?.tile(&times)),
@@ -195,7 +200,12 @@ pub(super) const OPS: &[Op] = &[
         let mut x = c.tensor(0)?;
         let shape = x.try_shape()?;
         let axes = c.list("axes").unwrap_or_else(|| (0..shape.rank() as i64).collect());
-        for (&a, wanted) in axes.iter().zip(c.ints(1)?) {
+        let wanted = c.ints(1)?;
+        if wanted.len() != axes.len() {
+            let rule = format!("{} extents for {} axes", wanted.len(), axes.len());
+            return Err(c.fail(rule, "one for each axis"));
+        }
+        for (&a, wanted) in axes.iter().zip(wanted) {
             let axis = c.axis(a, shape.rank())?;
             let (n, wanted) = (extent(&shape[axis]) as i64, wanted.max(0));
             if wanted <= n {
@@ -246,10 +256,10 @@ fn reshape(c: &Call) -> Out {
         to[at] = match found {
             Some(d) => d,
             None => {
-                let n: usize = from.iter().map(extent).fold(1, usize::saturating_mul);
-                let rest: usize =
-                    (0..to.len()).filter(|&i| i != at).map(|i| extent(&to[i])).fold(1, usize::saturating_mul);
-                if rest == 0 || !n.is_multiple_of(rest) {
+                let n: i64 = from.iter().map(extent_of).fold(1, i64::saturating_mul);
+                let others = (0..to.len()).filter(|&i| i != at);
+                let rest: i64 = others.map(|i| extent_of(&to[i])).fold(1, i64::saturating_mul);
+                if rest <= 0 || n % rest != 0 {
                     return Err(c.fail(format!("{n} elements are no multiple of {rest}"), "a shape that fits"));
                 }
                 Dim::from(n / rest)
@@ -342,7 +352,7 @@ fn slice(c: &Call) -> Out {
 
 /// The number that a dimension is, or in this call becomes.
 fn extent_of(d: &Dim) -> i64 {
-    d.known().unwrap_or_else(|| extent(d) as i64)
+    number(d).unwrap_or_else(|| extent(d) as i64)
 }
 
 /// Where a place given as ONNX gives it is in an axis, if that can be said without the value of a symbol.
